@@ -1,0 +1,167 @@
+//! The step once it is checked and rendered. Knows nothing of YAML, templates of text, or servers' wires.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::secret::Secret;
+
+/// A step that keeps its schema, before and after rendering. What it asks for is not yet allowed:
+/// that is the allowlist's and the policy's to say.
+#[derive(Debug, Clone)]
+pub struct RenderedStep {
+    /// The step's `id`.
+    pub id: String,
+    /// Which server, and how to reach it.
+    pub server: Server,
+    /// The template that the step names, with its parameters as they were rendered.
+    pub template: TemplateCall,
+    /// Who is asked.
+    pub targets: Targets,
+    /// How much may come back, and from how many.
+    pub limits: Limits,
+    /// Whether hosts that the server holds for offline are waited for.
+    pub offline_hosts: OfflineHosts,
+    /// `timeout_seconds`: the one deadline, counted from the start of the process.
+    pub timeout: Duration,
+    /// What the step's author should know although it works; each one line for stderr.
+    pub warnings: Vec<String>,
+    /// Every value that came out of a secret or stands in a secret's field: to be redacted from foreign text.
+    pub secrets: Vec<Secret>,
+}
+
+/// The kinds of server that are spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendKind {
+    /// Fleet; `fleetdm` in documents.
+    Fleet,
+    /// osctrl.
+    Osctrl,
+}
+
+impl BackendKind {
+    /// The name in output documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fleet => "fleetdm",
+            Self::Osctrl => "osctrl",
+        }
+    }
+
+    /// The product's name, for messages.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Fleet => "Fleet",
+            Self::Osctrl => "osctrl",
+        }
+    }
+}
+
+/// Where the server is and how to get in.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Fleet or osctrl.
+    pub backend: BackendKind,
+    /// http or https; no user information, query or fragment.
+    pub base_url: Url,
+    /// osctrl's environment; always there for osctrl, never for Fleet.
+    pub environment: Option<String>,
+    /// Token or login.
+    pub credentials: Credentials,
+    /// Whether the server's certificate is checked; false only where the step says so.
+    pub verify_tls: bool,
+    /// A PEM file of extra roots.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How the process proves who it is.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// `api_token`.
+    Token(Secret),
+    /// `username` and `password`.
+    Login {
+        /// Fleet's e-mail address or osctrl's user name.
+        username: Secret,
+        /// The password.
+        password: Secret,
+    },
+}
+
+/// A template's name with the parameters as the step gives them; not yet typed.
+#[derive(Debug, Clone)]
+pub struct TemplateCall {
+    /// Name in the allowlist.
+    pub name: String,
+    /// Parameters by name, rendered.
+    pub params: Map<String, Value>,
+    /// Keys of `params` that offer SQL or are otherwise not the schema's (`query`, `sql`):
+    /// the allowlist refuses them by name.
+    pub foreign: Vec<String>,
+}
+
+/// Who the step asks; at least one of the three is not empty.
+#[derive(Debug, Clone, Default)]
+pub struct Targets {
+    /// Hostnames, uuids or serials as the step wrote them, rendered; no blanks, distinct, in the step's order.
+    pub hosts: Vec<String>,
+    /// Names of labels (Fleet only); their members are added.
+    pub labels: Vec<String>,
+    /// Narrows the other two; alone it means every host of these platforms.
+    pub platforms: Vec<Platform>,
+}
+
+/// The platforms a step can narrow to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Platform {
+    /// Any Linux distribution.
+    Linux,
+    /// macOS.
+    Darwin,
+    /// Windows.
+    Windows,
+}
+
+impl Platform {
+    /// The name in steps and in osctrl's filter.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "linux",
+            Self::Darwin => "darwin",
+            Self::Windows => "windows",
+        }
+    }
+
+    /// The platform that a server's word for a host stands for: both servers give the distribution
+    /// (`ubuntu`, `rhel`, …) for Linux. `None` for phones, tablets, Chromebooks and no word at all.
+    pub fn of_host(word: &str) -> Option<Self> {
+        match word.to_ascii_lowercase().as_str() {
+            "" | "ios" | "ipados" | "android" | "chrome" | "freebsd" => None,
+            "darwin" | "macos" => Some(Self::Darwin),
+            "windows" => Some(Self::Windows),
+            _ => Some(Self::Linux),
+        }
+    }
+}
+
+/// How much may come back.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// More resolved hosts than this and nothing is dispatched.
+    pub max_hosts: usize,
+    /// Rows kept of one host's answer.
+    pub max_rows_per_host: usize,
+    /// Bytes of the whole output document.
+    pub max_bytes: usize,
+}
+
+/// What to do about hosts that the server holds for offline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfflineHosts {
+    /// Wait for them until the deadline.
+    Wait,
+    /// End once every online host has answered.
+    Skip,
+}
