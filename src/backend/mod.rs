@@ -4,6 +4,7 @@
 pub mod error;
 pub mod http;
 pub mod rows;
+mod tls;
 
 pub use error::BackendError;
 pub use rows::Rows;
