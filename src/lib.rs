@@ -6,6 +6,10 @@
 
 pub mod allowlist;
 pub mod backend;
+pub mod campaign;
+pub mod exit;
+pub mod failure;
 pub mod problem;
+pub mod roster;
 pub mod secret;
 pub mod step;
