@@ -25,8 +25,8 @@ pub struct Campaign {
     index_of: HashMap<HostId, usize>,
     hosts: Vec<State>,
     offline_hosts: OfflineHosts,
-    /// How many keys each host stands under.
-    keys: Vec<usize>,
+    /// Which targets each host stands for: indices into the roster's.
+    targets_of: Vec<Vec<usize>>,
     bytes_left: usize,
     answered: usize,
     rows: usize,
@@ -123,12 +123,12 @@ impl Campaign {
                 ..State::default()
             })
             .collect();
-        let mut keys = vec![0; roster.hosts.len()];
+        let mut targets_of = vec![Vec::new(); roster.hosts.len()];
         let mut bytes = DOCUMENT_BYTES;
-        for target in &roster.targets {
+        for (index, target) in roster.targets.iter().enumerate() {
             bytes = bytes.saturating_add(KEY_BYTES + 2 * json_length(&target.key));
             if let Some(host) = target.host {
-                keys[host] += 1;
+                targets_of[host].push(index);
                 bytes = bytes.saturating_add(json_length(&roster.hosts[host].uuid));
             }
         }
@@ -136,7 +136,7 @@ impl Campaign {
             index_of,
             hosts,
             offline_hosts,
-            keys,
+            targets_of,
             bytes_left: limits.max_bytes.saturating_sub(bytes),
             answered: 0,
             rows: 0,
@@ -180,7 +180,7 @@ impl Campaign {
         if self.hosts[index].answer.is_some() {
             return Recorded::Repeated;
         }
-        let keys = self.keys[index].max(1);
+        let keys = self.targets_of[index].len().max(1);
         let result = match answer {
             Answer::Rows(rows) => {
                 let received = rows.received();
@@ -211,6 +211,11 @@ impl Campaign {
     pub fn take_rows(&mut self, index: usize) -> Option<Rows> {
         let answer = self.hosts.get_mut(index)?.answer.as_mut()?;
         answer.result.as_mut().ok()?.rows.take()
+    }
+
+    /// The targets that a host stands for: indices into the roster's.
+    pub fn targets_of(&self, host: usize) -> &[usize] {
+        self.targets_of.get(host).map_or(&[], Vec::as_slice)
     }
 
     /// Whether nobody is left to wait for: every host has answered, or (`offline_hosts: skip`) every
