@@ -1,7 +1,7 @@
 //! `osquery-live-query`: one allowlisted osquery live query, dispatched to Fleet or osctrl, with the
 //! name of every host that did not answer.
 //!
-//! The way through: stdin → [`invocation`](crate) → [`step`] → [`allowlist`] → policy → [`backend`] →
+//! The way through: stdin → [`invocation`] → [`step`] → [`allowlist`] → policy → [`backend`] →
 //! campaign → report → stdout. Nothing before the backend touches the network.
 
 pub mod allowlist;
@@ -17,6 +17,7 @@ pub mod failure;
 pub mod invocation;
 pub mod logs;
 pub mod output;
+pub mod invocation;
 pub mod problem;
 pub mod report;
 pub mod roster;
