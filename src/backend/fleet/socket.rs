@@ -274,3 +274,128 @@ fn broken(error: &Error) -> Broken {
         _ => "the connection broke".into(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::backend::fleet::wire::tests::transcripts;
+
+    const ALL: Keep = Keep {
+        rows: usize::MAX,
+        bytes: usize::MAX,
+    };
+
+    /// Every message that a real server sent, in its recording.
+    fn recorded() -> Vec<(String, Value)> {
+        transcripts()
+            .into_iter()
+            .flat_map(|(name, transcript)| {
+                let steps = transcript["steps"].as_array().unwrap().clone();
+                steps
+                    .into_iter()
+                    .flat_map(|step| step["websocket"]["frames"].as_array().cloned())
+                    .flatten()
+                    .filter_map(|frame| frame.get("server").cloned())
+                    .map(move |message| (name.clone(), message))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn reads_every_recorded_message() {
+        let mut answers = 0;
+        for (name, message) in recorded() {
+            let data = &message["data"];
+            match (
+                message["type"].as_str().unwrap(),
+                read(&message.to_string(), ALL),
+            ) {
+                ("totals" | "status", Heard::Alive) => {}
+                ("error", Heard::Refused(text)) => assert_eq!(*data, Value::from(text)),
+                ("result", Heard::Answer { host, answer }) => {
+                    answers += 1;
+                    assert_eq!(data["host"]["id"], host);
+                    match answer {
+                        Answer::Error(text) => assert_eq!(data["error"], Value::from(text)),
+                        Answer::Rows(rows) => {
+                            let mut expected = data["rows"].clone();
+                            for row in expected.as_array_mut().unwrap() {
+                                for added in wire::ADDED_COLUMNS {
+                                    row.as_object_mut().unwrap().remove(*added).unwrap();
+                                }
+                            }
+                            let rows: Value = serde_json::from_str(rows.json()).unwrap();
+                            assert_eq!(rows, expected, "{name}");
+                        }
+                    }
+                }
+                (kind, heard) => panic!("{name}: {kind} became {heard:?}"),
+            }
+        }
+        assert_eq!(answers, 17);
+    }
+
+    #[test]
+    fn rows_that_no_host_sends_are_that_hosts_error() {
+        let message = r#"{"type":"result","data":{"host":{"id":4},"rows":[{"pid":["secret"]}]}}"#;
+        let Heard::Answer {
+            host: 4,
+            answer: Answer::Error(text),
+        } = read(message, ALL)
+        else {
+            panic!("not an error of host 4");
+        };
+        assert!(text.starts_with("the answer could not be read: "), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn tells_garbled_messages_from_unknown_ones() {
+        for garbled in [
+            "",
+            "o",
+            "[]",
+            "{",
+            r#"{"data":{}}"#,
+            r#"{"type":7}"#,
+            r#"{"type":"result"}"#,
+            r#"{"type":"result","data":{"host":{"id":"4"},"rows":[]}}"#,
+            r#"{"type":"result","data":{"host":{"id":-4},"rows":[]}}"#,
+            r#"{"type":"result","data":{"rows":[]}}"#,
+        ] {
+            assert!(matches!(read(garbled, ALL), Heard::Garbled(_)), "{garbled}");
+        }
+        for alive in [
+            r#"{"type":"totals","data":null}"#,
+            r#"{"type":"status"}"#,
+            r#"{"data":[1],"type":"later","more":1}"#,
+        ] {
+            assert!(matches!(read(alive, ALL), Heard::Alive), "{alive}");
+        }
+        let silent = r#"{"type":"error"}"#;
+        assert!(matches!(read(silent, ALL), Heard::Refused(text) if text.is_empty()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// A message that is cut or overwritten anywhere is never read as another host's answer.
+        #[test]
+        fn damaged_messages_name_no_other_host(pick in 0usize..1_000, at in 0usize..4_000, byte in "[ -~]?") {
+            let recorded = recorded();
+            let (_, message) = &recorded[pick % recorded.len()];
+            let text = message.to_string();
+            let mut end = at % (text.len() + 1);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            let damaged = format!("{}{byte}", &text[..end]);
+            if damaged != text {
+                prop_assert!(!matches!(read(&damaged, ALL), Heard::Answer { .. }), "{}", damaged);
+            }
+        }
+    }
+}

@@ -271,3 +271,206 @@ where
 {
     Ok(Option::<T>::deserialize(reader)?.unwrap_or_default())
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Every recording of a real server, by name.
+    pub(in crate::backend::fleet) fn transcripts() -> Vec<(String, Value)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts/fleet");
+        let mut found: Vec<(String, Value)> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+                let text = std::fs::read_to_string(&path).unwrap();
+                (name, serde_json::from_str(&text).unwrap())
+            })
+            .collect();
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        found
+    }
+
+    fn read<'a, T: Deserialize<'a>>(place: &str, text: &'a str) -> T {
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{place}: {error}"))
+    }
+
+    #[test]
+    fn reads_every_recorded_answer() {
+        let mut read_of_each = std::collections::BTreeMap::<&str, usize>::new();
+        for (name, transcript) in transcripts() {
+            for step in transcript["steps"].as_array().unwrap() {
+                let Some(path) = step["request"]["path"].as_str() else {
+                    continue;
+                };
+                let method = step["request"]["method"].as_str().unwrap();
+                let place = format!("{name}: {method} {path}");
+                let body = &step["response"]["body"];
+                let text = match body {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                let path = path.trim_start_matches("/api/v1/fleet/");
+                let path = path.split('?').next().unwrap();
+                let kind = if step["response"]["status"] != 200 {
+                    assert!(reason(&text).is_some_and(|it| !it.is_empty()), "{place}");
+                    "refusal"
+                } else if path == "login" {
+                    let token = read::<LoggedIn>(&place, &text).token.0;
+                    assert_eq!(token.as_deref(), Some("SESSION_TOKEN"), "{place}");
+                    "login"
+                } else if path == "me" {
+                    let user = read::<Me>(&place, &text).user;
+                    assert!(user.global_role.0.is_some(), "{place}");
+                    assert_eq!(user.force_password_reset.0, Some(false), "{place}");
+                    "me"
+                } else if path == "labels/summary" {
+                    let labels = read::<LabelsSummary>(&place, &text).labels;
+                    assert!(
+                        labels
+                            .iter()
+                            .any(|it| it.name == "All Linux" && it.is_builtin())
+                    );
+                    "labels"
+                } else if path == "hosts" || path.starts_with("labels/") {
+                    for listed in read::<HostsPage>(&place, &text).hosts {
+                        let host = Host::from(listed);
+                        assert!(
+                            !host.hostname.is_empty() && !host.uuid.is_empty(),
+                            "{place}"
+                        );
+                        assert_eq!(host.platform, Some(Platform::Linux), "{place}");
+                        assert_eq!(host.check_in_interval, None, "{place}");
+                        assert!(host.online.is_some() && host.last_seen.is_some(), "{place}");
+                    }
+                    "hosts"
+                } else if method == "POST" && path.starts_with("queries/run") {
+                    let campaign = read::<Started>(&place, &text).campaign;
+                    assert_eq!(
+                        Some(campaign.id),
+                        body["campaign"]["id"].as_u64(),
+                        "{place}"
+                    );
+                    assert!(
+                        campaign.metrics.0.unwrap().total_hosts.0.unwrap() > 0,
+                        "{place}"
+                    );
+                    "campaign"
+                } else if method == "POST" && path.starts_with("hosts/identifier/") {
+                    let answer = read::<OneHostAnswer<'_>>(&place, &text);
+                    assert_eq!(answer.rows.is_none(), body["rows"].is_null(), "{place}");
+                    assert_eq!(answer.error().as_deref(), body["error"].as_str(), "{place}");
+                    assert_eq!(
+                        answer.status.0.as_deref(),
+                        body["status"].as_str(),
+                        "{place}"
+                    );
+                    "one host"
+                } else {
+                    continue;
+                };
+                *read_of_each.entry(kind).or_default() += 1;
+            }
+        }
+        let kinds: Vec<&str> = read_of_each.keys().copied().collect();
+        assert_eq!(
+            kinds,
+            [
+                "campaign", "hosts", "labels", "login", "me", "one host", "refusal"
+            ]
+        );
+    }
+
+    #[test]
+    fn knows_the_recorded_timeout_of_one_host() {
+        let (_, transcript) = transcripts()
+            .into_iter()
+            .find(|(name, _)| name == "rest-timeout")
+            .unwrap();
+        assert_eq!(
+            transcript["steps"][0]["response"]["body"]["error"],
+            ONE_HOST_TIMEOUT
+        );
+    }
+
+    #[test]
+    fn only_ids_must_be_there() {
+        let page = r#"{"hosts":[{"id":7},{"id":8,"hostname":null,"uuid":5,"seen_time":[],
+            "distributed_interval":-1,"status":{},"platform":true},
+            {"id":18446744073709551615,"distributed_interval":99999999999999999999999,"status":"mia",
+            "seen_time":"0001-01-01T00:00:00Z","platform":"darwin","hostname":"mac"}],"more":{}}"#;
+        let hosts: Vec<Host> = read::<HostsPage>("page", page)
+            .hosts
+            .into_iter()
+            .map(Host::from)
+            .collect();
+        for host in &hosts[..2] {
+            assert_eq!((host.hostname.as_str(), host.online), ("", None));
+        }
+        assert_eq!(hosts[2].id.0, "18446744073709551615");
+        assert_eq!(hosts[2].online, Some(false));
+        assert_eq!(hosts[2].platform, Some(Platform::Darwin));
+        assert_eq!(
+            (&hosts[2].last_seen, hosts[2].check_in_interval),
+            (&None, None)
+        );
+        for bad in [
+            r#"{"hosts":[{"id":-1}]}"#,
+            r#"{"hosts":[{}]}"#,
+            r#"{"hosts":7}"#,
+        ] {
+            assert!(serde_json::from_str::<HostsPage>(bad).is_err(), "{bad}");
+        }
+        assert!(
+            read::<HostsPage>("null", r#"{"hosts":null}"#)
+                .hosts
+                .is_empty()
+        );
+        assert!(read::<LabelsSummary>("none", "{}").labels.is_empty());
+    }
+
+    #[test]
+    fn finds_the_reason_of_a_failure() {
+        let cases = [
+            (
+                r#"{"message":"Bad request","errors":[{"reason":"no hosts targeted"}]}"#,
+                Some("no hosts targeted"),
+            ),
+            (
+                r#"{"message":"forbidden","errors":null}"#,
+                Some("forbidden"),
+            ),
+            (
+                r#"{"message":"forbidden","errors":[{"reason":""}]}"#,
+                Some("forbidden"),
+            ),
+            (r#"{"error":"x"}"#, None),
+            ("Bad Gateway\n", Some("Bad Gateway")),
+            ("<html><body>no</body></html>", None),
+            ("", None),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(reason(body).as_deref(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_error_may_be_null_empty_or_no_text() {
+        let text = |json: &str| {
+            let raw = serde_json::value::to_raw_value(&read::<Value>("error", json)).unwrap();
+            error_text(Some(&raw)).map(Cow::into_owned)
+        };
+        assert_eq!(text("null"), None);
+        assert_eq!(text(r#""""#), None);
+        assert_eq!(text("false"), None);
+        assert_eq!(
+            text(r#""no such table: x""#).as_deref(),
+            Some("no such table: x")
+        );
+        assert_eq!(text(r#"{"code":1}"#).as_deref(), Some(r#"{"code":1}"#));
+        assert_eq!(error_text(None), None);
+    }
+}
