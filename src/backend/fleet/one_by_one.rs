@@ -156,19 +156,18 @@ impl OneByOne {
     ) -> Result<Option<Event>, BackendError> {
         let reply = match reply {
             Ok(reply) => reply,
-            // The transport read an answer that it could not keep; others may be smaller.
+            // Too large to be read; those of other hosts may be smaller.
             Err(BackendError::Answer {
                 status: None,
                 message,
                 ..
             }) => {
-                let text = format!("the answer could not be read: {message}");
-                return Ok(Some(self.answered(host, Answer::Error(text))));
+                return Ok(Some(self.unreadable(host, &message)));
             }
             Err(error) => return Err(error),
         };
         match reply.status {
-            200..=299 => self.read(host, begun, &reply),
+            200..=299 => Ok(self.read(host, begun, &reply)),
             404 if !self.hosts[host].by_identifier && !self.hosts[host].uuid.is_empty() => {
                 self.hosts[host].by_identifier = true;
                 self.queue.push_front(host);
@@ -194,34 +193,37 @@ impl OneByOne {
         }
     }
 
-    fn read(
-        &mut self,
-        host: usize,
-        begun: Instant,
-        reply: &Reply,
-    ) -> Result<Option<Event>, BackendError> {
-        let answer: OneHostAnswer<'_> = reply.parse(serde_json::from_slice)?;
+    fn read(&mut self, host: usize, begun: Instant, reply: &Reply) -> Option<Event> {
+        let answer: OneHostAnswer<'_> = match reply.parse(serde_json::from_slice) {
+            Ok(answer) => answer,
+            Err(error) => return Some(self.unreadable(host, &error.to_string())),
+        };
         self.by_identifier |= self.hosts[host].by_identifier;
         let error = answer.error();
         if error.as_deref() == Some(ONE_HOST_TIMEOUT) {
             self.rest(host, begun + SILENT_PAUSE);
-            return Ok(None);
+            return None;
         }
         if let Some(error) = error {
             let error = self.rest.shown(&error);
-            return Ok(Some(self.answered(host, Answer::Error(error))));
+            return Some(self.answered(host, Answer::Error(error)));
         }
         // An offline host: no rows, at once (transcript `rest-one-host`).
         if answer.rows.is_none() && answer.status.0.as_deref() == Some("offline") {
             self.rest(host, Instant::now() + OFFLINE_PAUSE);
             let asking = &mut self.hosts[host];
             let first = !std::mem::replace(&mut asking.offline, true);
-            return Ok(first.then(|| Event::Offline(asking.id.clone())));
+            return first.then(|| Event::Offline(asking.id.clone()));
         }
         let rows = answer.rows.map_or("null", |rows| rows.get());
         // Rows of this call have no added columns (wire notes, Results without a websocket).
         let answer = socket::answer(rows, &[], self.keep);
-        Ok(Some(self.answered(host, answer)))
+        Some(self.answered(host, answer))
+    }
+
+    fn unreadable(&self, host: usize, why: &str) -> Event {
+        let text = format!("the answer could not be read: {why}");
+        self.answered(host, Answer::Error(text))
     }
 
     fn answered(&self, host: usize, answer: Answer) -> Event {
