@@ -137,7 +137,7 @@ impl OneByOne {
         );
     }
 
-    fn rest(&self, host: usize, until: Instant) {
+    fn pause(&self, host: usize, until: Instant) {
         self.work.push(
             async move {
                 tokio::time::sleep_until(until).await;
@@ -185,7 +185,7 @@ impl OneByOne {
                     let error = self.rest.refusal(&reply, Purpose::Run);
                     self.give_up(host, &error);
                 } else {
-                    self.rest(host, Instant::now() + SILENT_PAUSE);
+                    self.pause(host, Instant::now() + SILENT_PAUSE);
                 }
                 Ok(None)
             }
@@ -201,7 +201,7 @@ impl OneByOne {
         self.by_identifier |= self.hosts[host].by_identifier;
         let error = answer.error();
         if error.as_deref() == Some(ONE_HOST_TIMEOUT) {
-            self.rest(host, begun + SILENT_PAUSE);
+            self.pause(host, begun + SILENT_PAUSE);
             return None;
         }
         if let Some(error) = error {
@@ -210,7 +210,7 @@ impl OneByOne {
         }
         // An offline host: no rows, at once (transcript `rest-one-host`).
         if answer.rows.is_none() && answer.status.0.as_deref() == Some("offline") {
-            self.rest(host, Instant::now() + OFFLINE_PAUSE);
+            self.pause(host, Instant::now() + OFFLINE_PAUSE);
             let asking = &mut self.hosts[host];
             let first = !std::mem::replace(&mut asking.offline, true);
             return first.then(|| Event::Offline(asking.id.clone()));
