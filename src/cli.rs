@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::checked::Sources;
 use crate::exit::Code;
 use crate::failure::Failure;
 use crate::logs;
@@ -18,7 +19,11 @@ use crate::run;
 /// every target is either a key of `results` or listed in `timed_out_hosts`. Warnings and errors go to
 /// stderr. Without a verb, `run` is meant.
 #[derive(Debug, Parser)]
-#[command(name = "osquery-live-query", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "osquery-live-query",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     /// The verb; `run` where it is left out.
     #[command(subcommand)]
@@ -167,8 +172,10 @@ impl From<RunArgs> for run::Options {
     fn from(args: RunArgs) -> Self {
         Self {
             check_only: false,
-            context: args.step.context,
-            secrets_dir: args.step.secrets_dir,
+            sources: Sources {
+                context: args.step.context,
+                secrets_dir: args.step.secrets_dir,
+            },
             fail_on_partial: args.fail_on_partial,
             format: args.format.into(),
         }
@@ -179,7 +186,11 @@ impl From<StepArgs> for run::Options {
     fn from(args: StepArgs) -> Self {
         Self {
             check_only: true,
-            ..RunArgs { step: args, ..RunArgs::default() }.into()
+            ..RunArgs {
+                step: args,
+                ..RunArgs::default()
+            }
+            .into()
         }
     }
 }
@@ -211,7 +222,10 @@ pub fn parse(args: &[OsString]) -> Result<Cli, Rejected> {
 fn writes_document(args: &[OsString]) -> bool {
     let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
     let verb = words.find(|word| !word.starts_with('-'));
-    !matches!(verb, Some("templates" | "schema" | "describe" | "demo" | "help"))
+    !matches!(
+        verb,
+        Some("templates" | "schema" | "describe" | "demo" | "help")
+    )
 }
 
 /// clap's first paragraph on one line; its usage lines become the hint.

@@ -32,7 +32,12 @@ fn exit_codes() -> Vec<Value> {
         entry
     };
     let mut codes = vec![
-        entry(exit::OK, "ok", "a document with results, partial ones too", None),
+        entry(
+            exit::OK,
+            "ok",
+            "a document with results, partial ones too",
+            None,
+        ),
         entry(
             exit::PARTIAL,
             "partial",
@@ -52,11 +57,14 @@ fn exit_codes() -> Vec<Value> {
             None,
         ),
     ];
-    codes.extend(
-        Code::ALL
-            .into_iter()
-            .map(|code| entry(code.exit_status(), code.name(), code.meaning(), Some(code.retryable()))),
-    );
+    codes.extend(Code::ALL.into_iter().map(|code| {
+        entry(
+            code.exit_status(),
+            code.name(),
+            code.meaning(),
+            Some(code.retryable()),
+        )
+    }));
     codes.sort_by_key(|entry| entry["exit_code"].as_u64());
     codes
 }

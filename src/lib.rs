@@ -17,7 +17,6 @@ pub mod failure;
 pub mod invocation;
 pub mod logs;
 pub mod output;
-pub mod invocation;
 pub mod problem;
 pub mod report;
 pub mod roster;

@@ -15,9 +15,11 @@ use crate::failure::Failure;
 pub fn text(name: Option<&str>, format: ListFormat) -> Result<String, Failure> {
     let registry = Registry::embedded();
     let shown: Vec<&Template> = match name {
-        Some(name) => vec![registry.template(name).map_err(|error| {
-            Failure::new(Code::Allowlist, error.to_string())
-        })?],
+        Some(name) => vec![
+            registry
+                .template(name)
+                .map_err(|error| Failure::new(Code::Allowlist, error.to_string()))?,
+        ],
         None => registry.templates().collect(),
     };
     Ok(match (format, name) {
@@ -31,7 +33,11 @@ pub fn text(name: Option<&str>, format: ListFormat) -> Result<String, Failure> {
 }
 
 fn platforms(template: &Template) -> String {
-    let names: Vec<_> = template.platforms().iter().map(|platform| platform.name()).collect();
+    let names: Vec<_> = template
+        .platforms()
+        .iter()
+        .map(|platform| platform.name())
+        .collect();
     names.join(", ")
 }
 
@@ -75,7 +81,10 @@ fn page(template: &Template) -> String {
     if !template.tags().is_empty() {
         text.push_str(&format!("  tags        {}\n", template.tags().join(", ")));
     }
-    text.push_str(&format!("\nSQL\n\n  {}\n", template.sql().trim().replace('\n', "\n  ")));
+    text.push_str(&format!(
+        "\nSQL\n\n  {}\n",
+        template.sql().trim().replace('\n', "\n  ")
+    ));
     if !template.parameters().is_empty() {
         text.push_str("\nParameters\n\n");
     }
@@ -84,14 +93,20 @@ fn page(template: &Template) -> String {
             Some(default) => format!(" (default {default})"),
             None => " (required)".into(),
         };
-        text.push_str(&format!("  {name}{default}\n      {}\n", parameter.description));
+        text.push_str(&format!(
+            "  {name}{default}\n      {}\n",
+            parameter.description
+        ));
         text.push_str(&format!("      {}\n", parameter.kind.expectation()));
     }
     text.push_str("\nExample step\n\n");
-    let params = template.parameters().iter().filter_map(|(name, parameter)| {
-        let value = parameter.example.as_ref().or(parameter.default.as_ref())?;
-        Some(format!("      {name}: {}\n", json!(value)))
-    });
+    let params = template
+        .parameters()
+        .iter()
+        .filter_map(|(name, parameter)| {
+            let value = parameter.example.as_ref().or(parameter.default.as_ref())?;
+            Some(format!("      {name}: {}\n", json!(value)))
+        });
     let params: String = params.collect();
     text.push_str(&format!(
         "  id: {}\n  type: osquery_live_query\n  params:\n    backend: fleetdm\n    base_url: https://fleet.example.com\n    api_token: \"{{{{ secrets.fleet_token }}}}\"\n    template: {}\n",

@@ -12,17 +12,18 @@ use crate::campaign::{Campaign, Recorded};
 use crate::checked::CheckedStep;
 use crate::exit::Code;
 use crate::failure::Failure;
+use crate::logs;
 use crate::output::{self, Format};
 use crate::report::Planned;
 use crate::roster::Roster;
-use crate::logs;
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Phase {
     /// Connecting and logging in.
+    #[default]
     Connecting,
     /// Finding the hosts.
     Resolving,
@@ -45,7 +46,7 @@ impl Phase {
 }
 
 /// What is known of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct State {
     /// How far it is.
     pub phase: Phase,
@@ -58,17 +59,6 @@ pub struct State {
 }
 
 impl State {
-    /// Nothing is known yet.
-    pub fn new() -> Self {
-        Self {
-            phase: Phase::Connecting,
-            campaign: None,
-            planned: None,
-            foreign: 0,
-            dispatched: None,
-        }
-    }
-
     /// Whether every targeted host has answered.
     pub fn all_answered(&self) -> bool {
         self.campaign.as_ref().is_some_and(Campaign::all_answered)
@@ -100,7 +90,9 @@ pub async fn drive(
     }
     state.phase = Phase::Resolving;
     let asked_for = step.step();
-    let candidates = backend.resolve(&asked_for.targets, &asked_for.limits).await?;
+    let candidates = backend
+        .resolve(&asked_for.targets, &asked_for.limits)
+        .await?;
     let roster = Roster::new(&asked_for.targets, candidates);
     for warning in &roster.warnings {
         tracing::warn!("{warning}");
@@ -138,7 +130,14 @@ pub async fn drive(
         campaign.targeted(),
         backend.campaign_id().as_deref().unwrap_or("without an id")
     );
-    collect(backend, campaign, dispatched, wish.format, &mut state.foreign).await
+    collect(
+        backend,
+        campaign,
+        dispatched,
+        wish.format,
+        &mut state.foreign,
+    )
+    .await
 }
 
 async fn collect(
@@ -175,7 +174,9 @@ async fn collect(
                     Recorded::New(_) | Recorded::Repeated => {}
                     Recorded::Foreign => {
                         if *foreign == 0 {
-                            tracing::warn!("the server sent answers of hosts that were not asked: they are left out");
+                            tracing::warn!(
+                                "the server sent answers of hosts that were not asked: they are left out"
+                            );
                         }
                         *foreign += 1;
                     }

@@ -4,7 +4,6 @@ pub mod drive;
 pub mod signals;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 use crate::backend::http::Http;
 use crate::backend::rows::Keep;
 use crate::backend::{Backend, BackendError, fleet, osctrl};
-use crate::checked::{self, CheckedStep, Refused};
+use crate::checked::{self, CheckedStep, Refused, Sources};
 use crate::exit::{self, Code};
 use crate::failure::Failure;
 use crate::invocation;
@@ -32,10 +31,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Options {
     /// Stop before the dispatch.
     pub check_only: bool,
-    /// A file with the context of a step that comes without an invocation.
-    pub context: Option<PathBuf>,
-    /// A directory with a file per secret.
-    pub secrets_dir: Option<PathBuf>,
+    /// Where context and secrets come from.
+    pub sources: Sources,
     /// Exit with 3 where the document is partial.
     pub fail_on_partial: bool,
     /// How the output is written.
@@ -52,7 +49,10 @@ enum End {
 /// Runs the step on stdin and writes its document. `started` is when the process began: the deadline
 /// counts from there. Returns the exit status.
 pub fn run(options: &Options, started: std::time::Instant) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return cannot_start(options, &error),
     };
@@ -70,7 +70,10 @@ pub fn run(options: &Options, started: std::time::Instant) -> u8 {
 fn cannot_start(options: &Options, error: &std::io::Error) -> u8 {
     let failure = Failure::new(
         Code::Internal,
-        format!("the system refuses what the process needs: {}", error.kind()),
+        format!(
+            "the system refuses what the process needs: {}",
+            error.kind()
+        ),
     )
     .hint("look at the limits of open files and processes");
     finish(options, Document::default(), End::Failed(failure))
@@ -88,7 +91,7 @@ async fn run_until_signalled(
         }
         read = read_stdin() => read,
     };
-    let checked = read.and_then(|bytes| checked::check(&bytes, options));
+    let checked = read.and_then(|bytes| checked::check(&bytes, &options.sources));
     let step = match checked {
         Ok(step) => step,
         Err(Refused { failure, named }) => {
@@ -122,18 +125,23 @@ async fn run_until_signalled(
     };
     // The registry of backends: a new one is a folder and a line here.
     match server.backend {
-        BackendKind::Fleet => run.through(fleet::Fleet::new(server, http, keep), signals).await,
-        BackendKind::Osctrl => run.through(osctrl::Osctrl::new(server, http, keep), signals).await,
+        BackendKind::Fleet => {
+            run.through(fleet::Fleet::new(server, http, keep), signals)
+                .await
+        }
+        BackendKind::Osctrl => {
+            run.through(osctrl::Osctrl::new(server, http, keep), signals)
+                .await
+        }
     }
 }
 
 /// Reads stdin on a thread of its own: a read can't be interrupted, the run can.
 async fn read_stdin() -> Result<Vec<u8>, Refused> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || sender.send(invocation::read_stdin()));
-    match receiver.await {
+    let read = tokio::task::spawn_blocking(invocation::read_stdin);
+    match read.await {
         Ok(read) => read.map_err(Refused::from),
-        Err(_) => Err(Failure::new(Code::Internal, "stdin could not be read").into()),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 
@@ -146,7 +154,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn through(&self, mut backend: impl Backend, signals: &mut Signals) -> u8 {
-        let mut state = State::new();
+        let mut state = State::default();
         let wish = Wish {
             check_only: self.options.check_only,
             format: self.options.format,
