@@ -67,6 +67,23 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, other)| other)
 }
 
+/// The known names that share a word with the one that is not known, five at most.
+pub(super) fn alike<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    // `user` and `users` are one word.
+    let words: Vec<&str> = name
+        .split('_')
+        .map(|word| word.trim_end_matches('s'))
+        .filter(|word| word.len() > 2)
+        .collect();
+    let shares = |other: &&str| {
+        other
+            .split('_')
+            .any(|word| words.contains(&word.trim_end_matches('s')))
+    };
+    known.into_iter().filter(shares).take(5).collect()
+}
+
 /// Names as a list in a sentence, each in backquotes.
 pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
