@@ -145,7 +145,7 @@ pub(super) const TEMPLATES: &[(&str, &str)] = &[
     template!("vscode_extensions"),
     template!("windows_administrators"),
     template!("windows_antivirus"),
-    template!("windows_cleared_logs"),
+    template!("windows_cleared_security_log"),
     template!("windows_code_signature"),
     template!("windows_created_accounts"),
     template!("windows_dns_cache"),
