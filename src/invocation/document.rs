@@ -89,6 +89,11 @@ impl Document {
         self.value
     }
 
+    /// Takes the value at a key out and leaves null; the places stay.
+    pub(super) fn take(&mut self, key: &str) -> Value {
+        self.value.get_mut(key).map(Value::take).unwrap_or_default()
+    }
+
     /// Where the node at a path stands; where there is none, the deepest node on the way.
     pub fn position_of_value(&self, path: &Path) -> Option<Position> {
         self.locate(path).map(|(_, value)| value)

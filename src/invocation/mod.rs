@@ -178,7 +178,7 @@ fn alone(step: Document, form: Form) -> Invocation {
     }
 }
 
-fn decode_invocation(document: Document) -> Result<Invocation, DecodeError> {
+fn decode_invocation(mut document: Document) -> Result<Invocation, DecodeError> {
     let at = |key: &str| document.position_of_value(&Path::of(&[key]));
     let spoken = PROTOCOLS
         .iter()
@@ -217,7 +217,7 @@ fn decode_invocation(document: Document) -> Result<Invocation, DecodeError> {
     }
     let context = match entries.get("context") {
         None | Some(Value::Null) => None,
-        Some(Value::Object(context)) => Some(context.clone()),
+        Some(Value::Object(_)) => Some(()),
         Some(other) => {
             return Err(DecodeError::new(format!(
                 "`context` must be a mapping, not {}",
@@ -264,6 +264,11 @@ fn decode_invocation(document: Document) -> Result<Invocation, DecodeError> {
             );
         }
     }
+    // Taken, not copied: a context may be most of the input.
+    let context = context.and_then(|()| match document.take("context") {
+        Value::Object(context) => Some(context),
+        _ => None,
+    });
     let step = document
         .into_child(Segment::Key("step".into()))
         .ok_or_else(empty)?;

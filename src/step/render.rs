@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 
 use super::evaluate::{Evaluator, MAX_ITEMS, MAX_SCALAR_BYTES, NoValue, no_value};
 use super::expression::{Part, Template, holds_expression, secret_reference};
-use super::schema::{offers_sql, sort, target_fault};
+use super::schema::{offers_sql, sort};
+use super::violation::target_fault;
+use super::{MOST_PROBLEMS, left_out};
 use crate::invocation::{Document, Path, Segment, kind};
 use crate::problem::Problem;
 use crate::secret::{Secret, SecretSources};
@@ -76,6 +78,7 @@ pub fn render(
         evaluator: Evaluator::new(context),
         context_is,
         problems: Vec::new(),
+        left_out: 0,
         unknown: Vec::new(),
     };
     let mut step = document.value().clone();
@@ -111,6 +114,7 @@ pub fn render(
         })
     } else {
         sort(&mut renderer.problems);
+        renderer.problems.extend(left_out(renderer.left_out));
         Err(renderer.problems)
     }
 }
@@ -120,14 +124,15 @@ struct Renderer<'a> {
     evaluator: Evaluator<'a>,
     context_is: ContextIs,
     problems: Vec<Problem>,
+    left_out: usize,
     unknown: Vec<Path>,
 }
 
 impl Renderer<'_> {
     /// A problem as the end of a sentence that begins with the field's name.
     fn report(&mut self, path: &Path, fault: NoValue) {
-        // One alert without a field may make thousands of the same kind.
-        if self.problems.len() >= 100 {
+        if self.problems.len() == MOST_PROBLEMS {
+            self.left_out += 1;
             return;
         }
         let message = format!("`{}` {}", path.subject(), fault.message);
