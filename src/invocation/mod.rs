@@ -8,6 +8,7 @@ mod stdin;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -28,8 +29,7 @@ pub const PROTOCOLS: &[u64] = &[1];
 /// The keys of an invocation.
 const INVOCATION_KEYS: &[&str] = &["protocol", "step", "context", "secrets"];
 
-/// One step to execute, with what the engine gave along.
-#[derive(Debug)]
+/// One step to execute, with what the engine gave along. Its `Debug` shows no value.
 pub struct Invocation {
     /// The step as it was written; not yet checked.
     pub step: Document,
@@ -39,6 +39,15 @@ pub struct Invocation {
     pub secrets: BTreeMap<String, Secret>,
     /// How the input was written.
     pub form: Form,
+}
+
+impl fmt::Debug for Invocation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Invocation")
+            .field("form", &self.form)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The forms of input.

@@ -47,12 +47,15 @@ impl StepError {
 /// in the same way, and each problem's place is looked up in the text.
 const MOST_PROBLEMS: usize = 50;
 
+/// The rule of the problem that says how many others were left out.
+const LEFT_OUT: &str = "more";
+
 /// Says how many problems were left out.
 fn left_out(count: usize) -> Option<Problem> {
     (count > 0).then(|| {
         Problem::new(
             "",
-            "more",
+            LEFT_OUT,
             format!("and {count} more problems, which are left out here"),
         )
     })
@@ -63,6 +66,13 @@ fn summary(problems: &[Problem]) -> String {
     match problems {
         [] => String::new(),
         [only] => only.message.clone(),
+        [first, .., last] if last.rule == LEFT_OUT => {
+            format!(
+                "{} (and more than {} others)",
+                first.message,
+                MOST_PROBLEMS - 1
+            )
+        }
         [first, others @ ..] => format!("{} (and {} more)", first.message, others.len()),
     }
 }

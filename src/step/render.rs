@@ -3,6 +3,7 @@
 //! and a secret goes into a credential as a whole or not at all. A value never adds structure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -40,8 +41,7 @@ pub enum ContextIs {
     Partial,
 }
 
-/// A step with its expressions rendered.
-#[derive(Debug)]
+/// A step with its expressions rendered. Its `Debug` shows no value: a credential may be written out.
 pub struct Rendering {
     /// The step; credentials stand in it as they were written, and targets are lists.
     pub step: Value,
@@ -51,6 +51,16 @@ pub struct Rendering {
     pub unknown: Vec<Path>,
     /// What the step's author should know although it works.
     pub warnings: Vec<String>,
+}
+
+impl fmt::Debug for Rendering {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Rendering")
+            .field("unknown", &self.unknown)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a credential's field holds.
@@ -345,7 +355,7 @@ impl Renderer<'_> {
                     || format!("yields a name that {fault}"),
                     |fault| format!("yields a name that is {fault}"),
                 );
-                self.report(path, no_value("empty_target", fault));
+                self.report(path, no_value("target_name", fault));
                 None
             }
         }

@@ -377,7 +377,7 @@ fn schema_messages_word_for_word() {
         ),
         (
             json!({"verify_tls": "no"}),
-            "params.verify_tls: type: `verify_tls` must be true or false, not text: true or false, without quotes, in lower case",
+            "params.verify_tls: type: `verify_tls` must be true or false, in lower case and without quotes",
         ),
         (
             json!({"verify_tls": 0}),
@@ -683,8 +683,8 @@ fn rendering_messages_word_for_word() {
         (json!({"target_hosts": "{{ alert.none }}"}), "target_hosts: empty_target: `target_hosts` yields an empty list: no host or label is named".into()),
         (json!({"target_hosts": "{{ alert.none }}", "target_platforms": ["linux"]}), "target_hosts: empty_target: `target_hosts` yields an empty list: no host or label is named".into()),
         (json!({"target_hosts": ["{{ alert.hosts }}"]}), "target_hosts[0]: structure: `target_hosts[0]` yields a list inside a list: write the one expression in place of the whole list".into()),
-        (json!({"target_hosts": ["{{ alert.empty }}"]}), "target_hosts[0]: empty_target: `target_hosts[0]` yields a name that is empty: an empty name would address hosts that nobody meant".into()),
-        (json!({"target_hosts": ["a{{ alert.control }}"]}), "target_hosts[0]: empty_target: `target_hosts[0]` yields a name that holds a control character: no host or label is named so".into()),
+        (json!({"target_hosts": ["{{ alert.empty }}"]}), "target_hosts[0]: target_name: `target_hosts[0]` yields a name that is empty: an empty name would address hosts that nobody meant".into()),
+        (json!({"target_hosts": ["a{{ alert.control }}"]}), "target_hosts[0]: target_name: `target_hosts[0]` yields a name that holds a control character: no host or label is named so".into()),
         (json!({"target_hosts": ["x{{ alert.map }}"]}), "target_hosts[0]: structure: `target_hosts[0]` names `alert.map` inside other text, but it is a mapping: take one item, or use `join`".into()),
         (json!({"target_hosts": "{{ alert.many }}"}), "target_hosts: size: `target_hosts` yields a list of more than 10000 items".into()),
         (json!({"target_hosts": "{{ alert.long }}"}), "target_hosts: size: `target_hosts` yields text of more than 64 KiB".into()),
@@ -920,6 +920,25 @@ proptest! {
                 prop_assert!(!message.contains(MARKER) && !message.contains("t0k3n"), "{}", message);
                 prop_assert!(problem.line.is_some() && problem.column.is_some());
                 prop_assert!(!message.contains("a bug"), "{}", message);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_schema_refuses_is_said(field in prop::sample::select(vec![
+        "backend", "base_url", "environment", "api_token", "username", "password", "verify_tls", "ca_file", "template", "template_params",
+        "target_hosts", "target_labels", "target_platforms", "max_hosts", "max_rows_per_host", "max_bytes", "offline_hosts", "timeout_seconds", "zzz",
+    ]), value in any_value(), other in prop::sample::select(vec!["backend", "environment", "api_token", "template", "target_hosts"])) {
+        let schema: Value = serde_json::from_str(schema::STEP_SCHEMA).unwrap();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        for step in [with(json!({field: value.clone()})), with(json!({other: null, field: value}))] {
+            let document = Document::without_text(step.clone());
+            let problems = schema::check(&step, &document, Stage::Rendered);
+            // Only numeric strings with blanks around them are more than the schema takes by itself.
+            if !validator.is_valid(&step) {
+                prop_assert!(!problems.is_empty(), "{}", step);
+            } else {
+                prop_assert!(problems.iter().all(|problem| matches!(problem.rule.as_str(), "format" | "pattern" | "maximum")), "{:?}", problems);
             }
         }
     }

@@ -290,11 +290,12 @@ impl Checker<'_> {
                     ("text", Some(Value::Number(_) | Value::Bool(_))) => ": put it in quotes",
                     _ => "",
                 };
-                let without_quotes = match (expected, text) {
-                    ("true or false", Some(_)) => ": true or false, without quotes, in lower case",
-                    _ => "",
-                };
-                format!("{subject} must be {expected}{found}{quotes}{without_quotes}")
+                if expected == "true or false" && text.is_some() {
+                    return format!(
+                        "{subject} must be true or false, in lower case and without quotes"
+                    );
+                }
+                format!("{subject} must be {expected}{found}{quotes}")
             }
             _ => format!("{subject} breaks the rule `{rule}` of the step's schema"),
         }
