@@ -37,7 +37,7 @@ impl Document {
     /// Reads text as one JSON or YAML document.
     ///
     /// # Errors
-    /// Where it is neither, or breaks the rules of both ([`super::yaml`], [`super::json`]).
+    /// Where it is neither, or breaks the rules that both have.
     pub fn parse(text: &str) -> Result<Self, DecodeError> {
         if !text.trim_start().starts_with(['{', '[']) {
             return Self::parse_yaml(text);

@@ -1,3 +1,5 @@
+//! Every form of input, and every way to get it wrong.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
