@@ -1,6 +1,5 @@
 //! What is read, what is refused, and where.
 
-
 use super::*;
 use serde_json::json;
 

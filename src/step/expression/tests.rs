@@ -1,6 +1,5 @@
 //! Every rule of the grammar, and its message.
 
-
 use super::*;
 use proptest::prelude::*;
 
