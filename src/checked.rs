@@ -1,25 +1,28 @@
-//! From stdin's bytes to a step that may be dispatched: decode, schema, rendering, allowlist. Nothing
-//! here touches the network; `run`, `check` and `dry-run` take this one path.
+//! From stdin's bytes to a step that may be dispatched: decode, schema, rendering, allowlist,
+//! policy. Nothing here touches the network; `run`, `check` and `dry-run` take this one path.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::allowlist::{AllowlistError, Registry, Statement};
+use crate::allowlist::{AllowlistError, Statement};
 use crate::exit::Code;
 use crate::failure::Failure;
 use crate::invocation::{self, ContextError, DecodeError, Document, MAX_INPUT_BYTES};
+use crate::policy::{Guards, Policy};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
 use crate::step::model::RenderedStep;
 use crate::step::{self, StepError};
 
-/// A step that keeps its schema and whose SQL the allowlist made. Only this can be dispatched.
+/// A step that keeps its schema, whose SQL the allowlist made, and which the operator's policy allows. Only
+/// this can be dispatched.
 #[derive(Debug)]
 pub struct CheckedStep {
     step: RenderedStep,
     statement: Statement,
+    guards: Guards,
 }
 
 impl CheckedStep {
@@ -32,6 +35,11 @@ impl CheckedStep {
     pub fn statement(&self) -> &Statement {
         &self.statement
     }
+
+    /// What the policy has accompany it.
+    pub fn guards(&self) -> &Guards {
+        &self.guards
+    }
 }
 
 /// What a step's input may draw on beside stdin.
@@ -41,6 +49,8 @@ pub struct Sources {
     pub context: Option<PathBuf>,
     /// `--secrets-dir DIR`.
     pub secrets_dir: Option<PathBuf>,
+    /// `--policy FILE`.
+    pub policy: Option<PathBuf>,
 }
 
 /// Why a step may not be dispatched.
@@ -55,8 +65,10 @@ pub struct Refused {
 /// Takes stdin's bytes all the way to a step that may be dispatched.
 ///
 /// # Errors
-/// Everything that can be wrong before the network: usage, decode, schema, render, allowlist.
+/// Everything that can be wrong before the network: usage, decode, schema, render, allowlist, policy.
 pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
+    // First: where the operator's policy can't be used, nothing else matters.
+    let policy = Policy::of_process(sources.policy.as_deref())?;
     let mut invocation = invocation::decode(bytes)?;
     if let Some(path) = &sources.context {
         invocation = invocation
@@ -67,14 +79,37 @@ pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
         std::mem::take(&mut invocation.secrets),
         sources.secrets_dir.clone(),
     );
-    let step = step::prepare(&invocation, &secrets)?;
-    match Registry::embedded().bind(&step.template, SystemTime::now()) {
-        Ok(statement) => Ok(CheckedStep { step, statement }),
-        Err(error) => Err(Refused {
-            failure: allowlist_failure(&error, &invocation.step),
+    step::check_written(&invocation.step)?;
+    let named = policy.instance_of(&invocation.step, &secrets)?;
+    let mut step = step::prepare(&invocation, &secrets, named)?;
+    match allow(&policy, &mut step, &invocation.step, &secrets) {
+        Ok((statement, guards)) => Ok(CheckedStep {
+            step,
+            statement,
+            guards,
+        }),
+        Err(failure) => Err(Refused {
+            failure,
             named: step.targets.hosts,
         }),
     }
+}
+
+/// What the allowlist and then the policy say of a rendered step.
+fn allow(
+    policy: &Policy,
+    step: &mut RenderedStep,
+    written: &Document,
+    secrets: &SecretSources,
+) -> Result<(Statement, Guards), Failure> {
+    let refused = |error: AllowlistError| allowlist_failure(&error, written);
+    let registry = policy.registry();
+    let statement = registry
+        .bind(&step.template, SystemTime::now())
+        .map_err(refused)?;
+    let template = registry.template(statement.template()).map_err(refused)?;
+    let guards = policy.check(step, written, template, secrets)?;
+    Ok((statement, guards))
 }
 
 fn read_context(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -130,7 +165,7 @@ fn allowlist_failure(error: &AllowlistError, document: &Document) -> Failure {
 }
 
 /// Gives a problem of the step the line and column of what its path names.
-fn placed(problem: Problem, document: &Document) -> Problem {
+pub(crate) fn placed(problem: Problem, document: &Document) -> Problem {
     let keys: Vec<&str> = problem.path.split('.').collect();
     let position = document.position_of_value(&invocation::Path::of(&keys));
     problem.at(position)

@@ -74,6 +74,9 @@ pub struct StepArgs {
     /// A directory with one file per secret [default: $CREDENTIALS_DIRECTORY].
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
+    /// The operator's policy [default: $OSQUERY_LIVE_QUERY_POLICY, which wins].
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 }
 
 /// Flags of `run`.
@@ -95,6 +98,9 @@ pub struct RunArgs {
 pub struct TemplatesArgs {
     /// Show this template whole, with an example step.
     pub name: Option<String>,
+    /// The operator's policy, whose templates are shown, too [default: $OSQUERY_LIVE_QUERY_POLICY].
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// A table for people, or JSON.
     #[arg(long, value_enum, default_value_t = ListFormat::Text)]
     pub format: ListFormat,
@@ -148,6 +154,8 @@ pub enum SchemaName {
     Output,
     /// A template of the allowlist.
     Template,
+    /// The operator's policy.
+    Policy,
 }
 
 impl From<FormatName> for Format {
@@ -175,6 +183,7 @@ impl From<RunArgs> for run::Options {
             sources: Sources {
                 context: args.step.context,
                 secrets_dir: args.step.secrets_dir,
+                policy: args.step.policy,
             },
             fail_on_partial: args.fail_on_partial,
             format: args.format.into(),

@@ -94,6 +94,11 @@ impl From<BackendError> for Failure {
                 (Code::Backend, hint, matches!(status, Some(502..=504)))
             }
             BackendError::Unreachable { hint, .. } => (Code::Unreachable, hint, true),
+            BackendError::Forbidden { .. } => (
+                Code::Policy,
+                Some("a live-query server never has such an address: look at `base_url` and at the name service".into()),
+                false,
+            ),
             BackendError::Busy { .. } => (
                 Code::Busy,
                 Some("run the step again later, or raise `timeout_seconds`".into()),

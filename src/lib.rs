@@ -17,6 +17,7 @@ pub mod failure;
 pub mod invocation;
 pub mod logs;
 pub mod output;
+pub mod policy;
 pub mod problem;
 pub mod report;
 pub mod roster;

@@ -6,3 +6,5 @@ pub const STEP: &str = include_str!("../schemas/step.schema.json");
 pub const OUTPUT: &str = include_str!("../schemas/output.schema.json");
 /// A template of the allowlist.
 pub const TEMPLATE: &str = include_str!("../schemas/template.schema.json");
+/// The operator's policy.
+pub const POLICY: &str = include_str!("../schemas/policy.schema.json");

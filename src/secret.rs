@@ -152,6 +152,20 @@ impl SecretSources {
         }
     }
 
+    /// A variable of the environment; `None` where it is not set.
+    ///
+    /// # Errors
+    /// Where it is not UTF-8.
+    pub fn variable(&self, name: &str) -> Result<Option<String>, String> {
+        (self.variables)(name)
+            .map(|value| {
+                value
+                    .into_string()
+                    .map_err(|_| format!("the variable {name} is not UTF-8"))
+            })
+            .transpose()
+    }
+
     /// Looks a secret up, in order; the first source that has it decides.
     ///
     /// # Errors
@@ -184,10 +198,7 @@ impl SecretSources {
             }
         }
         let variable = variable_of(name);
-        if let Some(value) = (self.variables)(&variable) {
-            let text = value
-                .into_string()
-                .map_err(|_| unusable(format!("the variable {variable} is not UTF-8")))?;
+        if let Some(text) = self.variable(&variable).map_err(&unusable)? {
             return found(Secret::new(text), None)
                 .ok_or_else(|| unusable(format!("the variable {variable} is empty")));
         }
@@ -215,7 +226,7 @@ fn found(secret: Secret, warning: Option<String>) -> Option<FoundSecret> {
 }
 
 /// The environment variable of a secret: upper case, `_` for what is neither letter nor digit.
-fn variable_of(name: &str) -> String {
+pub(crate) fn variable_of(name: &str) -> String {
     let name: String = name
         .chars()
         .map(|letter| match letter {
@@ -228,7 +239,7 @@ fn variable_of(name: &str) -> String {
 
 /// A file's text without one newline at its end, and whether every user may read it; `None` where there
 /// is no such file. Links are followed: secrets are often mounted as links.
-fn read_file(path: &Path) -> Result<Option<(Secret, bool)>, String> {
+pub(crate) fn read_file(path: &Path) -> Result<Option<(Secret, bool)>, String> {
     let cant = |error: &std::io::Error| format!("its file can't be read: {}", error.kind());
     // Asked before it is opened: opening a pipe would wait for a writer.
     let metadata = match std::fs::metadata(path) {

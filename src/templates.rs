@@ -3,24 +3,35 @@
 
 use serde_json::json;
 
-use crate::allowlist::{Registry, Template};
-use crate::cli::ListFormat;
+use crate::allowlist::Template;
+use crate::cli::{ListFormat, TemplatesArgs};
 use crate::exit::Code;
 use crate::failure::Failure;
+use crate::policy::Policy;
 
-/// What the verb prints: all templates, or the one named.
+/// What the verb prints: all templates that the operator's policy allows, or the one named.
 ///
 /// # Errors
-/// `allowlist` where no template has that name.
-pub fn text(name: Option<&str>, format: ListFormat) -> Result<String, Failure> {
-    let registry = Registry::embedded();
+/// `allowlist` where no template has that name, `policy` where steps may not name it or the policy can't be
+/// used.
+pub fn text(args: &TemplatesArgs) -> Result<String, Failure> {
+    let (name, format) = (args.name.as_deref(), args.format);
+    let policy = Policy::of_process(args.policy.as_deref())?;
+    let registry = policy.registry();
     let shown: Vec<&Template> = match name {
-        Some(name) => vec![
-            registry
+        Some(name) => {
+            let template = registry
                 .template(name)
-                .map_err(|error| Failure::new(Code::Allowlist, error.to_string()))?,
-        ],
-        None => registry.templates().collect(),
+                .map_err(|error| Failure::new(Code::Allowlist, error.to_string()))?;
+            policy
+                .allows_template(template)
+                .map_err(|reason| Failure::new(Code::Policy, reason))?;
+            vec![template]
+        }
+        None => registry
+            .templates()
+            .filter(|template| policy.allows_template(template).is_ok())
+            .collect(),
     };
     Ok(match (format, name) {
         (ListFormat::Json, _) => {

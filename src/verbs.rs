@@ -41,7 +41,7 @@ fn verb(cli: Cli, started: Instant) -> u8 {
         None => guarded(&cli.run.into(), started),
         Some(Verb::Run(args)) => guarded(&args.into(), started),
         Some(Verb::Check(args)) => guarded(&args.into(), started),
-        Some(Verb::Templates(args)) => match templates::text(args.name.as_deref(), args.format) {
+        Some(Verb::Templates(args)) => match templates::text(&args) {
             Ok(text) => written(output::write_text(&text)),
             Err(failure) => {
                 logs::failure(&failure);
@@ -52,6 +52,7 @@ fn verb(cli: Cli, started: Instant) -> u8 {
             SchemaName::Step => schemas::STEP,
             SchemaName::Output => schemas::OUTPUT,
             SchemaName::Template => schemas::TEMPLATE,
+            SchemaName::Policy => schemas::POLICY,
         })),
         Some(Verb::Describe) => written(output::write_text(&describe::text())),
         #[cfg(feature = "demo")]

@@ -67,6 +67,16 @@ impl Registry {
         Self { entries }
     }
 
+    /// The built-in templates and others beside them; whose names differ is the caller's to see to: a
+    /// built-in one is never replaced.
+    pub fn with_own(own: impl IntoIterator<Item = (String, String)>) -> Self {
+        let own = own.into_iter().map(|(name, text)| (name, text.into()));
+        let embedded = embedded::TEMPLATES
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), std::borrow::Cow::Borrowed(*text)));
+        Self::new(own.chain(embedded))
+    }
+
     /// The names of all templates, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)

@@ -44,6 +44,12 @@ pub enum BackendError {
         /// What to do.
         hint: Option<String>,
     },
+    /// The server's name leads to an address that is never connected to.
+    #[error("{message}")]
+    Forbidden {
+        /// Which name, and what is wrong with where it leads.
+        message: String,
+    },
     /// The server asked to come back later than the deadline allows.
     #[error("{message}")]
     Busy {

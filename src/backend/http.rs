@@ -3,7 +3,6 @@
 
 use std::error::Error as _;
 use std::io;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,10 +11,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake;
-use url::{Host, Url};
+use url::Url;
 
 use super::BackendError;
+use super::names::{self, Names};
 use super::tls;
+use crate::policy::address;
 use crate::secret::{Redactor, Secret};
 use crate::step::model::Server;
 
@@ -126,9 +127,11 @@ impl Http {
             .retry(reqwest::retry::never())
             .referer(false)
             .http1_only()
+            // An address in the URL itself is the policy's to judge; it never passes the resolver.
+            .dns_resolver(Names::of_system())
             // Ends a little before the deadline, so that a host that swallows packets is named as the cause.
             .connect_timeout(CONNECT_TIMEOUT.min(remaining.mul_f32(0.9)));
-        if is_loopback(&server.base_url) {
+        if address::is_loopback(&server.base_url) {
             builder = builder.no_proxy();
         }
         builder = builder.tls_backend_preconfigured(tls::client_config(server)?);
@@ -426,6 +429,9 @@ impl Http {
     /// A connection that was not made, or broke.
     fn broken(&self, error: reqwest::Error) -> Failure {
         let cause = Cause::of(&error);
+        if let Cause::Forbidden(message) = cause {
+            return Failure::final_(BackendError::Forbidden { message });
+        }
         let (what, hint) = cause.words(self.base.host_str().unwrap_or_default());
         let retry = match cause {
             Cause::Tls(_) => Retry::Never,
@@ -521,6 +527,7 @@ enum Retry {
 /// Why a connection failed, as far as the error's chain tells.
 #[derive(Debug, PartialEq, Eq)]
 enum Cause {
+    Forbidden(String),
     Dns,
     Tls(String),
     Refused,
@@ -536,7 +543,10 @@ impl Cause {
         while let Some(cause) = next {
             innermost = cause.to_string();
             if innermost.starts_with("dns error") {
-                return Self::Dns;
+                let refused = cause
+                    .source()
+                    .and_then(|source| source.downcast_ref::<names::Refused>());
+                return refused.map_or(Self::Dns, |refused| Self::Forbidden(refused.to_string()));
             }
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
                 return Self::Tls(tls::words(tls));
@@ -598,7 +608,7 @@ impl Cause {
                 Some("check `base_url`, and that a firewall lets this machine through".into()),
             ),
             Self::Closed => ("the connection was closed before the answer was complete".into(), None),
-            Self::Other(text) => (text.clone(), None),
+            Self::Forbidden(text) | Self::Other(text) => (text.clone(), None),
         }
     }
 }
@@ -620,18 +630,6 @@ fn bearer(token: &Secret) -> Result<HeaderValue, Failure> {
     })?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical().is_loopback(),
-        None => false,
-    }
 }
 
 /// Seconds or an HTTP date (RFC 9110, 10.2.3).

@@ -4,6 +4,7 @@
 pub mod error;
 pub mod fleet;
 pub mod http;
+mod names;
 pub mod osctrl;
 pub mod rows;
 mod tls;

@@ -11,12 +11,15 @@ use tokio::time::Instant;
 use crate::backend::http::Http;
 use crate::backend::rows::Keep;
 use crate::backend::{Backend, BackendError, fleet, osctrl};
+use crate::campaign::Campaign;
 use crate::checked::{self, CheckedStep, Refused, Sources};
 use crate::exit::{self, Code};
 use crate::failure::Failure;
 use crate::invocation;
 use crate::logs;
 use crate::output::{self, Format};
+use crate::policy::audit::{OpenRun, Outcome};
+use crate::policy::locks::Slot;
 use crate::report::{About, Document};
 use crate::secret::Redactor;
 use crate::step::model::BackendKind;
@@ -76,7 +79,7 @@ fn cannot_start(options: &Options, error: &std::io::Error) -> u8 {
         ),
     )
     .hint("look at the limits of open files and processes");
-    finish(options, Document::default(), End::Failed(failure))
+    finish(options, Document::default(), End::Failed(failure)).status
 }
 
 async fn run_until_signalled(
@@ -87,7 +90,7 @@ async fn run_until_signalled(
     let read = tokio::select! {
         biased;
         signal = signals.next() => {
-            return finish(options, Document::default(), End::Signalled(signal));
+            return finish(options, Document::default(), End::Signalled(signal)).status;
         }
         read = read_stdin() => read,
     };
@@ -99,7 +102,7 @@ async fn run_until_signalled(
                 named,
                 ..Document::default()
             };
-            return finish(options, document, End::Failed(failure));
+            return finish(options, document, End::Failed(failure)).status;
         }
     };
     let redactor = Redactor::new(&step.step().secrets);
@@ -113,10 +116,15 @@ async fn run_until_signalled(
         started,
         deadline: Instant::from_std(started + step.step().timeout),
     };
+    // Held until the process ends: a campaign that is being stopped still counts.
+    let (_slot, audit) = match run.admitted(signals).await {
+        Ok(admitted) => admitted,
+        Err(end) => return finish(options, run.document(), end).status,
+    };
     let server = &step.step().server;
     let http = match Http::new(server, run.deadline, redactor) {
         Ok(http) => http,
-        Err(error) => return run.end_before(error),
+        Err(error) => return run.end_before(error, audit),
     };
     let limits = &step.step().limits;
     let keep = Keep {
@@ -126,11 +134,11 @@ async fn run_until_signalled(
     // The registry of backends: a new one is a folder and a line here.
     match server.backend {
         BackendKind::Fleet => {
-            run.through(fleet::Fleet::new(server, http, keep), signals)
+            run.through(fleet::Fleet::new(server, http, keep), audit, signals)
                 .await
         }
         BackendKind::Osctrl => {
-            run.through(osctrl::Osctrl::new(server, http, keep), signals)
+            run.through(osctrl::Osctrl::new(server, http, keep), audit, signals)
                 .await
         }
     }
@@ -153,7 +161,47 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn through(&self, mut backend: impl Backend, signals: &mut Signals) -> u8 {
+    /// Waits for the policy's slot and records the intent, before anything is sent.
+    async fn admitted(
+        &self,
+        signals: &mut Signals,
+    ) -> Result<(Option<Slot>, Option<OpenRun>), End> {
+        let guards = self.step.guards();
+        let admitted = async {
+            if self.options.check_only {
+                // It dispatches nothing, so there is nothing to hold back or to record.
+                if let Some(audit) = &guards.audit {
+                    audit.probe()?;
+                }
+                return Ok((None, None));
+            }
+            let slot = match &guards.slots {
+                Some(slots) => Some(slots.take(self.deadline).await?),
+                None => None,
+            };
+            let audit = match &guards.audit {
+                Some(audit) => Some(
+                    audit
+                        .intend(self.step.step(), self.started, self.deadline)
+                        .await?,
+                ),
+                None => None,
+            };
+            Ok((slot, audit))
+        };
+        tokio::select! {
+            biased;
+            signal = signals.next() => Err(End::Signalled(signal)),
+            admitted = admitted => admitted.map_err(End::Failed),
+        }
+    }
+
+    async fn through(
+        &self,
+        mut backend: impl Backend,
+        audit: Option<OpenRun>,
+        signals: &mut Signals,
+    ) -> u8 {
         let mut state = State::default();
         let wish = Wish {
             check_only: self.options.check_only,
@@ -191,7 +239,11 @@ impl Run<'_> {
         // The document first: an engine may kill a late process at any moment. It is written on a thread
         // of its own, so that a slow reader does not keep the campaign running.
         let options = self.options.clone();
-        let written = tokio::task::spawn_blocking(move || finish(&options, document, end));
+        let written = tokio::task::spawn_blocking(move || {
+            let finished = finish(&options, document, end);
+            // After the document, which must not wait for other runs' lines.
+            finished.record(audit)
+        });
         let stop = tokio::time::timeout(STOP_TIMEOUT, backend.stop(all_answered));
         let stopped = async {
             if stop.await.is_err() {
@@ -217,8 +269,8 @@ impl Run<'_> {
         .hint("raise `timeout_seconds`; it counts from the start of the process and covers everything")
     }
 
-    fn end_before(&self, error: BackendError) -> u8 {
-        finish(self.options, self.document(), End::Failed(error.into()))
+    fn end_before(&self, error: BackendError, audit: Option<OpenRun>) -> u8 {
+        finish(self.options, self.document(), End::Failed(error.into())).record(audit)
     }
 
     fn document(&self) -> Document {
@@ -237,8 +289,43 @@ async fn unless_signalled(work: impl Future<Output = ()>, signals: &mut Signals)
     }
 }
 
-/// Writes the document and the error's line. Returns the exit status.
-fn finish(options: &Options, mut document: Document, end: End) -> u8 {
+/// A document that is written.
+struct Finished {
+    status: u8,
+    document: Document,
+}
+
+impl Finished {
+    /// Adds the outcome to the audit log. Returns the exit status.
+    fn record(self, audit: Option<OpenRun>) -> u8 {
+        let Self { status, document } = self;
+        let Some(audit) = audit else { return status };
+        let campaign = document.campaign.as_ref();
+        let about = document.about.as_ref();
+        let partial = document.partial();
+        audit.conclude(&Outcome {
+            code: match (&document.error, status) {
+                (Some(failure), _) => failure.code.name(),
+                (None, exit::INTERRUPTED) => "interrupted",
+                (None, exit::TERMINATED) => "terminated",
+                (None, exit::OK) if !partial => "ok",
+                (None, exit::OK | exit::PARTIAL) => "partial",
+                (None, _) => Code::Internal.name(),
+            },
+            exit_status: status,
+            campaign: about.and_then(|about| about.id.clone()),
+            targeted: campaign.map_or(0, Campaign::targeted),
+            responded: campaign.map_or(0, Campaign::responded),
+            rows: campaign.map_or(0, Campaign::rows),
+            partial,
+            may_be_running: about.is_some_and(|about| about.may_be_running),
+        });
+        status
+    }
+}
+
+/// Writes the document and the error's line.
+fn finish(options: &Options, mut document: Document, end: End) -> Finished {
     logs::erase_progress();
     let mut status = match end {
         End::Done if options.fail_on_partial && document.partial() => exit::PARTIAL,
@@ -262,7 +349,7 @@ fn finish(options: &Options, mut document: Document, end: End) -> u8 {
     if let Some(failure) = &document.error {
         logs::failure(failure);
     }
-    status
+    Finished { status, document }
 }
 
 /// The document of a failure that came before a step was read: wrong flags, or a bug.
@@ -271,5 +358,5 @@ pub fn write_failure(failure: Failure, format: Format) -> u8 {
         format,
         ..Options::default()
     };
-    finish(&options, Document::default(), End::Failed(failure))
+    finish(&options, Document::default(), End::Failed(failure)).status
 }

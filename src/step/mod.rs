@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::invocation::{Document, Invocation, Path};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
-use model::RenderedStep;
+use model::{BackendKind, NamedServer, RenderedStep};
 use render::{ContextIs, Rendering, SecretUse};
 use schema::Stage;
 
@@ -77,13 +77,15 @@ fn summary(problems: &[Problem]) -> String {
     }
 }
 
-/// Checks the step, renders it with the invocation's context, checks it again and types it.
+/// Checks the step, renders it with the invocation's context, checks it again and types it. `named` is the
+/// server of the instance that the step names, where it names one.
 ///
 /// # Errors
 /// All problems of the first of these that fails.
 pub fn prepare(
     invocation: &Invocation,
     secrets: &SecretSources,
+    named: Option<NamedServer>,
 ) -> Result<RenderedStep, StepError> {
     let rendering = examine(
         &invocation.step,
@@ -91,7 +93,18 @@ pub fn prepare(
         ContextIs::Complete,
         SecretUse::Resolve(secrets),
     )?;
-    typed::type_step(rendering).map_err(|problem| StepError::Schema(vec![problem]))
+    let of_osctrl = named
+        .as_ref()
+        .is_some_and(|named| named.server.backend == BackendKind::Osctrl);
+    let labels = Path::of(&["params", "target_labels"]);
+    if of_osctrl && rendering.step.pointer("/params/target_labels").is_some() {
+        // Which server an instance is, the schema can't know.
+        let message = violation::LABELS_ARE_FLEETS;
+        let problem = Problem::new(labels.to_string(), "not", message);
+        let at = invocation.step.position_of_key(&labels);
+        return Err(StepError::Schema(vec![problem.at(at)]));
+    }
+    typed::type_step(rendering, named).map_err(|problem| StepError::Schema(vec![problem]))
 }
 
 /// The way of [`prepare`] up to the types, also for those who know only a part of the context, or who must

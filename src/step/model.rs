@@ -14,6 +14,8 @@ use crate::secret::Secret;
 pub struct RenderedStep {
     /// The step's `id`.
     pub id: String,
+    /// The instance of the operator's policy that the step names instead of a server.
+    pub instance: Option<String>,
     /// Which server, and how to reach it.
     pub server: Server,
     /// The template that the step names, with its parameters as they were rendered.
@@ -74,6 +76,19 @@ pub struct Server {
     pub verify_tls: bool,
     /// A PEM file of extra roots.
     pub ca_file: Option<PathBuf>,
+}
+
+/// A server that the operator gave a name, with credentials of its own.
+#[derive(Debug, Clone)]
+pub struct NamedServer {
+    /// Its name: `params.instance`.
+    pub name: String,
+    /// The server.
+    pub server: Server,
+    /// The secrets among its credentials, to be redacted from foreign text.
+    pub secrets: Vec<Secret>,
+    /// What its operator should know; each one line for stderr.
+    pub warnings: Vec<String>,
 }
 
 /// How the process proves who it is.

@@ -23,6 +23,15 @@ const NUMBERS: &[&str] = &["timeout_seconds", "max_hosts"];
 /// The only fields that a secret goes into.
 const CREDENTIALS: &[&str] = &["api_token", "username", "password"];
 
+/// The references to secrets in a step as it is written: field and name.
+pub fn credential_references(step: &Value) -> impl Iterator<Item = (&'static str, &str)> {
+    let params = step.get("params");
+    CREDENTIALS.iter().filter_map(move |field| {
+        let text = params?.get(*field)?.as_str()?;
+        Some((*field, secret_reference(text)?))
+    })
+}
+
 /// What to do about references to secrets.
 #[derive(Debug, Clone, Copy)]
 pub enum SecretUse<'a> {

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use url::{Host, Url};
+use url::Url;
 
 use super::model::{
-    BackendKind, Credentials, Limits, OfflineHosts, Platform, RenderedStep, Server, Targets,
-    TemplateCall,
+    BackendKind, Credentials, Limits, NamedServer, OfflineHosts, Platform, RenderedStep, Server,
+    Targets, TemplateCall,
 };
 use super::render::{Credential, Rendering};
 use super::schema::whole_number;
+use crate::policy::address;
 use crate::problem::Problem;
 
 const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
@@ -21,11 +22,14 @@ const DEFAULT_MAX_HOSTS: u64 = 1_000;
 const DEFAULT_MAX_ROWS_PER_HOST: u64 = 10_000;
 const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The typed step.
+/// The typed step; `named` is the server of its instance, where it names one.
 ///
 /// # Errors
 /// Only where the schema would let something pass that has no type here, which is a bug.
-pub(super) fn type_step(rendering: Rendering) -> Result<RenderedStep, Problem> {
+pub(super) fn type_step(
+    rendering: Rendering,
+    named: Option<NamedServer>,
+) -> Result<RenderedStep, Problem> {
     let Rendering {
         step,
         credentials,
@@ -38,25 +42,28 @@ pub(super) fn type_step(rendering: Rendering) -> Result<RenderedStep, Problem> {
             .and_then(Value::as_object)
             .unwrap_or(&none),
     );
-    let base_url = Url::parse(fields.text("base_url")?).map_err(|_| fault("base_url"))?;
-    let verify_tls = fields
-        .0
-        .get("verify_tls")
-        .and_then(Value::as_bool)
-        .unwrap_or(true);
-    if base_url.scheme() == "http" && !is_loopback(&base_url) {
+    let (instance, server, secrets) = match named {
+        Some(named) => {
+            warnings.extend(named.warnings);
+            (Some(named.name), named.server, named.secrets)
+        }
+        None => {
+            let secrets = credentials
+                .iter()
+                .filter(|(field, credential)| **field != "username" || credential.referenced)
+                .map(|(_, credential)| credential.text.clone())
+                .collect();
+            (None, type_server(&fields, &credentials)?, secrets)
+        }
+    };
+    if server.base_url.scheme() == "http" && !address::is_loopback(&server.base_url) {
         warnings.push(
             "`base_url` is plain http: whoever is on the way can read the credentials and the rows"
                 .into(),
         );
-    } else if !verify_tls {
+    } else if !server.verify_tls {
         warnings.push("`verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows".into());
     }
-    let secrets = credentials
-        .iter()
-        .filter(|(field, credential)| **field != "username" || credential.referenced)
-        .map(|(_, credential)| credential.text.clone())
-        .collect();
     let platforms = fields
         .names("target_platforms")
         .iter()
@@ -73,18 +80,8 @@ pub(super) fn type_step(rendering: Rendering) -> Result<RenderedStep, Problem> {
             .and_then(Value::as_str)
             .ok_or_else(|| fault("id"))?
             .to_owned(),
-        server: Server {
-            backend: match fields.text("backend")? {
-                "osctrl" => BackendKind::Osctrl,
-                "fleetdm" | "fleet" => BackendKind::Fleet,
-                _ => return Err(fault("backend")),
-            },
-            base_url,
-            environment: fields.optional_text("environment"),
-            credentials: type_credentials(&credentials)?,
-            verify_tls,
-            ca_file: fields.optional_text("ca_file").map(PathBuf::from),
-        },
+        instance,
+        server,
         template: TemplateCall {
             name: fields.text("template")?.to_owned(),
             params: fields
@@ -113,6 +110,28 @@ pub(super) fn type_step(rendering: Rendering) -> Result<RenderedStep, Problem> {
         timeout: Duration::from_secs(fields.number("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)?),
         warnings,
         secrets,
+    })
+}
+
+fn type_server(
+    fields: &Fields<'_>,
+    credentials: &BTreeMap<&'static str, Credential>,
+) -> Result<Server, Problem> {
+    Ok(Server {
+        backend: match fields.text("backend")? {
+            "osctrl" => BackendKind::Osctrl,
+            "fleetdm" | "fleet" => BackendKind::Fleet,
+            _ => return Err(fault("backend")),
+        },
+        base_url: Url::parse(fields.text("base_url")?).map_err(|_| fault("base_url"))?,
+        environment: fields.optional_text("environment"),
+        credentials: type_credentials(credentials)?,
+        verify_tls: fields
+            .0
+            .get("verify_tls")
+            .and_then(Value::as_bool)
+            .unwrap_or(true),
+        ca_file: fields.optional_text("ca_file").map(PathBuf::from),
     })
 }
 
@@ -187,15 +206,6 @@ impl<'a> Fields<'a> {
 
     fn size(&self, field: &str, default: u64) -> Result<usize, Problem> {
         usize::try_from(self.number(field, default)?).map_err(|_| fault(field))
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

@@ -10,6 +10,9 @@ use super::words::near;
 use crate::invocation::path::show_key;
 use crate::invocation::{Path, Segment, kind};
 
+/// What to say of labels where the server is osctrl.
+pub(super) const LABELS_ARE_FLEETS: &str = "`target_labels` is for Fleet only: osctrl can't list the hosts of a tag, so their silence could not be named; name the hosts in `target_hosts`";
+
 /// Where a violation is shown.
 pub(super) enum At {
     Value,
@@ -192,11 +195,20 @@ impl Checker<'_> {
 
     /// What to say of a key that another one shuts out.
     fn not_here(&self, path: &Path) -> String {
+        if self.has("instance") {
+            return format!(
+                "`{}` does not go with `instance`: the operator's policy says where the instance is and how to get in",
+                path.subject()
+            );
+        }
         match path.last_key() {
-            Some("environment") => "`environment` is for osctrl only: remove it, Fleet has none".into(),
-            Some("target_labels") => "`target_labels` is for Fleet only: osctrl can't list the hosts of a tag, so their silence could not be named; name the hosts in `target_hosts`".into(),
+            Some("environment") => {
+                "`environment` is for osctrl only: remove it, Fleet has none".into()
+            }
+            Some("target_labels") => LABELS_ARE_FLEETS.into(),
             Some("username" | "password") => {
-                "two ways to get in: give `api_token`, or `username` and `password`, not both".into()
+                "two ways to get in: give `api_token`, or `username` and `password`, not both"
+                    .into()
             }
             _ => format!("`{}` is not accepted here", path.subject()),
         }

@@ -67,6 +67,7 @@ fn prepare_with(step: &Value, context: Value) -> Result<RenderedStep, StepError>
             ("blank", "a b"),
             ("empty", ""),
         ]),
+        None,
     )
 }
 
@@ -113,7 +114,7 @@ fn the_step_of_the_contract() {
         .unwrap()
         .with_context(b"alert: {host: ' web-1.corp ', hosts: []}")
         .unwrap();
-    let step = prepare(&invocation, &sources(&[("osctrl_token", "t0k3n")])).unwrap();
+    let step = prepare(&invocation, &sources(&[("osctrl_token", "t0k3n")]), None).unwrap();
     assert_eq!(step.id, "triage-running-procs");
     assert_eq!(step.server.backend, BackendKind::Osctrl);
     assert_eq!(
@@ -233,7 +234,7 @@ fn warnings() {
 fn all_violations_at_once_in_the_order_of_the_text() {
     let text = "id: a\ntype: osquery_live_query\nparams:\n  tmplate: x\n  timeout_seconds: 0\n  backend: osctrl\n  target_hosts: [a, '']\n  base_url: \"https://h\"\n  api_token: x\n";
     let invocation = decode(text.as_bytes()).unwrap();
-    let error = prepare(&invocation, &sources(&[])).unwrap_err();
+    let error = prepare(&invocation, &sources(&[]), None).unwrap_err();
     let places: Vec<_> = error
         .problems()
         .iter()

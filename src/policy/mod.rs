@@ -1,0 +1,321 @@
+//! The operator's policy: what is allowed to the authors of playbooks, by a file that they can't change;
+//! without one, by defaults. Everything is decided here before a socket is opened. Knows a step and its
+//! template; knows nothing of servers' wires.
+
+pub mod address;
+pub mod audit;
+mod file;
+mod instances;
+pub mod locks;
+mod rules;
+mod templates;
+pub mod trust;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::allowlist::{Registry, Template};
+use crate::exit::Code;
+use crate::failure::Failure;
+use crate::invocation::Document;
+use crate::problem::Problem;
+use crate::secret::{Secret, SecretSources};
+use crate::step::model::{NamedServer, RenderedStep};
+use crate::step::render::credential_references;
+
+use audit::AuditLog;
+use locks::Slots;
+use rules::Rules;
+
+/// The variable that names the policy; it wins over the flag.
+pub const VARIABLE: &str = "OSQUERY_LIVE_QUERY_POLICY";
+
+/// Instances that a message lists at most.
+const MOST_LISTED: usize = 12;
+
+/// What the operator allows.
+#[derive(Debug)]
+pub struct Policy {
+    /// The file; `None` where there is none and the defaults hold.
+    path: Option<PathBuf>,
+    instances: BTreeMap<String, file::Instance>,
+    rules: Rules,
+    /// The built-in templates and the operator's own; `None` where there are only the built-in ones.
+    registry: Option<Registry>,
+    slots: Option<(usize, PathBuf)>,
+    audit_log: Option<PathBuf>,
+}
+
+/// What accompanies an allowed step until its end.
+#[derive(Debug, Clone, Default)]
+pub struct Guards {
+    /// `max_concurrent`.
+    pub slots: Option<Slots>,
+    /// `audit_log`.
+    pub audit: Option<AuditLog>,
+    /// The instance that the step names.
+    pub instance: Option<String>,
+}
+
+impl Policy {
+    /// The policy of this process: `flag` is `--policy`, [`VARIABLE`] wins over it. Without either, the
+    /// defaults.
+    ///
+    /// # Errors
+    /// `policy`: two different ones are named, or the one that is named can't be used.
+    pub fn of_process(flag: Option<&Path>) -> Result<Self, Failure> {
+        let variable = std::env::var_os(VARIABLE).map(PathBuf::from);
+        let path = match (variable, flag) {
+            (Some(path), _) if path.as_os_str().is_empty() => {
+                return Err(Failure::new(
+                    Code::Policy,
+                    format!("the variable {VARIABLE} is empty"),
+                )
+                .hint("unset it, or have it name the policy's file"));
+            }
+            (Some(variable), Some(flag)) if !same_file(&variable, flag) => {
+                return Err(Failure::new(
+                    Code::Policy,
+                    format!(
+                        "two policies are named: {} by the variable {VARIABLE}, {} by `--policy`",
+                        variable.display(),
+                        flag.display()
+                    ),
+                )
+                .hint("leave `--policy` out: the variable's policy is the operator's"));
+            }
+            (Some(path), _) => path,
+            (None, Some(flag)) => flag.to_owned(),
+            (None, None) => return Ok(Self::none()),
+        };
+        Self::load(&path)
+    }
+
+    /// The defaults that hold where no policy is named.
+    pub fn none() -> Self {
+        Self {
+            path: None,
+            instances: BTreeMap::new(),
+            rules: Rules::of(&file::File::default(), false),
+            registry: None,
+            slots: None,
+            audit_log: None,
+        }
+    }
+
+    /// The policy in a file.
+    ///
+    /// # Errors
+    /// `policy`: it can't be read, others can change it or what it names, or it is not one.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        let file = file::read(path)?;
+        let rules = Rules::of(&file, true);
+        let mut problems = rules.of_instances(&file);
+        let registry = templates::registry(&file.template_dirs, &mut problems);
+        let names = registry.as_ref().unwrap_or(Registry::embedded());
+        problems.extend(rules.unknown_templates(names));
+        if let Some(dir) = &file.lock_dir
+            && let Err(error) = trust::folder(dir)
+        {
+            let message = format!("the folder {} {error}", dir.display());
+            problems.push(Problem::new("lock_dir", "trust", message));
+        }
+        if !problems.is_empty() {
+            return Err(file::unusable(path, problems));
+        }
+        Ok(Self {
+            path: Some(path.to_owned()),
+            instances: file.instances,
+            rules,
+            registry,
+            slots: file.max_concurrent.zip(file.lock_dir),
+            audit_log: file.audit_log,
+        })
+    }
+
+    /// The templates that there are, allowed or not.
+    pub fn registry(&self) -> &Registry {
+        self.registry.as_ref().unwrap_or(Registry::embedded())
+    }
+
+    /// Whether steps may name a template.
+    ///
+    /// # Errors
+    /// Why not, in a sentence without its subject.
+    pub fn allows_template(&self, template: &Template) -> Result<(), String> {
+        self.rules.template(template)
+    }
+
+    /// What the policy has to say before a step is rendered and any secret of it is read: the server of
+    /// the instance that it names, or `None` where it writes its own address and may.
+    ///
+    /// # Errors
+    /// `policy`: an unknown instance, none where one is required, or a secret that is an instance's.
+    pub fn instance_of(
+        &self,
+        step: &Document,
+        secrets: &SecretSources,
+    ) -> Result<Option<NamedServer>, Failure> {
+        let params = step.value().get("params");
+        let Some(name) = params.and_then(|params| params.get("instance")?.as_str()) else {
+            return self.may_write_address(step).map(|()| None);
+        };
+        let Some(instance) = self.instances.get(name) else {
+            let message = match self.path {
+                None => "`instance` names a server of the operator's policy, and there is no policy: name one with `--policy` or the variable OSQUERY_LIVE_QUERY_POLICY".to_owned(),
+                Some(_) => format!("the policy has no such instance; {}", self.known_instances()),
+            };
+            return Err(self.refusal(
+                step,
+                vec![Problem::new("params.instance", "instance", message)],
+            ));
+        };
+        instances::server(name, instance, secrets)
+            .map(Some)
+            .map_err(|reason| {
+                Failure::new(Code::Policy, reason)
+                    .hint("the policy's `instances` say where credentials come from")
+            })
+    }
+
+    fn may_write_address(&self, step: &Document) -> Result<(), Failure> {
+        if self.rules.require_instance {
+            let message = format!(
+                "the policy says `require_instance: true`: name the server in `params.instance` instead of its address and credentials; {}",
+                self.known_instances()
+            );
+            let problem = Problem::new("params", "require_instance", message);
+            return Err(self.refusal(step, vec![problem]));
+        }
+        let reserved = credential_references(step.value())
+            .filter(|(_, name)| {
+                self.instances
+                    .values()
+                    .any(|instance| instances::reserves(instance, name))
+            })
+            .map(|(field, _)| reserved_secret(field))
+            .collect();
+        self.unless_none(step, reserved)
+    }
+
+    /// What the policy has to say of a step that is rendered and whose template is known: refuses it, or
+    /// lowers its defaults.
+    ///
+    /// # Errors
+    /// `policy`, with every rule that the step breaks.
+    pub fn check(
+        &self,
+        step: &mut RenderedStep,
+        written: &Document,
+        template: &Template,
+        secrets: &SecretSources,
+    ) -> Result<Guards, Failure> {
+        let mut problems = Vec::new();
+        if step.instance.is_none() {
+            problems.extend(self.rules.address(step));
+            problems.extend(self.borrowed_secrets(step, written, secrets));
+        }
+        if let Some(path) = &step.server.ca_file {
+            problems.extend(rules::ca_file(path, step.instance.is_some()));
+        }
+        problems.extend(self.rules.limits(step, written));
+        if let Err(reason) = self.rules.template(template) {
+            problems.push(Problem::new("params.template", "template", reason));
+        }
+        self.unless_none(written, problems)?;
+        let slots = self.slots.clone();
+        Ok(Guards {
+            slots: slots.map(|(most, dir)| Slots::new(most, dir, &step.server.base_url)),
+            audit: self.audit_log.clone().map(AuditLog::new),
+            instance: step.instance.clone(),
+        })
+    }
+
+    /// Credentials that a step with an address of its own has by reference, and that are an instance's
+    /// under another name.
+    fn borrowed_secrets(
+        &self,
+        step: &RenderedStep,
+        written: &Document,
+        secrets: &SecretSources,
+    ) -> Vec<Problem> {
+        use crate::step::model::Credentials;
+        let of_instances: Vec<Secret> = self
+            .instances
+            .values()
+            .flat_map(|instance| instances::values(instance, secrets))
+            .collect();
+        let is_theirs = |secret: &Secret| {
+            of_instances
+                .iter()
+                .any(|theirs| theirs.expose() == secret.expose())
+        };
+        // Only what came from a reference: its author does not know it. What is written out would be told
+        // whether it was guessed right.
+        credential_references(written.value())
+            .filter(|(field, _)| match (&step.server.credentials, *field) {
+                (Credentials::Token(token), "api_token") => is_theirs(token),
+                (Credentials::Login { password, .. }, "password") => is_theirs(password),
+                (Credentials::Login { username, .. }, "username") => is_theirs(username),
+                _ => false,
+            })
+            .map(|(field, _)| reserved_secret(field))
+            .collect()
+    }
+
+    fn known_instances(&self) -> String {
+        let names: Vec<String> = self
+            .instances
+            .keys()
+            .take(MOST_LISTED)
+            .map(|name| format!("`{name}`"))
+            .collect();
+        match (names.is_empty(), self.instances.len() > MOST_LISTED) {
+            (true, _) => "it has none".to_owned(),
+            (false, false) => format!("its instances are {}", names.join(", ")),
+            (false, true) => format!("its instances are {} and others", names.join(", ")),
+        }
+    }
+
+    fn unless_none(&self, step: &Document, problems: Vec<Problem>) -> Result<(), Failure> {
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(self.refusal(step, problems))
+        }
+    }
+
+    fn refusal(&self, step: &Document, problems: Vec<Problem>) -> Failure {
+        let problems = problems
+            .into_iter()
+            .map(|problem| crate::checked::placed(problem, step))
+            .collect();
+        let (what, hint) = match &self.path {
+            Some(path) => (
+                "the operator's policy forbids the step",
+                format!("the policy is {}", path.display()),
+            ),
+            None => (
+                "the defaults forbid the step",
+                "an operator's policy (`--policy FILE`) can say otherwise where the message names a key of it".to_owned(),
+            ),
+        };
+        Failure::of_problems(Code::Policy, what, problems).hint(hint)
+    }
+}
+
+fn reserved_secret(field: &str) -> Problem {
+    let message = format!(
+        "`{field}` names a secret of one of the policy's instances: it is available only to steps that name the instance in `params.instance`"
+    );
+    Problem::new(format!("params.{field}"), "instance_secret", message)
+}
+
+/// Whether two paths lead to the same file.
+fn same_file(one: &Path, other: &Path) -> bool {
+    one == other
+        || match (std::fs::canonicalize(one), std::fs::canonicalize(other)) {
+            (Ok(one), Ok(other)) => one == other,
+            _ => false,
+        }
+}

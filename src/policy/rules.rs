@@ -1,0 +1,223 @@
+//! The rules of a policy that look at one step: where it goes, how much it asks for, which template it
+//! names. Each refusal names the policy's key.
+
+use std::path::Path;
+use std::time::Duration;
+
+use url::Url;
+
+use super::file::{File, Selection, Templates};
+use super::trust::{self, Untrusted};
+use super::{address, file};
+use crate::allowlist::{Registry, Template};
+use crate::invocation::Document;
+use crate::problem::Problem;
+use crate::step::model::RenderedStep;
+
+/// osquery tables that make a host send requests, copy files out, or scan memory and disks.
+const TABLES_DENIED: [&str; 4] = ["curl", "curl_certificate", "carves", "yara"];
+
+/// Hosts of a step at most where a policy does not say.
+const MAX_HOSTS: usize = 1_000;
+
+/// A file of roots that is larger is no file of roots.
+const CA_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What a policy says of every step, its defaults filled in.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub require_instance: bool,
+    pub allowed_base_urls: Option<Vec<Url>>,
+    pub allow_http: bool,
+    pub allow_insecure_tls: bool,
+    pub allow: Option<Selection>,
+    pub deny: Selection,
+    pub tables_denied: Vec<String>,
+    pub max_timeout: Option<Duration>,
+    pub max_hosts: Option<usize>,
+    pub max_rows_per_host: Option<usize>,
+    pub max_bytes: Option<usize>,
+}
+
+impl Rules {
+    /// The rules of a file; `is_policy` is false where there is none.
+    pub(super) fn of(file: &File, is_policy: bool) -> Self {
+        let selection = |selection: &Selection| Selection {
+            names: selection.names.clone(),
+            tags: selection.tags.clone(),
+        };
+        let Templates { allow, deny } = &file.templates;
+        Self {
+            require_instance: file.require_instance,
+            allowed_base_urls: file.allowed_base_urls.clone(),
+            allow_http: file.allow_http,
+            // Without a policy nobody has said how careful to be: a warning has to do.
+            allow_insecure_tls: file.allow_insecure_tls || !is_policy,
+            allow: allow.as_ref().map(selection),
+            deny: deny.as_ref().map(selection).unwrap_or_default(),
+            tables_denied: file
+                .tables_denied
+                .clone()
+                .unwrap_or_else(|| TABLES_DENIED.map(str::to_owned).to_vec()),
+            max_timeout: file.max_timeout_seconds.map(Duration::from_secs),
+            // Without a policy the step's own word counts, and its schema's bounds.
+            max_hosts: file.max_hosts.or(is_policy.then_some(MAX_HOSTS)),
+            max_rows_per_host: file.max_rows_per_host,
+            max_bytes: file.max_bytes,
+        }
+    }
+
+    /// Instances that could never be used.
+    pub(super) fn of_instances(&self, file: &File) -> Vec<Problem> {
+        let plain = |instance: &file::Instance| {
+            instance.base_url.scheme() == "http" && !address::is_loopback(&instance.base_url)
+        };
+        file.instances
+            .iter()
+            .filter(|(_, instance)| plain(instance) && !self.allow_http)
+            .map(|(name, _)| {
+                let message =
+                    "is plain http to another machine: use https, or say `allow_http: true`";
+                Problem::new(format!("instances.{name}.base_url"), "allow_http", message)
+            })
+            .collect()
+    }
+
+    /// Names in the lists of templates that no template has: a typing error in `deny` would allow.
+    pub(super) fn unknown_templates(&self, registry: &Registry) -> Vec<Problem> {
+        let of = |key: &'static str, selection: Option<&Selection>| {
+            let names: Vec<String> = selection
+                .into_iter()
+                .flat_map(|list| list.names.clone())
+                .collect();
+            names
+                .into_iter()
+                .filter(|name| !registry.names().any(|known| known == name))
+                .map(move |name| {
+                    let message = format!("there is no template `{name}`");
+                    Problem::new(
+                        format!("templates.{key}.names"),
+                        "unknown_template",
+                        message,
+                    )
+                })
+        };
+        of("allow", self.allow.as_ref())
+            .chain(of("deny", Some(&self.deny)))
+            .collect()
+    }
+
+    /// Where a step that writes its own address goes, and how.
+    pub(super) fn address(&self, step: &RenderedStep) -> Vec<Problem> {
+        let url = &step.server.base_url;
+        let mut problems = Vec::new();
+        let mut refuse = |field: &str, rule: &str, message: String| {
+            problems.push(Problem::new(format!("params.{field}"), rule, message));
+        };
+        if let Some(reason) = address::literal(url).and_then(address::forbidden) {
+            let message =
+                format!("`base_url` is an address that no live-query server has: it is {reason}");
+            refuse("base_url", "address", message);
+        } else if url.scheme() == "http" && !self.allow_http && !address::is_loopback(url) {
+            let message = "`base_url` is plain http to another machine, where credentials and rows can be read on the way: use https (the policy's `allow_http` allows it)";
+            refuse("base_url", "allow_http", message.to_owned());
+        } else if let Some(allowed) = &self.allowed_base_urls
+            && !allowed
+                .iter()
+                .any(|allowed| address::lies_under(url, allowed))
+        {
+            let message = "`base_url` is none of the policy's `allowed_base_urls`, and lies under none of them";
+            refuse("base_url", "allowed_base_urls", message.to_owned());
+        }
+        if !step.server.verify_tls && !self.allow_insecure_tls {
+            let message = "`verify_tls: false` is refused: name the server's authority in `ca_file` (the policy's `allow_insecure_tls` allows it)";
+            refuse("verify_tls", "allow_insecure_tls", message.to_owned());
+        }
+        problems
+    }
+
+    /// Refuses what is asked for beyond the limits, and lowers what was not asked for.
+    pub(super) fn limits(&self, step: &mut RenderedStep, written: &Document) -> Vec<Problem> {
+        let params = written.value().get("params");
+        let asked = |field: &str| params.is_some_and(|params| params.get(field).is_some());
+        let limits = &mut step.limits;
+        let sizes = [
+            ("max_hosts", &mut limits.max_hosts, self.max_hosts),
+            (
+                "max_rows_per_host",
+                &mut limits.max_rows_per_host,
+                self.max_rows_per_host,
+            ),
+            ("max_bytes", &mut limits.max_bytes, self.max_bytes),
+        ];
+        let mut problems = Vec::new();
+        let mut refuse = |field: &str, key: &str, most: u64| {
+            let message =
+                format!("`{field}` is more than the policy's `{key}` of {most}: ask for less");
+            problems.push(Problem::new(format!("params.{field}"), "limit", message));
+        };
+        for (field, value, most) in sizes {
+            match most {
+                Some(most) if *value > most && asked(field) => refuse(field, field, most as u64),
+                Some(most) => *value = (*value).min(most),
+                None => {}
+            }
+        }
+        match self.max_timeout {
+            Some(most) if step.timeout > most && asked("timeout_seconds") => {
+                refuse("timeout_seconds", "max_timeout_seconds", most.as_secs());
+            }
+            Some(most) => step.timeout = step.timeout.min(most),
+            None => {}
+        }
+        problems
+    }
+
+    /// Whether steps may name the template; why not, in a sentence.
+    pub(super) fn template(&self, template: &Template) -> Result<(), String> {
+        let name = template.name();
+        let selects = |selection: &Selection| {
+            selection.names.iter().any(|listed| listed == name)
+                || template.tags().iter().any(|tag| {
+                    selection
+                        .tags
+                        .iter()
+                        .any(|listed| listed.eq_ignore_ascii_case(tag))
+                })
+        };
+        if selects(&self.deny) {
+            return Err(format!(
+                "the template `{name}` is on the policy's list `templates.deny`"
+            ));
+        }
+        if self.allow.as_ref().is_some_and(|allow| !selects(allow)) {
+            return Err(format!(
+                "the template `{name}` is not on the policy's list `templates.allow`"
+            ));
+        }
+        let denied = |table: &&String| self.tables_denied.contains(table);
+        match template.tables().keys().find(denied) {
+            Some(table) => Err(format!(
+                "the template `{name}` reads the table `{table}`, which `tables_denied` lists"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a file of roots can be relied on: who writes to it chooses the server. One that is missing is
+/// TLS's to report.
+pub(super) fn ca_file(path: &Path, of_instance: bool) -> Option<Problem> {
+    match trust::file(path, CA_FILE_BYTES) {
+        Ok(_) | Err(Untrusted::Missing) => None,
+        Err(error) => {
+            let place = if of_instance {
+                "params.instance"
+            } else {
+                "params.ca_file"
+            };
+            let message = format!("`ca_file` {} {error}", path.display());
+            Some(Problem::new(place, "trust", message))
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Whether a file or folder can be changed by anyone but root and this process's own user: itself, every
+//! folder on the way to it, and every link that is followed. Knows nothing of what is in a file.
+
+use std::fs::{self, File, Metadata};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Links that are followed at most, as in the kernel.
+const MOST_LINKS: usize = 40;
+
+/// Why a path can't be relied on, as the end of a sentence that begins with the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Untrusted {
+    /// There is nothing at the path.
+    Missing,
+    /// Something else is wrong.
+    Unfit(String),
+}
+
+impl Untrusted {
+    fn unfit(words: impl Into<String>) -> Self {
+        Self::Unfit(words.into())
+    }
+
+    fn of(error: &std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Self::Missing,
+            ErrorKind::PermissionDenied => Self::unfit("may not be read by this process"),
+            kind => Self::unfit(format!("can't be looked at: {kind}")),
+        }
+    }
+}
+
+impl std::fmt::Display for Untrusted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => formatter.write_str("does not exist"),
+            Self::Unfit(words) => formatter.write_str(words),
+        }
+    }
+}
+
+/// The text of a file that only root or this process's user can change.
+///
+/// # Errors
+/// Where others can, or it is no regular file, is larger than `max_bytes`, or is not UTF-8.
+pub fn read(path: &Path, max_bytes: usize) -> Result<String, Untrusted> {
+    let real = walk(path)?;
+    // Asked before it is opened: opening a pipe would wait for a writer.
+    regular(&fs::metadata(&real).map_err(|error| Untrusted::of(&error))?)?;
+    let file = File::open(&real).map_err(|error| Untrusted::of(&error))?;
+    let metadata = file.metadata().map_err(|error| Untrusted::of(&error))?;
+    regular(&metadata)?;
+    own(&metadata, "")?;
+    let mut bytes = Vec::new();
+    file.take(max_bytes as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Untrusted::of(&error))?;
+    if bytes.len() > max_bytes {
+        return Err(Untrusted::unfit(format!(
+            "is larger than {} KiB",
+            max_bytes >> 10
+        )));
+    }
+    String::from_utf8(bytes).map_err(|_| Untrusted::unfit("is not UTF-8"))
+}
+
+/// Checks that a path is a regular file of at most `max_bytes` that others can't change.
+///
+/// # Errors
+/// As [`read`].
+pub fn file(path: &Path, max_bytes: u64) -> Result<PathBuf, Untrusted> {
+    let real = walk(path)?;
+    let metadata = fs::metadata(&real).map_err(|error| Untrusted::of(&error))?;
+    regular(&metadata)?;
+    own(&metadata, "")?;
+    if metadata.len() > max_bytes {
+        return Err(Untrusted::unfit(format!(
+            "is larger than {} KiB",
+            max_bytes >> 10
+        )));
+    }
+    Ok(real)
+}
+
+/// Checks that a path is a folder that others can't write to.
+///
+/// # Errors
+/// Where it is none, or others can.
+pub fn folder(path: &Path) -> Result<PathBuf, Untrusted> {
+    let real = walk(path)?;
+    let metadata = fs::metadata(&real).map_err(|error| Untrusted::of(&error))?;
+    if !metadata.is_dir() {
+        return Err(Untrusted::unfit("is not a folder"));
+    }
+    own(&metadata, "")?;
+    Ok(real)
+}
+
+fn regular(metadata: &Metadata) -> Result<(), Untrusted> {
+    if metadata.is_file() {
+        Ok(())
+    } else {
+        Err(Untrusted::unfit("is not a regular file"))
+    }
+}
+
+/// Nobody but root and this process's user owns it or may write to it. `what` names what is not the path
+/// itself, with a blank at its end.
+fn own(metadata: &Metadata, what: &str) -> Result<(), Untrusted> {
+    owner(metadata, what)?;
+    if metadata.mode() & 0o022 != 0 {
+        return Err(Untrusted::unfit(format!(
+            "{what}can be written to by others (mode {:04o}): chmod go-w",
+            metadata.mode() & 0o7777
+        )));
+    }
+    Ok(())
+}
+
+fn owner(metadata: &Metadata, what: &str) -> Result<(), Untrusted> {
+    let user = rustix::process::geteuid().as_raw();
+    if metadata.uid() == 0 || metadata.uid() == user {
+        return Ok(());
+    }
+    Err(Untrusted::unfit(format!(
+        "{what}belongs to the user {}, who is neither root nor the user of this process ({user}), and can change it",
+        metadata.uid()
+    )))
+}
+
+/// Follows a path as the kernel does and checks every folder and link on the way: whoever may change one
+/// of them decides what stands at the path. Returns where it leads, without links.
+fn walk(path: &Path) -> Result<PathBuf, Untrusted> {
+    let path = std::path::absolute(path).map_err(|error| Untrusted::of(&error))?;
+    let mut to_come: Vec<PathBuf> = components(&path);
+    let mut reached = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(next) = to_come.pop() {
+        passable(&reached)?;
+        if next == Path::new("..") {
+            reached.pop();
+            continue;
+        }
+        let here = reached.join(&next);
+        let metadata = fs::symlink_metadata(&here).map_err(|error| Untrusted::of(&error))?;
+        if !metadata.is_symlink() {
+            reached = here;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(Untrusted::unfit("leads through too many links"));
+        }
+        owner(
+            &metadata,
+            &format!("leads through {}, which ", here.display()),
+        )?;
+        let target = fs::read_link(&here).map_err(|error| Untrusted::of(&error))?;
+        if target.is_absolute() {
+            reached = PathBuf::from("/");
+        }
+        to_come.extend(components(&target));
+    }
+    Ok(reached)
+}
+
+/// The components of a path, the last one first.
+fn components(path: &Path) -> Vec<PathBuf> {
+    let kept = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(PathBuf::from(name)),
+        Component::ParentDir => Some(PathBuf::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    let mut components: Vec<PathBuf> = kept.collect();
+    components.reverse();
+    components
+}
+
+/// Whether what stands in a folder can be relied on: others can't write to it, or it is one like `/tmp`,
+/// where they can't take away what is not theirs.
+fn passable(folder: &Path) -> Result<(), Untrusted> {
+    const STICKY: u32 = 0o1000;
+    let metadata = fs::metadata(folder).map_err(|error| Untrusted::of(&error))?;
+    let what = format!("lies under {}, which ", folder.display());
+    if metadata.is_dir() && metadata.mode() & STICKY != 0 {
+        return owner(&metadata, &what);
+    }
+    own(&metadata, &what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("trust-{}-{name}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            let dir = Self(path);
+            dir.mode("", 0o755);
+            dir
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+
+        fn file(&self, name: &str, mode: u32) -> PathBuf {
+            fs::write(self.at(name), "text").unwrap();
+            self.mode(name, mode);
+            self.at(name)
+        }
+
+        fn mode(&self, name: &str, mode: u32) {
+            fs::set_permissions(self.at(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn words(result: Result<impl std::fmt::Debug, Untrusted>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_file_of_ones_own_is_read() {
+        let dir = Dir::new("own");
+        assert_eq!(read(&dir.file("a", 0o644), 4), Ok("text".into()));
+        assert_eq!(words(read(&dir.at("a"), 3)), "is larger than 0 KiB");
+        assert_eq!(read(&dir.at("b"), 4), Err(Untrusted::Missing));
+        assert_eq!(words(read(&dir.0, 4)), "is not a regular file");
+        assert_eq!(words(folder(&dir.at("a"))), "is not a folder");
+        assert!(folder(&dir.0).is_ok());
+    }
+
+    #[test]
+    fn what_others_can_write_to_is_refused() {
+        let dir = Dir::new("others");
+        for mode in [0o664, 0o646, 0o666] {
+            let path = dir.file("a", mode);
+            let expected = format!("can be written to by others (mode {mode:04o}): chmod go-w");
+            assert_eq!(words(read(&path, 9)), expected);
+            assert_eq!(words(file(&path, 9)), expected);
+        }
+        dir.mode("", 0o777);
+        assert!(words(folder(&dir.0)).starts_with("can be written to by others (mode 0777)"));
+    }
+
+    #[test]
+    fn what_others_can_put_something_else_in_place_of_is_refused() {
+        let dir = Dir::new("way");
+        fs::create_dir(dir.at("open")).unwrap();
+        dir.file("open/a", 0o600);
+        dir.mode("open", 0o777);
+        let expected = format!(
+            "lies under {}, which can be written to by others (mode 0777): chmod go-w",
+            dir.at("open").display()
+        );
+        assert_eq!(words(read(&dir.at("open/a"), 9)), expected);
+        // A link that lies where all is well leads there all the same, and so do two of them.
+        symlink(dir.at("open/a"), dir.at("link")).unwrap();
+        symlink("link", dir.at("second")).unwrap();
+        assert_eq!(words(read(&dir.at("link"), 9)), expected);
+        assert_eq!(words(read(&dir.at("second"), 9)), expected);
+        // And a link in an open folder may lead elsewhere tomorrow.
+        dir.file("closed", 0o600);
+        symlink(dir.at("closed"), dir.at("open/link")).unwrap();
+        assert_eq!(words(read(&dir.at("open/link"), 9)), expected);
+        // In a folder like /tmp nobody can take away what is another's.
+        dir.mode("open", 0o1777);
+        assert_eq!(read(&dir.at("link"), 9), Ok("text".into()));
+        assert_eq!(read(&dir.at("open/../open/a"), 9), Ok("text".into()));
+    }
+
+    #[test]
+    fn links_in_a_circle_end() {
+        let dir = Dir::new("circle");
+        symlink("b", dir.at("a")).unwrap();
+        symlink("a", dir.at("b")).unwrap();
+        assert_eq!(words(read(&dir.at("a"), 9)), "leads through too many links");
+    }
+
+    #[test]
+    fn a_device_or_pipe_is_no_file() {
+        assert_eq!(
+            words(read(Path::new("/dev/null"), 9)),
+            "is not a regular file"
+        );
+    }
+}
