@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderValue};
@@ -70,6 +71,15 @@ pub struct Request<'a> {
     pub repeat: Repeat,
     /// Bytes of answer at most.
     pub max_bytes: usize,
+}
+
+/// Why a request that is made at most once has no answer.
+#[derive(Debug)]
+pub struct Undelivered {
+    /// What happened.
+    pub error: BackendError,
+    /// Whether the server may have received it and acted on it.
+    pub may_have_arrived: bool,
 }
 
 /// An answer that is no redirect and was not to be tried again.
@@ -141,15 +151,6 @@ impl Http {
         self.deadline
     }
 
-    /// The same client with another deadline: tidying up begins when the step's time is over.
-    #[must_use]
-    pub fn with_deadline(&self, deadline: Instant) -> Self {
-        Self {
-            deadline,
-            ..self.clone()
-        }
-    }
-
     /// Foreign text as it may be shown: without secrets and control characters, cut to a line.
     pub fn shown(&self, text: &str) -> String {
         let clean = self.redactor.redact(text);
@@ -175,28 +176,83 @@ impl Http {
         self.base.origin().ascii_serialization()
     }
 
+    /// The same client with another deadline: for what is tidied up after the step's own has passed.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
+        }
+    }
+
     /// Sends a request, again where [`Repeat`] and the deadline allow, and reads the answer whole.
     ///
     /// # Errors
     /// Unreachable servers, redirects (the token is never sent on), answers that are too large, and
     /// 429, 502, 503, 504 that outlast the deadline. Other statuses are the caller's to judge.
     pub async fn send(&self, request: Request<'_>) -> Result<Reply, BackendError> {
-        let url = self.url(request.path, request.query)?;
+        self.attempts(&request, self.deadline, &AtomicBool::new(false))
+            .await
+            .map_err(|failure| failure.error)
+    }
+
+    /// As [`Http::send`] with [`Repeat::Unsent`], for a request that does something: no attempt begins
+    /// after the deadline, but the answer to one that is under way is waited for until `answer_by`.
+    /// `under_way` is true while an attempt may have reached the server and its answer is not known, so
+    /// that whoever drops the future knows what that leaves behind.
+    ///
+    /// # Errors
+    /// As [`Http::send`], with whether the server may have acted.
+    pub async fn dispatch(
+        &self,
+        request: Request<'_>,
+        answer_by: Instant,
+        under_way: &AtomicBool,
+    ) -> Result<Reply, Undelivered> {
+        self.attempts(&request, answer_by, under_way)
+            .await
+            .map_err(|failure| Undelivered {
+                may_have_arrived: match failure.retry {
+                    Retry::Later { sent, .. } => sent || under_way.load(Ordering::Relaxed),
+                    // A redirect was not acted on, and TLS failed before anything was said; an answer
+                    // that was too large followed an action.
+                    Retry::Never => {
+                        matches!(failure.error, BackendError::Answer { status: None, .. })
+                    }
+                },
+                error: failure.error,
+            })
+    }
+
+    async fn attempts(
+        &self,
+        request: &Request<'_>,
+        answer_by: Instant,
+        under_way: &AtomicBool,
+    ) -> Result<Reply, Failure> {
+        let url = self
+            .url(request.path, request.query)
+            .map_err(Failure::final_)?;
         let mut pause = FIRST_PAUSE;
-        let mut last: Option<BackendError> = None;
+        let mut last: Option<Failure> = None;
         let mut warned = false;
         loop {
-            let attempt = tokio::time::timeout_at(self.deadline, self.attempt(&request, &url));
-            let failure = match (attempt.await, last.take()) {
+            under_way.store(true, Ordering::Relaxed);
+            let attempt = tokio::time::timeout_at(answer_by, self.attempt(request, &url)).await;
+            if attempt.is_ok() {
+                under_way.store(false, Ordering::Relaxed);
+            }
+            let failure = match (attempt, last.take()) {
                 (Ok(Ok(reply)), _) => return Ok(reply),
                 (Ok(Err(failure)), _) => failure,
-                (Err(_), Some(error)) => return Err(error),
+                (Err(_), Some(earlier)) => return Err(earlier),
                 // The caller watches the same deadline and knows what it means.
                 (Err(_), None) => std::future::pending().await,
             };
             let wait = match (&failure.retry, request.repeat) {
-                (Retry::Never, _) => return Err(failure.error),
-                (Retry::Later { sent: true, .. }, Repeat::Unsent) => return Err(failure.error),
+                (Retry::Never, _) | (Retry::Later { sent: true, .. }, Repeat::Unsent) => {
+                    return Err(failure);
+                }
                 (
                     Retry::Later {
                         after: Some(after), ..
@@ -206,14 +262,14 @@ impl Http {
                 (Retry::Later { after: None, .. }, _) => jittered(pause),
             };
             if Instant::now() + wait >= self.deadline {
-                return Err(failure.error);
+                return Err(failure);
             }
-            tracing::debug!(request = %asked(&request), cause = %failure.error, wait_ms = wait.as_millis() as u64, "trying again");
+            tracing::debug!(request = %asked(request), cause = %failure.error, wait_ms = wait.as_millis() as u64, "trying again");
             if !warned && pause > FIRST_PAUSE {
                 tracing::warn!("{}; trying again until the deadline", failure.error);
                 warned = true;
             }
-            last = Some(failure.error);
+            last = Some(failure);
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -23,6 +23,8 @@ const MOST_NODES: u64 = 1_000_000;
 /// Names that are searched one by one. Each costs a few small requests, whatever the size of the
 /// environment; above, reading all pages of a middling environment (10,000 nodes are 20) costs less.
 const MOST_SEARCHES: usize = 20;
+/// How often a list is read that holds less than it says.
+const READINGS: usize = 4;
 /// Requests at the same time.
 const AT_ONCE: usize = 4;
 
@@ -286,7 +288,7 @@ async fn list(
 ) -> Result<Listed, BackendError> {
     let mut seen: HashSet<HostId> = HashSet::new();
     // Read again where it held less than it said: hosts may have moved between the pages meanwhile.
-    for _ in 0..2 {
+    for _ in 0..READINGS {
         let Some(first) = page(rest, filters, 1).await? else {
             return Ok(Listed::Unsupported);
         };
@@ -305,10 +307,15 @@ async fn list(
             .map(|number| page(rest, filters, number))
             .buffered(at_once);
         let mut seen_now = HashSet::new();
+        let mut nameless = 0;
         let mut items = first.items;
         loop {
             let before = seen_now.len();
-            for host in items.into_iter().flatten().filter_map(Node::into_host) {
+            for node in items.into_iter().flatten() {
+                let Some(host) = node.into_host() else {
+                    nameless += 1;
+                    continue;
+                };
                 seen_now.insert(host.id.clone());
                 if seen.insert(host.id.clone()) {
                     each(host);
@@ -323,7 +330,7 @@ async fn list(
                 None => break,
             };
         }
-        if total.is_none_or(|total| total <= seen.len() as u64) {
+        if total.is_none_or(|total| total <= seen.len() as u64 + nameless) {
             break;
         }
     }
