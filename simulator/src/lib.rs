@@ -1,1 +1,42 @@
-//! Simulator.
+//! Stands in for the live-query servers of Fleet and osctrl on a loopback port, with scripted hosts and
+//! scripted faults. What it does follows recordings of real servers, quirks included; the SQL that it is
+//! sent is run by SQLite over tables that it fills itself.
+//!
+//! ```
+//! use osquery_simulator::{HostSpec, Scenario, Simulator};
+//!
+//! let scenario = Scenario::of([HostSpec::named("web-01"), HostSpec::named("db-01").offline()]);
+//! let simulator = Simulator::spawn(scenario)?;
+//! assert!(simulator.base_url().starts_with("http://127.0.0.1:"));
+//! assert_eq!(simulator.requests().len(), 0);
+//! # Ok::<(), osquery_simulator::StartError>(())
+//! ```
+
+#![recursion_limit = "256"] // Fleet describes a host in more fields than `json!` takes by default.
+
+mod agents;
+mod clock;
+mod faults;
+mod fleet;
+mod host;
+mod http;
+mod observe;
+mod osctrl;
+mod rows;
+mod scenario;
+mod server;
+mod simulator;
+mod sql;
+mod tables;
+mod tls;
+mod world;
+
+pub use observe::{AnswerSeen, Campaign, CampaignState, Fate, Observations, Request, Server};
+pub use scenario::{
+    Answer, Behaviour, Cells, Cut, FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN,
+    FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN, Fault, Fleet, FleetUser, HostSpec, HostStatus,
+    Huge, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD, OSCTRL_PLUGIN_TOKEN,
+    Osctrl, OsctrlUser, Paths, Role, Scenario, ScenarioError, SlowBody, SocketClose, SocketFault,
+    TableSpec, Wire,
+};
+pub use simulator::{Simulator, StartError};

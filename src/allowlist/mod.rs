@@ -1,4 +1,31 @@
-//! The allowlist: the only SQL that this program sends.
+//! The allowlist: the only SQL that this program sends. A template is data (`templates/NAME.yaml`): SQL
+//! with `:parameters`, the tables and columns it reads, and what each parameter may be. A step names one
+//! and gives values; values are typed, refused where they do not fit and never escaped, and SQLite
+//! itself writes them into the SQL.
+//!
+//! The way through: `embedded` → `load` (YAML to a [`Template`]) → `check` (SQLite reads its SQL) →
+//! `parameter` and its types (values of a step) → `bind` (one [`Statement`]). [`Registry`] is the door.
+//! Nothing in here knows of servers, hosts or steps beyond a template's name and its parameters.
+
+mod bind;
+mod check;
+mod embedded;
+mod error;
+mod functions;
+mod load;
+mod names;
+mod parameter;
+mod path;
+mod registry;
+mod template;
+mod time;
+mod value;
+
+pub use error::{AllowlistError, TemplateError};
+pub use parameter::{Alphabet, HashAlgorithm, Parameter, ParameterType};
+pub use path::PathForms;
+pub use registry::Registry;
+pub use template::{Severity, Table, Template};
 
 /// SQL that an allowlisted template became, with its parameters bound. Only the allowlist makes one.
 #[derive(Debug, Clone)]
@@ -13,8 +40,12 @@ impl Statement {
         &self.template
     }
 
-    /// The SQL as it is sent.
+    /// The SQL as it is sent: one statement that only reads. It never holds the word `carves`, which
+    /// would make osctrl start a file carve.
     pub fn sql(&self) -> &str {
         &self.sql
     }
 }
+
+#[cfg(test)]
+mod tests;

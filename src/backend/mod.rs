@@ -2,6 +2,7 @@
 //! whether answers are pushed or polled; foreign JSON stays in each backend's `wire.rs`.
 
 pub mod error;
+pub mod fleet;
 pub mod http;
 pub mod osctrl;
 pub mod rows;

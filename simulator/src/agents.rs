@@ -1,0 +1,283 @@
+//! The agents: when each host checks in, takes a query up and answers it. One timer serves them all: what
+//! each host will do is computed when it is known and kept in a queue, so 10,000 hosts cost nothing idle.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::observe::{AnswerSeen, Fate};
+use crate::rows::{Answered, RowsText};
+use crate::scenario::{Answer, Huge};
+use crate::world::{Shared, World};
+use crate::{fleet, osctrl};
+
+/// A campaign or query as the agents see it.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pub owner: Owner,
+    pub sql: String,
+    /// Places of the targeted hosts.
+    pub targets: Vec<usize>,
+    /// Agents that check in are given it.
+    pub live: bool,
+}
+
+/// Whose query it is.
+#[derive(Debug, Clone)]
+pub(crate) enum Owner {
+    /// The Fleet campaign with this id.
+    Fleet(u64),
+    /// The osctrl query with this name.
+    Osctrl(String),
+}
+
+/// Something that an agent will do.
+#[derive(Debug)]
+pub(crate) struct Due {
+    /// When, since the start.
+    pub at: Duration,
+    sequence: u64,
+    query: usize,
+    host: usize,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// It checks in and is given the query, if it still runs.
+    CheckIn,
+    /// It sends its answer, for the so-manieth time.
+    Answer { time: u32 },
+    /// osctrl stores the item of an answer, after the counters.
+    Store(Arc<Answered>),
+    /// osctrl counts an answer, after its item.
+    Count(Arc<Answered>),
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.sequence == other.sequence
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        // The heap gives its greatest: the soonest, and of two the first that was planned.
+        Reverse((self.at, self.sequence)).cmp(&Reverse((other.at, other.sequence)))
+    }
+}
+
+/// Has every targeted host take the query up at its check-ins.
+pub(crate) fn dispatch(world: &mut World, query: usize, propagation: Duration) {
+    let now = world.now();
+    let Some(targets) = world.queries.get(query).map(|query| query.targets.clone()) else {
+        return;
+    };
+    for host in targets {
+        let Some(found) = world.hosts.get(host) else {
+            continue;
+        };
+        let from = match (found.online, found.behaviour.comes_back) {
+            (true, _) => now + propagation,
+            (false, Some(later)) => now + propagation.max(later),
+            (false, None) => continue,
+        };
+        let first = found.next_check_in(from);
+        let at = first + found.check_in * (found.behaviour.check_ins - 1);
+        plan(world, at, query, host, What::CheckIn);
+    }
+}
+
+fn plan(world: &mut World, at: Duration, query: usize, host: usize, what: What) {
+    let sequence = world.next_sequence();
+    world.due.push(Due {
+        at,
+        sequence,
+        query,
+        host,
+        what,
+    });
+}
+
+/// Runs the agents until the simulator ends.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        let next = shared.look().due.peek().map(|due| due.at);
+        let started = shared.look().started;
+        let sleep = async {
+            match next {
+                Some(at) => tokio::time::sleep_until((started + at).into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shared.ended() => return,
+            () = shared.wake.notified() => {}
+            () = sleep => shared.change(act),
+        }
+    }
+}
+
+/// Does what is due.
+fn act(world: &mut World) {
+    let now = world.now();
+    while world.due.peek().is_some_and(|due| due.at <= now)
+        && let Some(due) = world.due.pop()
+    {
+        match due.what {
+            What::CheckIn => check_in(world, due.query, due.host, now),
+            What::Answer { time } => answer(world, due.query, due.host, now, time),
+            What::Store(answer) => osctrl::store(world, due.query, due.host, &answer),
+            What::Count(answer) => osctrl::count(world, due.query, due.host, &answer),
+        }
+    }
+}
+
+fn check_in(world: &mut World, query: usize, host: usize, now: Duration) {
+    if !world.queries.get(query).is_some_and(|query| query.live) {
+        return;
+    }
+    let Some(found) = world.hosts.get_mut(host) else {
+        return;
+    };
+    if !found.online {
+        found.online = true;
+        found.last_seen = SystemTime::now();
+    }
+    if !matches!(found.behaviour.answer, Answer::Silent) {
+        let at = now + found.behaviour.delay;
+        plan(world, at, query, host, What::Answer { time: 1 });
+    }
+}
+
+fn answer(world: &mut World, query: usize, host: usize, now: Duration, time: u32) {
+    let (Some(asked), Some(found)) = (world.queries.get(query), world.hosts.get(host)) else {
+        return;
+    };
+    let behaviour = Arc::clone(&found.behaviour);
+    let said = say(&behaviour.answer, || found.dataset.answer(&asked.sql));
+    let fate = match asked.owner.clone() {
+        Owner::Fleet(id) => fleet::receive(world, id, host, &said),
+        Owner::Osctrl(_) => {
+            if behaviour.counter_lag.is_zero() {
+                osctrl::count(world, query, host, &said);
+            } else {
+                plan(
+                    world,
+                    now + behaviour.counter_lag,
+                    query,
+                    host,
+                    What::Count(Arc::clone(&said)),
+                );
+            }
+            if behaviour.item_lag.is_zero() {
+                osctrl::store(world, query, host, &said);
+            } else {
+                plan(
+                    world,
+                    now + behaviour.item_lag,
+                    query,
+                    host,
+                    What::Store(said),
+                );
+            }
+            Some(Fate::Taken)
+        }
+    };
+    // A campaign that has ended meanwhile gives no fate: nothing was sent to it.
+    let Some(fate) = fate else { return };
+    note(world, query, host, fate);
+    match fate {
+        Fate::Refused => {
+            let again = world.hosts.get(host).map(|host| host.next_check_in(now));
+            if let Some(again) = again {
+                plan(world, again, query, host, What::CheckIn);
+            }
+        }
+        Fate::Taken if time < behaviour.times => {
+            plan(
+                world,
+                now + behaviour.again,
+                query,
+                host,
+                What::Answer { time: time + 1 },
+            );
+        }
+        Fate::Taken | Fate::Lost => {}
+    }
+}
+
+fn note(world: &mut World, query: usize, host: usize, fate: Fate) {
+    let at = Instant::now();
+    if let Some(record) = world.observed.campaigns.get_mut(query) {
+        match fate {
+            Fate::Taken => record.answers += 1,
+            Fate::Refused => record.refused += 1,
+            Fate::Lost => record.lost += 1,
+        }
+    }
+    if fate == Fate::Taken {
+        world.observed.last_answer_at = Some(at);
+    }
+    let host = world.hosts.get(host).map(|host| host.uuid.clone());
+    world.observed.answers.push(AnswerSeen {
+        campaign: query,
+        host: host.unwrap_or_default(),
+        at,
+        fate,
+    });
+}
+
+fn say(answer: &Answer, by_sql: impl FnOnce() -> Arc<Answered>) -> Arc<Answered> {
+    match answer {
+        Answer::Sql => by_sql(),
+        Answer::None | Answer::Silent => Arc::new(Answered::Rows(RowsText::default())),
+        Answer::Rows(rows) => Arc::new(Answered::Rows(pinned(rows))),
+        Answer::Error(text) => Arc::new(Answered::Error(text.clone())),
+        Answer::Huge(huge) => Arc::new(Answered::Rows(many(*huge))),
+        Answer::StatusOnly(status) => Arc::new(Answered::StatusOnly(*status)),
+        Answer::RawRows(text) => Arc::new(Answered::Raw(text.clone())),
+    }
+}
+
+fn pinned(rows: &[crate::scenario::Cells]) -> RowsText {
+    let mut text = RowsText::default();
+    for row in rows {
+        text.push(
+            row.iter()
+                .map(|(column, value)| {
+                    let value = match value {
+                        serde_json::Value::Null => String::new(),
+                        serde_json::Value::String(text) => text.clone(),
+                        other => other.to_string(),
+                    };
+                    (column.clone(), value)
+                })
+                .collect(),
+        );
+    }
+    text
+}
+
+fn many(huge: Huge) -> RowsText {
+    let mut text = RowsText::default();
+    for number in 0..huge.rows {
+        // `{"filler":"…","number":"…"}` has about 27 bytes beside the filler.
+        text.push(vec![
+            ("number".into(), number.to_string()),
+            (
+                "filler".into(),
+                "x".repeat(huge.row_bytes.saturating_sub(32)),
+            ),
+        ]);
+    }
+    text
+}

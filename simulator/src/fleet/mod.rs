@@ -1,0 +1,178 @@
+//! Fleet's live-query wire: which path does what, who may call it, and how a refusal looks.
+
+mod campaigns;
+mod hosts;
+mod labels;
+mod rest;
+mod saved;
+mod socket;
+mod users;
+
+pub(crate) use campaigns::receive;
+pub(crate) use socket::{accepts, serve};
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::host::Host;
+use crate::http::{Call, FLEET_JSON, Reply, TEXT};
+use crate::scenario::{Paths, Scenario};
+use crate::world::{Shared, random_uuid};
+use campaigns::Campaign;
+use labels::Label;
+use saved::SavedQuery;
+use users::User;
+
+/// What Fleet remembers.
+pub(crate) struct State {
+    users: Vec<User>,
+    /// Tokens that are good, with their user's place.
+    tokens: HashMap<String, usize>,
+    labels: Vec<Label>,
+    campaigns: BTreeMap<u64, Campaign>,
+    saved: BTreeMap<u64, SavedQuery>,
+    /// Campaigns and saved queries draw their ids from one row of numbers, as queries on a real server.
+    last_query: u64,
+    last_listener: u64,
+}
+
+impl State {
+    pub fn new(scenario: &Scenario, hosts: &[Host]) -> Self {
+        let users = users::enrol(&scenario.fleet.users);
+        let tokens = users
+            .iter()
+            .enumerate()
+            .filter_map(|(place, user)| Some((user.spec.token.clone()?, place)))
+            .collect();
+        Self {
+            users,
+            tokens,
+            labels: labels::all(hosts),
+            campaigns: BTreeMap::new(),
+            saved: BTreeMap::new(),
+            last_query: 0,
+            last_listener: 0,
+        }
+    }
+
+    /// Ends every token and session.
+    pub fn revoke_tokens(&mut self) {
+        self.tokens.clear();
+    }
+
+    fn next_query_id(&mut self) -> u64 {
+        self.last_query += 1;
+        self.last_query
+    }
+}
+
+/// The part of a path after `/api/{v1|latest}/fleet`, where it is Fleet's.
+pub(crate) fn path(call: &Call) -> Option<Vec<&str>> {
+    match call
+        .path
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        ["api", "v1" | "latest", "fleet", rest @ ..] => Some(rest.to_vec()),
+        _ => None,
+    }
+}
+
+/// Answers a call.
+pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> Reply {
+    let path = &match spelled(shared, path) {
+        Some(path) => path,
+        None => return Reply::no_such_path(),
+    };
+    let method = call.method.as_str();
+    if (method, path.as_slice()) == ("POST", &["login"]) {
+        return users::login(shared, call).await;
+    }
+    if path.as_slice() == ["results", "websocket"] {
+        // An upgrade never comes here: this is what is left of one behind a proxy.
+        return Reply::new(400, TEXT, "Bad Request\n");
+    }
+    let user = match users::authenticate(&shared.look().fleet, call) {
+        Ok(user) => user,
+        Err(refusal) => return refusal,
+    };
+    match (method, path.as_slice()) {
+        ("POST", ["logout"]) => users::logout(shared, call),
+        ("GET", ["me"]) => users::me(shared, user),
+        ("GET", ["version"]) => ok(&json!({
+            "version": "unknown", "branch": "unknown", "revision": "unknown",
+            "go_version": "go1.26.8", "build_date": "unknown", "build_user": "unknown",
+        })),
+        ("GET", ["status", "live_query"]) => ok(&json!({})),
+        ("GET", ["hosts"]) => hosts::list(&shared.look(), call),
+        ("GET", ["hosts", "count"]) => hosts::count(&shared.look(), call),
+        ("GET", ["host_summary"]) => hosts::summary(&shared.look()),
+        ("GET", ["hosts", "identifier", identifier]) => {
+            hosts::by_identifier(&shared.look(), identifier)
+        }
+        ("GET", ["hosts", id]) => hosts::by_id(&shared.look(), id),
+        ("GET", ["labels", "summary"]) => labels::summary(&shared.look().fleet),
+        ("GET", ["labels", id, "hosts"]) => labels::hosts(&shared.look(), id, call),
+        ("POST", ["targets", "count"]) => campaigns::count_targets(&shared.look(), call),
+        ("POST", ["queries", "run"]) => campaigns::run(shared, user, call),
+        ("POST", ["queries", "run_by_identifiers" | "run_by_names"]) => {
+            campaigns::run_by_names(shared, user, call)
+        }
+        ("POST", ["hosts", "identifier", identifier, "query"]) => {
+            rest::ask_by_identifier(shared, user, identifier, call).await
+        }
+        ("POST", ["hosts", id, "query"]) => rest::ask_by_id(shared, user, id, call).await,
+        ("POST", ["queries"]) => saved::create(shared, user, call),
+        ("GET", ["queries"]) => saved::list(&shared.look(), call),
+        ("GET", ["queries", id]) => saved::show(&shared.look(), id),
+        ("GET", ["queries", id, "report"]) => saved::report(&shared.look(), id),
+        ("POST", ["queries", id, "run"]) => saved::run(shared, user, id, call).await,
+        ("DELETE", ["queries", "id", id]) => saved::delete(shared, user, id),
+        _ => Reply::no_such_path(),
+    }
+}
+
+/// The path in its old spelling, where the scenario's server knows the one that was used.
+fn spelled<'path>(shared: &Shared, path: &[&'path str]) -> Option<Vec<&'path str>> {
+    let paths = shared.look().scenario.fleet.paths;
+    match (path, paths) {
+        (["queries", ..], Paths::New) | (["reports", ..], Paths::Old) => None,
+        (["reports", rest @ ..], _) => Some([&["queries"], rest].concat()),
+        _ => Some(path.to_vec()),
+    }
+}
+
+fn ok(body: &Value) -> Reply {
+    Reply::json(200, FLEET_JSON, body)
+}
+
+/// An error as Fleet writes it; `field` is `base` where no field is at fault.
+fn error(status: u16, content_type: &str, message: &str, field: &str, reason: &str) -> Reply {
+    let body = json!({
+        "message": message,
+        "errors": [{"name": field, "reason": reason}],
+        "uuid": random_uuid(),
+    });
+    Reply::json(status, content_type, &body)
+}
+
+fn bad_request(content_type: &str, reason: &str) -> Reply {
+    error(400, content_type, "Bad request", "base", reason)
+}
+
+fn forbidden(content_type: &str) -> Reply {
+    error(403, content_type, "forbidden", "base", "forbidden")
+}
+
+/// A 404 has no uuid.
+fn not_found(reason: &str) -> Reply {
+    Reply::json(
+        404,
+        FLEET_JSON,
+        &json!({"message": "Resource Not Found", "errors": [{"name": "base", "reason": reason}]}),
+    )
+}

@@ -1,0 +1,137 @@
+//! What happened so far, for whoever checks a client against the simulator. Only facts; no behaviour.
+
+use std::time::Instant;
+
+/// Everything that was seen since the start.
+#[derive(Debug, Clone, Default)]
+pub struct Observations {
+    /// Requests in the order of their arrival, faulty or not.
+    pub requests: Vec<Request>,
+    /// TCP connections accepted, whether or not a request followed.
+    pub connections: usize,
+    /// Campaigns (Fleet) and queries (osctrl) in the order in which they were created.
+    pub campaigns: Vec<Campaign>,
+    /// Answers of hosts in the order in which the server had them.
+    pub answers: Vec<AnswerSeen>,
+    /// Results sockets that were accepted.
+    pub sockets: usize,
+    /// When the last host's answer reached the server and was kept.
+    pub last_answer_at: Option<Instant>,
+}
+
+impl Observations {
+    /// Requests with this method whose path contains the text.
+    pub fn requests_to<'a>(
+        &'a self,
+        method: &'a str,
+        path: &'a str,
+    ) -> impl Iterator<Item = &'a Request> {
+        self.requests
+            .iter()
+            .filter(move |request| request.method == method && request.path.contains(path))
+    }
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Path with query string, as written.
+    pub path: String,
+    /// Header names in lower case, with their values.
+    pub headers: Vec<(String, String)>,
+    /// The body as text.
+    pub body: String,
+    /// When it had arrived whole.
+    pub at: Instant,
+    /// Which connection it came on, counted from 1.
+    pub connection: usize,
+}
+
+impl Request {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Which server a campaign belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// Fleet.
+    Fleet,
+    /// osctrl.
+    Osctrl,
+}
+
+/// A campaign or query as it stands.
+#[derive(Debug, Clone)]
+pub struct Campaign {
+    /// Whose.
+    pub server: Server,
+    /// Fleet's campaign id, osctrl's query name.
+    pub id: String,
+    /// The statement as it was sent.
+    pub sql: String,
+    /// Uuids of the hosts that it targets.
+    pub hosts: Vec<String>,
+    /// Whether agents are still given it.
+    pub state: CampaignState,
+    /// Results sockets that are listening now.
+    pub listeners: usize,
+    /// Answers that were taken.
+    pub answers: usize,
+    /// Answers that came while only a dead listener was counted as present.
+    pub lost: usize,
+    /// Answers that the server refused since nobody listened; the agents try again.
+    pub refused: usize,
+    /// Items that the client can read by now (osctrl).
+    pub items: usize,
+    /// When it was created.
+    pub created: Instant,
+    /// When agents were last given it, where that is over.
+    pub ended: Option<Instant>,
+}
+
+/// Whether agents are still given a campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CampaignState {
+    /// They are.
+    Running,
+    /// Nobody listens any more (Fleet), or every node answered (osctrl).
+    Completed,
+    /// The client stopped it.
+    Expired,
+    /// The client deleted it.
+    Deleted,
+    /// It was accepted and can never be delivered (osctrl, `exp_hours: 0`), or its creation failed half-way.
+    NeverDelivered,
+}
+
+/// What became of a host's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Stored, or passed on to a listener.
+    Taken,
+    /// Nobody listened: the agent will send it again.
+    Refused,
+    /// Swallowed.
+    Lost,
+}
+
+/// A host's answer as it reached the server.
+#[derive(Debug, Clone)]
+pub struct AnswerSeen {
+    /// Place of the campaign in [`Observations::campaigns`].
+    pub campaign: usize,
+    /// Uuid of the host that answered.
+    pub host: String,
+    /// When.
+    pub at: Instant,
+    /// What became of it.
+    pub fate: Fate,
+}

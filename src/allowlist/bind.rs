@@ -1,0 +1,80 @@
+//! Values into SQL: SQLite binds them and SQLite writes them out, and what it wrote is read again to see
+//! that it is still the template's statement.
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::ValueRef;
+
+use super::Statement;
+use super::check::{MOST_SQL_BYTES, Sandbox, Shape};
+use super::parameter::Bound;
+use super::template::Template;
+
+/// The statement with the values in it. The error says which safeguard refused, never a value.
+pub(super) fn bind(
+    template: &Template,
+    sandbox: &Sandbox,
+    shape: &Shape,
+    values: &BTreeMap<&str, Bound>,
+) -> Result<Statement, String> {
+    let sql = expand(sandbox, &template.sql, values)?;
+    for (name, value) in values {
+        reads_back(sandbox, name, value)?;
+    }
+    if sql.len() > MOST_SQL_BYTES {
+        return Err(format!(
+            "the SQL would be longer than {MOST_SQL_BYTES} bytes"
+        ));
+    }
+    if sql.to_ascii_lowercase().contains("carves") {
+        return Err("the SQL would hold the word `carves`".to_owned());
+    }
+    // The reason is left out: it might quote a value.
+    let (statement, expanded) = sandbox
+        .prepare(&sql)
+        .map_err(|_| "the SQL with the values in it is not the template's statement".to_owned())?;
+    if statement.parameter_count() != 0 {
+        return Err("the SQL with the values in it still has parameters".to_owned());
+    }
+    if expanded != *shape {
+        return Err("the values change what the statement does".to_owned());
+    }
+    Ok(Statement {
+        template: template.name.clone(),
+        sql,
+    })
+}
+
+/// The SQL with its parameters written out by SQLite (`sqlite3_expanded_sql`).
+fn expand(sandbox: &Sandbox, sql: &str, values: &BTreeMap<&str, Bound>) -> Result<String, String> {
+    let refused = |_| "SQLite does not take the values".to_owned();
+    let (mut statement, _) = sandbox.prepare(sql)?;
+    for (name, value) in values {
+        let index = statement
+            .parameter_index(&format!(":{name}"))
+            .map_err(refused)?
+            .ok_or_else(|| format!("the SQL has no parameter `:{name}`"))?;
+        statement
+            .raw_bind_parameter(index, value)
+            .map_err(refused)?;
+    }
+    statement
+        .expanded_sql()
+        .ok_or_else(|| "SQLite cannot write the SQL out".to_owned())
+}
+
+/// What SQLite wrote for a value, by itself, is one literal that reads as just that value.
+fn reads_back(sandbox: &Sandbox, name: &str, value: &Bound) -> Result<(), String> {
+    let failed = || format!("the value of `{name}` does not survive being written as SQL");
+    let alone = BTreeMap::from([("value", value.clone())]);
+    let literal = expand(sandbox, "SELECT :value", &alone)?;
+    let (mut statement, _) = sandbox.prepare(&literal).map_err(|_| failed())?;
+    let mut rows = statement.raw_query();
+    let row = rows.next().map_err(|_| failed())?.ok_or_else(failed)?;
+    let same = match (row.get_ref(0).map_err(|_| failed())?, value) {
+        (ValueRef::Integer(read), Bound::Integer(number)) => read == *number,
+        (ValueRef::Text(read), Bound::Text(text)) => read == text.as_bytes(),
+        _ => false,
+    };
+    if same { Ok(()) } else { Err(failed()) }
+}

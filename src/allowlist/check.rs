@@ -1,0 +1,352 @@
+//! SQLite's judgement of a template: its SQL is prepared on an in-memory database that holds just the
+//! tables the template declares, under an authorizer that lets nothing else through. No SQL is ever
+//! looked at by patterns here to decide what it reads; SQLite's own parser says so.
+//!
+//! Why both `sqlite3_stmt_readonly` and an authorizer: `VACUUM INTO` passes an authorizer, and reading
+//! `sqlite_master` or an undeclared table is read-only.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::config::DbConfig;
+use rusqlite::fallible_iterator::FallibleIterator as _;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
+use rusqlite::{Batch, Connection, Statement};
+
+use crate::problem::Problem;
+
+use super::functions;
+use super::parameter::ParameterType;
+use super::template::Template;
+
+/// Limits of the sandbox. osquery's own are SQLite's defaults, which are far higher.
+const LIMITS: [(Limit, i32); 8] = [
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, MOST_SQL_BYTES as i32),
+    (Limit::SQLITE_LIMIT_LENGTH, 1 << 20),
+    (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
+    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 20),
+    (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 32),
+    (Limit::SQLITE_LIMIT_ATTACHED, 0),
+    (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1),
+    (Limit::SQLITE_LIMIT_VDBE_OP, 25_000),
+];
+
+/// The longest SQL that is sent, in bytes.
+pub(super) const MOST_SQL_BYTES: usize = 65_536;
+
+/// A database with a template's tables, in which its SQL can be prepared but has nothing to read.
+pub(super) struct Sandbox {
+    connection: Connection,
+    watch: Arc<Mutex<Watch>>,
+}
+
+/// What a statement does, as SQLite's authorizer tells it while it parses: the same for two texts that
+/// differ in literals only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    actions: Vec<Action>,
+    columns: usize,
+}
+
+/// One thing that a statement does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Action {
+    Select,
+    Recursive,
+    Read(String, String),
+    Function(String),
+}
+
+/// What the authorizer allows, and what it has seen since it was last asked.
+#[derive(Default)]
+struct Watch {
+    tables: BTreeMap<String, BTreeSet<String>>,
+    functions: BTreeSet<String>,
+    recursive: bool,
+    seen: Vec<Action>,
+    denied: Option<String>,
+}
+
+impl Sandbox {
+    /// Opens the database and creates the tables that the template declares.
+    pub(super) fn open(template: &Template) -> rusqlite::Result<Self> {
+        let mut connection = Connection::open_in_memory()?;
+        // `"typo"` would otherwise turn from a missing column into a string.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+        let mut watch = Watch {
+            recursive: template.recursive,
+            functions: template.functions.iter().cloned().collect(),
+            ..Watch::default()
+        };
+        for (name, table) in &template.tables {
+            let columns: Vec<String> = table
+                .all_columns()
+                .map(|column| format!("\"{column}\""))
+                .collect();
+            // osquery's tables stand in `temp`: `main.processes` is as unknown here as on a host.
+            connection.execute_batch(&format!(
+                "CREATE TEMP TABLE \"{name}\" ({})",
+                columns.join(", ")
+            ))?;
+            let columns = table.all_columns().map(str::to_owned).collect();
+            watch.tables.insert(name.clone(), columns);
+        }
+        for name in &template.functions {
+            connection.create_scalar_function(
+                name.as_str(),
+                -1,
+                FunctionFlags::SQLITE_UTF8,
+                |_| Ok(rusqlite::types::Null),
+            )?;
+        }
+        for name in &template.collations {
+            connection
+                .create_collation(name.as_str(), |left, right| -> Ordering { left.cmp(right) })?;
+        }
+        for (limit, most) in LIMITS {
+            connection.set_limit(limit, most)?;
+        }
+        let watch = Arc::new(Mutex::new(watch));
+        let watched = Arc::clone(&watch);
+        connection.authorizer(Some(move |context: AuthContext<'_>| {
+            watched
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .judge(&context)
+        }))?;
+        Ok(Self { connection, watch })
+    }
+
+    /// Prepares SQL that has to be one reading statement, and tells its shape. The error says what is
+    /// wrong in words that may quote the SQL, so it is for templates, never for SQL with values in it.
+    pub(super) fn prepare(&self, sql: &str) -> Result<(Statement<'_>, Shape), String> {
+        {
+            let mut watch = self.seen();
+            watch.seen.clear();
+            watch.denied = None;
+        }
+        let mut batch = Batch::new(&self.connection, sql);
+        let statement = match batch.next() {
+            Ok(Some(statement)) => statement,
+            Ok(None) => return Err("holds no statement".to_owned()),
+            Err(error) => return Err(self.explain(&error)),
+        };
+        let shape = Shape {
+            actions: std::mem::take(&mut self.seen().seen),
+            columns: statement.column_count(),
+        };
+        if statement.is_explain() != 0 {
+            return Err("must not be an EXPLAIN".to_owned());
+        }
+        if !statement.readonly() || shape.columns == 0 {
+            return Err("must be a SELECT: this statement does not only read".to_owned());
+        }
+        match batch.next() {
+            Ok(None) => Ok((statement, shape)),
+            _ => Err("must be one statement: there is more after the first".to_owned()),
+        }
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why SQLite did not prepare the statement.
+    fn explain(&self, error: &rusqlite::Error) -> String {
+        if let Some(denied) = self.seen().denied.take() {
+            return denied;
+        }
+        match error {
+            rusqlite::Error::SqlInputError { msg, .. } => format!("is not valid: {msg}"),
+            rusqlite::Error::SqliteFailure(_, Some(message)) => format!("is not valid: {message}"),
+            _ => "is not valid".to_owned(),
+        }
+    }
+}
+
+impl Watch {
+    /// Lets through reading of declared columns and calls of declared or harmless functions.
+    fn judge(&mut self, context: &AuthContext<'_>) -> Authorization {
+        let action = match context.action {
+            AuthAction::Select => Ok(Action::Select),
+            AuthAction::Recursive if self.recursive => Ok(Action::Recursive),
+            AuthAction::Recursive => {
+                Err("is a recursive query: say `recursive: true` where that is meant".to_owned())
+            }
+            AuthAction::Read {
+                table_name,
+                column_name,
+            } => self.read(table_name, column_name),
+            AuthAction::Function { function_name } => self.function(function_name),
+            AuthAction::Pragma { .. } => Err("must not use a PRAGMA".to_owned()),
+            AuthAction::Attach { .. } => Err("must not attach a database".to_owned()),
+            _ => Err("must be a SELECT: this statement does not only read".to_owned()),
+        };
+        match action {
+            Ok(action) => {
+                self.seen.push(action);
+                Authorization::Allow
+            }
+            Err(reason) => {
+                self.denied.get_or_insert(reason);
+                Authorization::Deny
+            }
+        }
+    }
+
+    fn read(&self, table: &str, column: &str) -> Result<Action, String> {
+        let Some(columns) = self.tables.get(&table.to_ascii_lowercase()) else {
+            return Err(format!("reads `{table}`, which `tables` does not declare"));
+        };
+        // An empty name stands for a table of which no column is read, as in `count(*)`.
+        if !column.is_empty() && !columns.contains(&column.to_ascii_lowercase()) {
+            return Err(format!(
+                "reads the column `{column}` of `{table}`, which `tables` does not declare"
+            ));
+        }
+        Ok(Action::Read(
+            table.to_ascii_lowercase(),
+            column.to_ascii_lowercase(),
+        ))
+    }
+
+    fn function(&self, name: &str) -> Result<Action, String> {
+        let name = name.to_ascii_lowercase();
+        if functions::is_harmless(&name) || self.functions.contains(&name) {
+            return Ok(Action::Function(name));
+        }
+        Err(if functions::OF_OSQUERY.contains(&name.as_str()) {
+            format!("calls `{name}`, a function of osquery that `functions` does not declare")
+        } else {
+            format!("calls `{name}`, which templates may not")
+        })
+    }
+}
+
+impl Shape {
+    fn reads(&self, table: &str) -> bool {
+        self.actions
+            .iter()
+            .any(|action| matches!(action, Action::Read(read, _) if read == table))
+    }
+
+    fn reads_column(&self, table: &str, column: &str) -> bool {
+        self.actions.iter().any(
+            |action| matches!(action, Action::Read(read, name) if read == table && name == column),
+        )
+    }
+}
+
+/// Checks a template's SQL and what it declares; all problems at once, as far as the SQL can be prepared.
+/// Gives the shape that every statement made of it must have.
+pub(super) fn check(template: &Template, sandbox: &Sandbox) -> Result<Shape, Vec<Problem>> {
+    let problem = |path: &str, rule: &str, message: String| Problem::new(path, rule, message);
+    let sql = template.sql.as_str();
+    let of_sql = |message: String| vec![problem("sql", "sql", format!("`sql` {message}"))];
+    if sql
+        .chars()
+        .any(|sign| sign.is_control() && !"\n\t".contains(sign))
+    {
+        return Err(of_sql("must not hold control characters".to_owned()));
+    }
+    if sql.to_ascii_lowercase().contains("carves") {
+        return Err(of_sql(
+            "must not hold the word `carves`: osctrl takes any SQL with that word for a file carve"
+                .to_owned(),
+        ));
+    }
+    let (statement, shape) = sandbox.prepare(sql).map_err(of_sql)?;
+    let mut problems = parameters(template, &statement);
+    let words: BTreeSet<String> = sql
+        .split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_')
+        .map(str::to_ascii_lowercase)
+        .collect();
+    for (name, table) in &template.tables {
+        let path = format!("tables.{name}");
+        if !shape.reads(name) {
+            let message = format!("`{path}` is declared, but the SQL does not read that table");
+            problems.push(problem(&path, "unused_table", message));
+            continue;
+        }
+        // SQLite does not report the columns of USING, hence the second look at the words.
+        for column in table.all_columns() {
+            if !shape.reads_column(name, column) && !words.contains(column) {
+                let message = format!("`{path}` declares `{column}`, but the SQL does not read it");
+                problems.push(problem(&path, "unused_column", message));
+            }
+        }
+    }
+    for name in &template.functions {
+        if !shape.actions.contains(&Action::Function(name.clone())) {
+            let message = format!("`functions` declares `{name}`, but the SQL does not call it");
+            problems.push(problem("functions", "unused_function", message));
+        }
+    }
+    for name in &template.collations {
+        if !words.contains(name) {
+            let message = format!("`collations` declares `{name}`, but the SQL does not name it");
+            problems.push(problem("collations", "unused_collation", message));
+        }
+    }
+    if template.recursive && !shape.actions.contains(&Action::Recursive) {
+        let message = "`recursive` is true, but the SQL is not recursive".to_owned();
+        problems.push(problem("recursive", "unused_recursive", message));
+    }
+    if problems.is_empty() {
+        Ok(shape)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Every parameter of the SQL is named and declared, every declared one is used, and `LIKE` is given
+/// patterns only: `%` and `_` are wildcards to it whatever the value's type.
+fn parameters(template: &Template, statement: &Statement<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut used = BTreeSet::new();
+    for index in 1..=statement.parameter_count() {
+        let name = statement.parameter_name(index).unwrap_or_default();
+        let Some(name) = name.strip_prefix(':') else {
+            let message = "`sql` must name its parameters as `:name`, not `?`, `@name` or `$name`";
+            problems.push(Problem::new("sql", "parameter_form", message));
+            continue;
+        };
+        used.insert(name);
+        if !template.parameters.contains_key(name) {
+            let message = format!("`sql` uses `:{name}`, which `parameters` does not declare");
+            problems.push(Problem::new("sql", "undeclared_parameter", message));
+        }
+    }
+    let collapsed = template.sql.to_ascii_lowercase();
+    let collapsed = collapsed.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (name, parameter) in &template.parameters {
+        let path = format!("parameters.{name}");
+        if !used.contains(name.as_str()) {
+            let message = format!("`{path}` is declared, but the SQL does not use `:{name}`");
+            problems.push(Problem::new(&path, "unused_parameter", message));
+        }
+        let compared = ["like", "glob", "match", "regexp"].iter().any(|operator| {
+            collapsed
+                .match_indices(&format!(" {operator} :{name}"))
+                .any(|(start, found)| {
+                    let after = collapsed[start + found.len()..].chars().next();
+                    after.is_none_or(|next| !next.is_ascii_alphanumeric() && next != '_')
+                })
+        });
+        if compared && !parameter.kind.is_pattern() {
+            let message = format!(
+                "`{path}` stands after LIKE: make it a `pattern` or a `path_pattern`, or compare with ="
+            );
+            problems.push(Problem::new(&path, "wildcards", message));
+        }
+        if matches!(&parameter.kind, ParameterType::Choice { choices } if choices.is_empty()) {
+            let message = format!("`{path}` needs `choices`");
+            problems.push(Problem::new(&path, "choices", message));
+        }
+    }
+    problems
+}

@@ -1,0 +1,521 @@
+//! From a template's YAML to a [`Template`]: strict (unknown and repeated keys, anchors, tags and merge
+//! keys are errors), with positions. Does not look into the SQL; that is `check`'s.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use crate::problem::{Position, Problem};
+use crate::step::model::Platform;
+
+use super::error::{TemplateError, listed, nearest};
+use super::functions;
+use super::parameter::{Alphabet, HashAlgorithm, Parameter, ParameterType};
+use super::path::PathForms;
+use super::template::{Severity, Table, Template};
+use super::time;
+
+/// A `since` goes back ten years unless its template says otherwise.
+const OLDEST: &str = "3650d";
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    name: Spanned<String>,
+    intent: Spanned<String>,
+    sql: Spanned<String>,
+    tables: Spanned<BTreeMap<String, TableDocument>>,
+    platforms: Spanned<Vec<String>>,
+    #[serde(default)]
+    tags: Vec<Spanned<String>>,
+    severity: Spanned<String>,
+    #[serde(default)]
+    functions: Vec<Spanned<String>>,
+    #[serde(default)]
+    collations: Vec<Spanned<String>>,
+    #[serde(default)]
+    recursive: bool,
+    #[serde(default)]
+    parameters: BTreeMap<String, Spanned<ParameterDocument>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TableDocument {
+    columns: Spanned<Vec<String>>,
+    #[serde(default)]
+    hidden: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ParameterDocument {
+    r#type: String,
+    description: String,
+    default: Option<Spanned<String>>,
+    example: Option<Spanned<String>>,
+    minimum: Option<i64>,
+    maximum: Option<i64>,
+    oldest: Option<String>,
+    choices: Option<Vec<String>>,
+    algorithms: Option<Vec<String>>,
+    minimum_prefix: Option<usize>,
+    maximum_length: Option<usize>,
+    alphabet: Option<String>,
+}
+
+/// What is found on the way, with the file's name for the error.
+struct Findings {
+    label: String,
+    problems: Vec<Problem>,
+}
+
+impl Findings {
+    fn add(&mut self, path: &str, rule: &str, message: String, position: Option<Position>) {
+        self.problems
+            .push(Problem::new(path, rule, message).at(position));
+    }
+}
+
+/// Reads a template. `stem` is the name of its file without `.yaml`, which its name must repeat; `now`
+/// (unix seconds) is what defaults that are ages are tried against.
+pub(super) fn load(stem: &str, text: &str, now: i64) -> Result<Template, TemplateError> {
+    let mut found = Findings {
+        label: format!("`{stem}`"),
+        problems: Vec::new(),
+    };
+    let document = parse(text, &mut found);
+    let template = document.map(|document| template(stem, document, now, &mut found));
+    match template {
+        Some(template) if found.problems.is_empty() => Ok(template),
+        _ => Err(TemplateError {
+            label: found.label,
+            problems: found.problems,
+        }),
+    }
+}
+
+fn parse(text: &str, found: &mut Findings) -> Option<Document> {
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+        reject_unsupported_tags: true,
+        merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
+        budget: serde_saphyr::budget! { max_anchors: 0, max_aliases: 0, max_depth: 8, max_documents: 1 },
+    };
+    match serde_saphyr::from_str_with_options(text, options) {
+        Ok(document) => Some(document),
+        Err(error) => {
+            let position = error.location().map(|location| Position {
+                line: usize::try_from(location.line()).unwrap_or_default(),
+                column: usize::try_from(location.column()).unwrap_or_default(),
+            });
+            let message = in_words(error.without_snippet());
+            found.add("", "yaml", message, position);
+            None
+        }
+    }
+}
+
+/// The parser's complaint in the words of someone who writes a template.
+fn in_words(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error as Yaml;
+    use serde_saphyr::budget::BudgetBreach;
+    match error {
+        Yaml::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands twice"),
+        Yaml::SerdeUnknownField {
+            field, expected, ..
+        } => {
+            let near = nearest(field, expected.iter().copied());
+            match near {
+                Some(near) => format!("unknown key `{field}`: did you mean `{near}`?"),
+                None => format!(
+                    "unknown key `{field}`; the keys are {}",
+                    listed(expected.iter().copied())
+                ),
+            }
+        }
+        Yaml::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
+        Yaml::MergeKeyNotAllowed { .. } => "merge keys (`<<`) are not allowed".to_owned(),
+        Yaml::UnsupportedTag { .. } => "YAML tags are not allowed".to_owned(),
+        Yaml::InvalidBooleanStrict { .. } => "must be true or false".to_owned(),
+        Yaml::InvalidScalar { .. } => "must be a whole number".to_owned(),
+        Yaml::MultipleDocuments { .. } => "must be one YAML document".to_owned(),
+        Yaml::Budget { breach, .. } => match breach {
+            BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
+                "anchors and aliases are not allowed".to_owned()
+            }
+            BudgetBreach::Documents { .. } => "must be one YAML document".to_owned(),
+            _ => "is too large or too deeply nested for a template".to_owned(),
+        },
+        Yaml::Unexpected { expected, .. } => {
+            let wanted = match *expected {
+                "sequence start" => "a list",
+                "mapping start" => "a mapping",
+                _ => "text",
+            };
+            format!("must be {wanted}")
+        }
+        // Syntax: a template holds no secrets, so the parser's own words may be shown.
+        other => {
+            let message = other.to_string();
+            let first = message.lines().next().unwrap_or_default();
+            let end = first.find(" at line ").unwrap_or(first.len());
+            format!("is not valid YAML: {}", &first[..end])
+        }
+    }
+}
+
+fn at<T>(spanned: &Spanned<T>) -> Option<Position> {
+    Some(Position {
+        line: usize::try_from(spanned.referenced.line()).ok()?,
+        column: usize::try_from(spanned.referenced.column()).ok()?,
+    })
+}
+
+/// `[a-z_][a-z0-9_]*`: what may be quoted into SQL and named on command lines.
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && !text.starts_with(|first: char| first.is_ascii_digit())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+fn template(stem: &str, document: Document, now: i64, found: &mut Findings) -> Template {
+    let name = document.name.value.clone();
+    if !is_word(&name) {
+        let message = "`name` must be lower-case letters, digits and `_`, 64 at most".to_owned();
+        found.add("name", "name", message, at(&document.name));
+    } else if name != stem {
+        let message = format!("`name` must be `{stem}`, as the file is called");
+        found.add("name", "name", message, at(&document.name));
+    }
+    let intent = document.intent.value.trim().to_owned();
+    if !(20..=400).contains(&intent.chars().count()) || intent.contains('\n') {
+        let message = "`intent` must be one line of 20 to 400 characters".to_owned();
+        found.add("intent", "intent", message, at(&document.intent));
+    }
+    let platforms = platforms(&document.platforms, found);
+    let tables = tables(&document.tables, found);
+    for tag in &document.tags {
+        let fits = |sign: char| sign.is_ascii_alphanumeric() || ".-".contains(sign);
+        if tag.value.is_empty() || tag.value.len() > 32 || !tag.value.chars().all(fits) {
+            let message = "`tags` must be words such as `T1053.003` or `persistence`".to_owned();
+            found.add("tags", "tags", message, at(tag));
+        }
+    }
+    let severity = Severity::ALL
+        .into_iter()
+        .find(|severity| severity.name() == document.severity.value);
+    if severity.is_none() {
+        let message = format!(
+            "`severity` must be one of {}",
+            listed(Severity::ALL.map(Severity::name))
+        );
+        found.add("severity", "severity", message, at(&document.severity));
+    }
+    let functions = known(
+        &document.functions,
+        "functions",
+        functions::OF_OSQUERY,
+        found,
+    );
+    let collations = known(
+        &document.collations,
+        "collations",
+        functions::COLLATIONS,
+        found,
+    );
+    let forms = PathForms {
+        unix: platforms
+            .iter()
+            .any(|platform| *platform != Platform::Windows),
+        windows: platforms.contains(&Platform::Windows),
+    };
+    let parameters = document
+        .parameters
+        .into_iter()
+        .filter_map(|(name, spanned)| {
+            let parameter = parameter(&name, &spanned, forms, now, found)?;
+            Some((name, parameter))
+        })
+        .collect();
+    Template {
+        name,
+        intent,
+        sql: document.sql.value.trim().to_owned(),
+        tables,
+        platforms,
+        tags: document.tags.into_iter().map(|tag| tag.value).collect(),
+        severity: severity.unwrap_or(Severity::Info),
+        functions,
+        collations,
+        recursive: document.recursive,
+        parameters,
+    }
+}
+
+fn platforms(names: &Spanned<Vec<String>>, found: &mut Findings) -> Vec<Platform> {
+    const ALL: [Platform; 3] = [Platform::Linux, Platform::Darwin, Platform::Windows];
+    let mut platforms = Vec::new();
+    for name in &names.value {
+        let platform = ALL.into_iter().find(|platform| platform.name() == name);
+        match platform {
+            Some(platform) if !platforms.contains(&platform) => platforms.push(platform),
+            _ => {
+                let message = "`platforms` must be some of `linux`, `darwin`, `windows`, each once";
+                found.add("platforms", "platforms", message.to_owned(), at(names));
+            }
+        }
+    }
+    if names.value.is_empty() {
+        let message = "`platforms` must name at least one platform".to_owned();
+        found.add("platforms", "platforms", message, at(names));
+    }
+    platforms
+}
+
+fn tables(
+    documents: &Spanned<BTreeMap<String, TableDocument>>,
+    found: &mut Findings,
+) -> BTreeMap<String, Table> {
+    if documents.value.is_empty() {
+        let message = "`tables` must name at least one table".to_owned();
+        found.add("tables", "tables", message, at(documents));
+    }
+    let mut tables = BTreeMap::new();
+    for (name, document) in &documents.value {
+        let table = Table {
+            columns: document.columns.value.clone(),
+            hidden: document.hidden.clone(),
+        };
+        let mut seen = Vec::new();
+        let path = format!("tables.{name}");
+        for column in table.all_columns() {
+            if !is_word(column) || seen.contains(&column) {
+                let message =
+                    format!("`{path}` must list columns as osquery spells them, each once");
+                found.add(&path, "columns", message, at(&document.columns));
+            }
+            seen.push(column);
+        }
+        if !is_word(name) {
+            let message = "`tables` must be named as osquery spells them".to_owned();
+            found.add("tables", "tables", message, at(documents));
+        } else if table.columns.is_empty() {
+            let message = format!("`{path}` must list the columns that the SQL reads");
+            found.add(&path, "columns", message, at(&document.columns));
+        } else {
+            tables.insert(name.clone(), table);
+        }
+    }
+    tables
+}
+
+/// The names of a list, each one known and there once.
+fn known(names: &[Spanned<String>], path: &str, all: &[&str], found: &mut Findings) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for name in names {
+        if all.contains(&name.value.as_str()) && !kept.contains(&name.value) {
+            kept.push(name.value.clone());
+        } else {
+            let message = format!(
+                "`{path}` must be some of osquery's, each once: {}",
+                listed(all.iter().copied())
+            );
+            found.add(path, path, message, at(name));
+        }
+    }
+    kept
+}
+
+fn parameter(
+    name: &str,
+    spanned: &Spanned<ParameterDocument>,
+    forms: PathForms,
+    now: i64,
+    found: &mut Findings,
+) -> Option<Parameter> {
+    let document = &spanned.value;
+    let path = format!("parameters.{name}");
+    if !is_word(name) {
+        let message = "a parameter's name must be lower-case letters, digits and `_`".to_owned();
+        found.add("parameters", "name", message, at(spanned));
+    }
+    if document.description.trim().is_empty() {
+        let message = format!("`{path}.description` must say what the parameter is for");
+        found.add(&path, "description", message, at(spanned));
+    }
+    let kind = match kind(document, forms) {
+        Ok(kind) => kind,
+        Err(message) => {
+            let message = format!("`{path}`: {message}");
+            found.add(&path, "type", message, at(spanned));
+            return None;
+        }
+    };
+    for (key, value) in [
+        ("default", &document.default),
+        ("example", &document.example),
+    ] {
+        let Some(value) = value else { continue };
+        let given = Value::from(value.value.as_str());
+        if let Err(refusal) = kind.accept(&given, now) {
+            let path = format!("{path}.{key}");
+            let message = format!("`{path}` {}", refusal.reason);
+            found.add(&path, refusal.rule, message, at(value));
+        }
+    }
+    if document.default.is_none() && document.example.is_none() {
+        let message = format!("`{path}` needs an `example`, for it has no `default`");
+        found.add(&path, "example", message, at(spanned));
+    }
+    let text = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.value.clone());
+    Some(Parameter {
+        kind,
+        description: document.description.trim().to_owned(),
+        default: text(&document.default),
+        example: text(&document.example),
+    })
+}
+
+/// The type, from the keys that it takes; any other key that is given is an error.
+fn kind(document: &ParameterDocument, forms: PathForms) -> Result<ParameterType, String> {
+    let ParameterDocument {
+        minimum,
+        maximum,
+        oldest,
+        choices,
+        algorithms,
+        minimum_prefix,
+        maximum_length,
+        alphabet,
+        ..
+    } = document;
+    let given = [
+        ("minimum", minimum.is_some()),
+        ("maximum", maximum.is_some()),
+        ("oldest", oldest.is_some()),
+        ("choices", choices.is_some()),
+        ("algorithms", algorithms.is_some()),
+        ("minimum_prefix", minimum_prefix.is_some()),
+        ("maximum_length", maximum_length.is_some()),
+        ("alphabet", alphabet.is_some()),
+    ];
+    let name = document.r#type.as_str();
+    let takes: &[&str] = match name {
+        "integer" => &["minimum", "maximum"],
+        "since" => &["oldest"],
+        "choice" => &["choices"],
+        "hash" => &["algorithms"],
+        "path_pattern" | "pattern" => &["minimum_prefix"],
+        "text" => &["maximum_length", "alphabet"],
+        _ => &[],
+    };
+    if let Some((key, _)) = given.iter().find(|(key, is)| *is && !takes.contains(key)) {
+        return Err(format!("a parameter of the type `{name}` takes no `{key}`"));
+    }
+    let prefix = minimum_prefix.unwrap_or(3);
+    if prefix == 0 {
+        return Err("`minimum_prefix` must be 1 or more".to_owned());
+    }
+    Ok(match name {
+        "integer" => match (minimum, maximum) {
+            (Some(minimum), Some(maximum)) if minimum <= maximum => ParameterType::Integer {
+                minimum: *minimum,
+                maximum: *maximum,
+            },
+            _ => {
+                return Err("needs `minimum` and `maximum`, the first not above the second".into());
+            }
+        },
+        "since" => ParameterType::Since {
+            oldest: time::age(oldest.as_deref().unwrap_or(OLDEST))
+                .ok_or("`oldest` must be an age without sign, such as `365d`")?,
+        },
+        "path" => ParameterType::Path(forms),
+        "path_pattern" => ParameterType::PathPattern {
+            forms,
+            minimum_prefix: prefix,
+        },
+        "pattern" => ParameterType::Pattern {
+            minimum_prefix: prefix,
+        },
+        "registry_key" => ParameterType::RegistryKey,
+        "host_name" => ParameterType::HostName,
+        "user_name" => ParameterType::UserName,
+        "process_name" => ParameterType::ProcessName,
+        "hash" => ParameterType::Hash {
+            algorithms: hash_algorithms(algorithms.as_deref())?,
+        },
+        "port" => ParameterType::Port,
+        "pid" => ParameterType::Pid,
+        "ip_address" => ParameterType::IpAddress,
+        "domain" => ParameterType::Domain,
+        "package_name" => ParameterType::PackageName,
+        "version" => ParameterType::Version,
+        "choice" => match choices.as_deref() {
+            Some(choices) if !choices.is_empty() => ParameterType::Choice {
+                choices: choices.to_vec(),
+            },
+            _ => return Err("needs `choices`".to_owned()),
+        },
+        "boolean" => ParameterType::Boolean,
+        "text" => ParameterType::Text {
+            maximum_length: maximum_length
+                .filter(|most| (1..=1_024).contains(most))
+                .ok_or("needs a `maximum_length` from 1 to 1024")?,
+            alphabet: match alphabet.as_deref() {
+                None | Some("printable") => Alphabet::Printable,
+                Some("identifier") => Alphabet::Identifier,
+                Some(_) => return Err("`alphabet` must be `printable` or `identifier`".to_owned()),
+            },
+        },
+        _ => return Err(format!("`type` must be one of {}", listed(TYPES))),
+    })
+}
+
+/// The types as templates name them.
+pub(super) const TYPES: [&str; 19] = [
+    "integer",
+    "since",
+    "path",
+    "path_pattern",
+    "pattern",
+    "registry_key",
+    "host_name",
+    "user_name",
+    "process_name",
+    "hash",
+    "port",
+    "pid",
+    "ip_address",
+    "domain",
+    "package_name",
+    "version",
+    "choice",
+    "boolean",
+    "text",
+];
+
+fn hash_algorithms(names: Option<&[String]>) -> Result<Vec<HashAlgorithm>, String> {
+    let Some(names) = names else {
+        return Ok(HashAlgorithm::ALL.to_vec());
+    };
+    let algorithms: Option<Vec<HashAlgorithm>> = names
+        .iter()
+        .map(|name| {
+            HashAlgorithm::ALL
+                .into_iter()
+                .find(|one| one.name() == name)
+        })
+        .collect();
+    algorithms
+        .filter(|algorithms| !algorithms.is_empty())
+        .ok_or_else(|| "`algorithms` must be some of `md5`, `sha1`, `sha256`".to_owned())
+}

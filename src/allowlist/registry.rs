@@ -1,0 +1,290 @@
+//! The set of templates, and the door to them: what is called for by name becomes a [`Statement`] or an
+//! error. Only the template that a step names is parsed and checked at run time; parsing and checking
+//! all of them is `check_all`, for tests and for those who write templates.
+
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::problem::Problem;
+use crate::step::model::TemplateCall;
+
+use super::check::{self, Sandbox};
+use super::error::{AllowlistError, TemplateError, listed, nearest, shown};
+use super::parameter::{Bound, ParameterType};
+use super::template::Template;
+use super::{Statement, bind, embedded, load};
+
+/// The templates that steps may name.
+#[derive(Debug)]
+pub struct Registry {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// A template's text, and the template once it was asked for.
+#[derive(Debug)]
+struct Entry {
+    text: std::borrow::Cow<'static, str>,
+    template: OnceLock<Result<Template, TemplateError>>,
+}
+
+impl Entry {
+    fn template(&self, name: &str) -> Result<&Template, &TemplateError> {
+        self.template
+            .get_or_init(|| load::load(name, &self.text, unix_seconds(SystemTime::now())))
+            .as_ref()
+    }
+}
+
+impl Registry {
+    /// The templates that are built into the program.
+    pub fn embedded() -> &'static Self {
+        static EMBEDDED: LazyLock<Registry> = LazyLock::new(|| {
+            let texts = embedded::TEMPLATES;
+            Registry::new(texts.iter().map(|(name, text)| (*name, *text)))
+        });
+        &EMBEDDED
+    }
+
+    /// A registry of templates by the names of their files (without `.yaml`) and their texts. Nothing is
+    /// read yet: what is wrong with a template shows when it is called for, or by [`Self::check_all`].
+    pub fn new<Text: Into<std::borrow::Cow<'static, str>>>(
+        texts: impl IntoIterator<Item = (impl Into<String>, Text)>,
+    ) -> Self {
+        let entry = |text: Text| Entry {
+            text: text.into(),
+            template: OnceLock::new(),
+        };
+        let entries = texts
+            .into_iter()
+            .map(|(name, text)| (name.into(), entry(text)))
+            .collect();
+        Self { entries }
+    }
+
+    /// The names of all templates, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// All templates whose files can be read, in order of their names.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.entries
+            .iter()
+            .filter_map(|(name, entry)| entry.template(name).ok())
+    }
+
+    /// The template of that name.
+    ///
+    /// # Errors
+    /// Where there is none, or its file is not a template.
+    pub fn template(&self, name: &str) -> Result<&Template, AllowlistError> {
+        match self.entries.get(name) {
+            Some(entry) => Ok(entry.template(name).map_err(Clone::clone)?),
+            None => Err(AllowlistError::Refused(vec![self.unknown_template(name)])),
+        }
+    }
+
+    /// Reads every template and has SQLite check it, at the edges of its parameters too.
+    ///
+    /// # Errors
+    /// One for each template that is not right.
+    pub fn check_all(&self, now: SystemTime) -> Result<(), Vec<TemplateError>> {
+        let now = unix_seconds(now);
+        let wrong: Vec<TemplateError> = self
+            .entries
+            .iter()
+            .filter_map(|(name, entry)| {
+                let template = entry.template(name).map_err(Clone::clone);
+                template.and_then(|template| check_one(template, now)).err()
+            })
+            .collect();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// The statement that a step's call of a template becomes; `now` is what ages count back from.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the call at once; or what is wrong with the template.
+    pub fn bind(&self, call: &TemplateCall, now: SystemTime) -> Result<Statement, AllowlistError> {
+        let mut problems: Vec<Problem> = call.foreign.iter().map(|key| self.raw_sql(key)).collect();
+        let Some(entry) = self.entries.get(&call.name) else {
+            // A step that offers SQL instead names no template at all: one problem is enough.
+            if problems.is_empty() || !call.name.is_empty() {
+                problems.push(self.unknown_template(&call.name));
+            }
+            return Err(AllowlistError::Refused(problems));
+        };
+        let template = entry.template(&call.name).map_err(Clone::clone)?;
+        let values = values(template, call, unix_seconds(now), &mut problems);
+        if !problems.is_empty() {
+            return Err(AllowlistError::Refused(problems));
+        }
+        let broken = |problems| TemplateError {
+            label: format!("`{}`", template.name),
+            problems,
+        };
+        let sandbox = Sandbox::open(template).map_err(|error| broken(vec![unopened(&error)]))?;
+        let shape = check::check(template, &sandbox).map_err(broken)?;
+        bind::bind(template, &sandbox, &shape, &values).map_err(|reason| {
+            let message = format!("template `{}` cannot be bound: {reason}", template.name);
+            AllowlistError::Refused(vec![Problem::new(
+                "params.template_params",
+                "binding",
+                message,
+            )])
+        })
+    }
+
+    fn unknown_template(&self, name: &str) -> Problem {
+        let all = listed(self.names());
+        let message = match (shown(name), nearest(name, self.names())) {
+            (Some(name), Some(near)) => {
+                format!("unknown template `{name}`: did you mean `{near}`? The templates are {all}")
+            }
+            (Some(name), None) => format!("unknown template `{name}`; the templates are {all}"),
+            (None, _) => format!("`template` must name one of {all}"),
+        };
+        Problem::new("params.template", "unknown_template", message)
+    }
+
+    fn raw_sql(&self, key: &str) -> Problem {
+        let all = listed(self.names());
+        let offer = match shown(key) {
+            Some(key) if key.eq_ignore_ascii_case("query") || key.eq_ignore_ascii_case("sql") => {
+                format!("`{key}` offers SQL: ")
+            }
+            Some(key) => format!("`{key}` is not a key of a step: "),
+            None => "a key of `params` is none of a step's: ".to_owned(),
+        };
+        let path = shown(key).map_or_else(|| "params".to_owned(), |key| format!("params.{key}"));
+        let message = format!(
+            "{offer}this tool sends only allowlisted templates; name one in `params.template`: {all}"
+        );
+        Problem::new(path, "raw_sql", message)
+    }
+}
+
+/// The values of a call by parameter; what is wrong with them goes to `problems`.
+fn values<'a>(
+    template: &'a Template,
+    call: &TemplateCall,
+    now: i64,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<&'a str, Bound> {
+    let path = |name: &str| format!("params.template_params.{name}");
+    for name in call.params.keys() {
+        if !template.parameters.contains_key(name) {
+            problems.push(unknown_parameter(template, name));
+        }
+    }
+    let mut values = BTreeMap::new();
+    for (name, parameter) in &template.parameters {
+        let default = parameter.default.as_deref().map(Value::from);
+        let Some(given) = call.params.get(name).or(default.as_ref()) else {
+            let message = format!(
+                "template `{}` needs the parameter `{name}`: {}",
+                template.name,
+                parameter.kind.expectation()
+            );
+            problems.push(Problem::new(path(name), "missing_parameter", message));
+            continue;
+        };
+        match parameter.kind.accept(given, now) {
+            Ok(value) => {
+                values.insert(name.as_str(), value);
+            }
+            Err(refusal) => {
+                let message = format!("parameter `{name}` {}", refusal.reason);
+                problems.push(Problem::new(path(name), refusal.rule, message));
+            }
+        }
+    }
+    values
+}
+
+fn unknown_parameter(template: &Template, name: &str) -> Problem {
+    let parameters = || template.parameters.keys().map(String::as_str);
+    let known = if template.parameters.is_empty() {
+        "it takes none".to_owned()
+    } else {
+        format!("it takes {}", listed(parameters()))
+    };
+    let of = format!("of template `{}`", template.name);
+    let (path, message) = match (shown(name), nearest(name, parameters())) {
+        (Some(name), Some(near)) => (
+            format!("params.template_params.{name}"),
+            format!("unknown parameter `{name}` {of}: did you mean `{near}`? ({known})"),
+        ),
+        (Some(name), None) => (
+            format!("params.template_params.{name}"),
+            format!("unknown parameter `{name}` {of}: {known}"),
+        ),
+        (None, _) => (
+            "params.template_params".to_owned(),
+            format!("unknown parameter {of}, with a name that is no plain word: {known}"),
+        ),
+    };
+    Problem::new(path, "unknown_parameter", message)
+}
+
+/// The check of one template, with its SQL bound to its defaults, its examples and the edges of its types.
+fn check_one(template: &Template, now: i64) -> Result<(), TemplateError> {
+    let broken = |problems| TemplateError {
+        label: format!("`{}`", template.name),
+        problems,
+    };
+    let sandbox = Sandbox::open(template).map_err(|error| broken(vec![unopened(&error)]))?;
+    let shape = check::check(template, &sandbox).map_err(broken)?;
+    let texts = |kind: &ParameterType, own: [&Option<String>; 2]| {
+        let mut texts: Vec<String> = own.into_iter().flatten().cloned().collect();
+        texts.extend(kind.edges());
+        texts
+    };
+    // Each text of each parameter once, the others at their first text.
+    let of_each: BTreeMap<&str, Vec<Bound>> = template
+        .parameters
+        .iter()
+        .map(|(name, parameter)| {
+            let bound = texts(&parameter.kind, [&parameter.default, &parameter.example])
+                .iter()
+                .filter_map(|text| parameter.kind.accept(&Value::from(text.as_str()), now).ok())
+                .collect();
+            (name.as_str(), bound)
+        })
+        .collect();
+    let most = of_each.values().map(Vec::len).max().unwrap_or(1);
+    for turn in 0..most {
+        let values = of_each
+            .iter()
+            .filter_map(|(name, bound)| {
+                let value = bound.get(turn).or_else(|| bound.first())?;
+                Some((*name, value.clone()))
+            })
+            .collect();
+        bind::bind(template, &sandbox, &shape, &values).map_err(|reason| {
+            let message = format!("`sql` cannot be bound to its own examples: {reason}");
+            broken(vec![Problem::new("sql", "binding", message)])
+        })?;
+    }
+    Ok(())
+}
+
+/// SQLite could not make the sandbox: the tables are declared in a way that it does not take.
+fn unopened(error: &rusqlite::Error) -> Problem {
+    Problem::new(
+        "tables",
+        "tables",
+        format!("SQLite cannot hold the tables that `tables` declares: {error}"),
+    )
+}
+
+/// Unix seconds; a clock before 1970 counts as 1970.
+fn unix_seconds(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,218 @@
+//! Fleet's backend, driven through the trait that the campaign uses, against a simulated Fleet on a
+//! real socket. Each test says what a server or a host does, and what the campaign must get to know.
+
+mod access;
+mod finding;
+mod live;
+mod one_by_one;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use osquery_live_query::allowlist::{Registry, Statement};
+use osquery_live_query::backend::fleet::Fleet;
+use osquery_live_query::backend::http::Http;
+use osquery_live_query::backend::rows::Keep;
+use osquery_live_query::backend::{Answer, Asked, Backend, BackendError, Candidates, Event, Host};
+use osquery_live_query::secret::{Redactor, Secret};
+use osquery_live_query::step::model::{
+    BackendKind, Credentials, Limits, Platform, Server, Targets, TemplateCall,
+};
+use osquery_simulator::scenario::{FLEET_ADMIN_TOKEN, HostSpec, Scenario, TableSpec};
+use osquery_simulator::{Observations, Simulator};
+use serde_json::json;
+use tokio::time::Instant;
+
+/// Nothing here takes as long, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A simulated Fleet and the backend that speaks to it.
+struct Bench {
+    simulator: Simulator,
+    fleet: Fleet,
+    warnings: Warnings,
+    _logging: tracing::subscriber::DefaultGuard,
+}
+
+impl Bench {
+    /// As the administrator, whose token it has.
+    async fn new(scenario: Scenario) -> Self {
+        let token = Credentials::Token(Secret::new(FLEET_ADMIN_TOKEN.into()));
+        Self::with(scenario, token).await
+    }
+
+    async fn with(scenario: Scenario, credentials: Credentials) -> Self {
+        Self::until(scenario, credentials, PATIENCE).await
+    }
+
+    async fn until(scenario: Scenario, credentials: Credentials, deadline: Duration) -> Self {
+        let simulator = Simulator::start(scenario).await.unwrap();
+        let server = Server {
+            backend: BackendKind::Fleet,
+            base_url: simulator.base_url().parse().unwrap(),
+            environment: None,
+            credentials,
+            verify_tls: false,
+            ca_file: None,
+        };
+        let secrets = match &server.credentials {
+            Credentials::Token(token) => vec![token.clone()],
+            Credentials::Login { username, password } => vec![username.clone(), password.clone()],
+        };
+        let http = Http::new(&server, Instant::now() + deadline, Redactor::new(&secrets)).unwrap();
+        let keep = Keep {
+            rows: 10_000,
+            bytes: 256 << 20,
+        };
+        let warnings = Warnings::default();
+        let writer = warnings.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        Self {
+            fleet: Fleet::new(&server, http, keep),
+            simulator,
+            warnings,
+            _logging: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    async fn resolve(&mut self, targets: &Targets) -> Result<Candidates, BackendError> {
+        self.fleet.resolve(targets, &limits(1_000)).await
+    }
+
+    /// The candidates for these names.
+    async fn named(&mut self, names: &[&str]) -> Vec<Host> {
+        let targets = Targets {
+            hosts: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Targets::default()
+        };
+        self.resolve(&targets).await.unwrap().named
+    }
+
+    /// Resolves the names and asks all that they mean.
+    async fn ask(&mut self, names: &[&str]) -> Result<Asked, BackendError> {
+        let hosts = self.named(names).await;
+        assert_eq!(hosts.len(), names.len(), "{hosts:?}");
+        self.fleet.start(&statement(), &hosts).await
+    }
+
+    async fn next(&mut self) -> Result<Event, BackendError> {
+        tokio::time::timeout(PATIENCE, self.fleet.next())
+            .await
+            .expect("something happens")
+    }
+
+    /// The first answer of each of so many hosts, by Fleet's id.
+    async fn answers(&mut self, hosts: usize) -> BTreeMap<String, Answer> {
+        let mut answers = BTreeMap::new();
+        while answers.len() < hosts {
+            if let Event::Answered { host, answer } = self.next().await.unwrap() {
+                answers.entry(host.0).or_insert(answer);
+            }
+        }
+        answers
+    }
+
+    /// Waits until the server has seen something.
+    async fn seen(&self, what: &str, condition: impl FnMut(&Observations) -> bool) {
+        assert!(self.simulator.until(condition, PATIENCE).await, "never: {what}");
+    }
+
+    fn observed(&self) -> Observations {
+        self.simulator.observations()
+    }
+}
+
+/// What was said on the way, as lines.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<u8>>>);
+
+impl Warnings {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Warnings {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn limits(max_hosts: usize) -> Limits {
+    Limits {
+        max_hosts,
+        max_rows_per_host: 10_000,
+        max_bytes: 256 << 20,
+    }
+}
+
+/// `SELECT * FROM processes LIMIT 2`.
+fn statement() -> Statement {
+    let call = TemplateCall {
+        name: "running_processes".into(),
+        params: json!({"limit": 2}).as_object().unwrap().clone(),
+        foreign: Vec::new(),
+    };
+    Registry::embedded().bind(&call, SystemTime::now()).unwrap()
+}
+
+/// A host with one process, whose path is the host's name.
+fn host(name: &str) -> HostSpec {
+    let row = json!({"pid": "1", "path": format!("/{name}")});
+    HostSpec::named(name).with_table(
+        "processes",
+        TableSpec::Rows(vec![row.as_object().unwrap().clone()]),
+    )
+}
+
+fn rows(answer: &Answer) -> serde_json::Value {
+    match answer {
+        Answer::Rows(rows) => serde_json::from_str(rows.json()).unwrap(),
+        Answer::Error(text) => panic!("an error: {text}"),
+    }
+}
+
+fn error(answer: &Answer) -> &str {
+    match answer {
+        Answer::Error(text) => text,
+        Answer::Rows(rows) => panic!("rows: {}", rows.json()),
+    }
+}
+
+/// The one host's answer is its own row.
+#[track_caller]
+fn assert_answer_of(answer: &Answer, name: &str) {
+    let rows = rows(answer);
+    assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
+    assert_eq!(rows[0]["path"], format!("/{name}"));
+    for added in ["host_hostname", "host_display_name"] {
+        assert!(rows[0].get(added).is_none(), "{added} is no column of osquery's");
+    }
+}
+
+/// What a person reads: message and hint.
+fn words(error: &BackendError) -> String {
+    let hint = match error {
+        BackendError::Auth { hint, .. }
+        | BackendError::Targets { hint, .. }
+        | BackendError::Answer { hint, .. }
+        | BackendError::Unreachable { hint, .. } => hint.clone(),
+        BackendError::TooManyHosts { .. } | BackendError::Busy { .. } => None,
+    };
+    format!("{error} | {}", hint.unwrap_or_default())
+}
+
+/// The words with the server's address taken out, since its port differs.
+fn words_of(bench: &Bench, error: &BackendError) -> String {
+    words(error).replace(&bench.simulator.base_url().to_string(), "SERVER")
+}
