@@ -133,10 +133,10 @@ impl<'a> Wanted<'a> {
     }
 
     /// What to search for: the search tells upper from lower case, hostnames are mostly lower case
-    /// (Windows: upper), uuids always upper.
+    /// (Windows: upper), uuids always upper. Of `NAME@UUID` the uuid finds whatever the whole would.
     fn searches(&self) -> Vec<String> {
         let mut searches = Vec::new();
-        for text in self.names.iter().flatten() {
+        for text in self.names.iter().filter_map(|texts| texts.last()) {
             for spelling in spellings(text) {
                 if !searches.contains(&spelling) {
                     searches.push(spelling);
