@@ -88,16 +88,29 @@ async fn reading_survives_a_server_that_stumbles() {
             truncate: Some(20),
             ..Fault::on("/results/").times(1)
         },
-        // The moment between the dispatch and a replica that has it.
-        Fault::on("/queries/dev/query_")
-            .body(r#"{"id":0}"#)
-            .times(2),
     ] {
         let what = format!("{fault:?}");
         let mut bench = Bench::new(two_hosts().with_fault(fault));
         bench.ask(&["a", "b"]).await;
         assert_eq!(bench.answers(2).await.len(), 2, "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_know_the_query_for_a_moment_ends_nothing() {
+    let fault = Fault::on("/queries/dev/query_")
+        .body(r#"{"id":0}"#)
+        .times(2);
+    let slow = |name| HostSpec::named(name).delayed(Duration::from_millis(1_500));
+    let scenario = Scenario::of([slow("a"), slow("b")]).with_fault(fault);
+    let mut bench = Bench::new(scenario);
+    bench.ask(&["a", "b"]).await;
+    assert_eq!(bench.answers(2).await.len(), 2);
+    let states = bench
+        .requests()
+        .into_iter()
+        .filter(|one| one.contains("/queries/dev/query_"));
+    assert!(states.count() > 2);
 }
 
 #[tokio::test]

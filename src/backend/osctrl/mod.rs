@@ -207,7 +207,7 @@ impl Osctrl {
                 hint: Some("its answers can't be read; look at osctrl's list of queries".into()),
             });
         }
-        tracing::info!(query = %self.rest.shown(&name), hosts = hosts.len(), "dispatched");
+        tracing::debug!(query = %self.rest.shown(&name), hosts = hosts.len(), "dispatched");
         let targets = hosts.iter().map(|host| host.id.clone()).collect();
         self.dispatch = Dispatch::Running(Box::new(Running::new(name, targets)));
         Ok(())

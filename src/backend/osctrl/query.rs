@@ -230,6 +230,7 @@ impl Running {
             });
         }
         if !self.state.is_over() {
+            self.read_on_until = None;
             self.pause_after(moved);
             return Ok(());
         }

@@ -410,12 +410,7 @@ async fn counters_that_run_ahead_of_the_items_lose_nothing() {
 
 #[tokio::test]
 async fn a_query_that_somebody_ends_blames_nobody() {
-    for over in [
-        json!({"expired": true}),
-        json!({"deleted": true}),
-        // Completed by hand: nobody has answered.
-        json!({"completed": true}),
-    ] {
+    let ended = |over: Value| async move {
         let answer = state(over.clone());
         let stub = running(move |asked| match is_results(asked) {
             true => (200, json!({"items": [], "total_items": 0}).to_string()),
@@ -424,7 +419,13 @@ async fn a_query_that_somebody_ends_blames_nobody() {
         let mut backend = dispatched(&stub).await;
         assert_eq!(events(&mut backend).await.unwrap(), [], "{over}");
         assert!(!backend.may_be_running(false));
-    }
+    };
+    tokio::join!(
+        ended(json!({"expired": true})),
+        ended(json!({"deleted": true})),
+        // Completed by hand: nobody has answered.
+        ended(json!({"completed": true})),
+    );
 }
 
 #[tokio::test]
@@ -459,7 +460,10 @@ async fn a_query_may_be_unknown_for_a_moment_only() {
          this happens again, look at osctrl's log)"
     );
     assert!(backend.may_be_running(false));
+}
 
+#[tokio::test]
+async fn a_query_that_is_known_after_a_moment_goes_on() {
     let mut polls = 0;
     let stub = running(move |asked| {
         polls += 1;
@@ -478,7 +482,7 @@ async fn a_query_may_be_unknown_for_a_moment_only() {
 }
 
 #[tokio::test]
-async fn polling_waits_out_a_few_errors_and_not_more() {
+async fn polling_waits_out_a_few_errors() {
     let mut polls = 0;
     let stub = running(move |asked| {
         polls += 1;
@@ -493,7 +497,10 @@ async fn polling_waits_out_a_few_errors_and_not_more() {
     });
     let mut backend = dispatched(&stub).await;
     assert_eq!(events(&mut backend).await.unwrap().len(), 2);
+}
 
+#[tokio::test]
+async fn polling_gives_up_on_a_server_that_goes_on_failing() {
     let stub = running(|_| (500, refusal("error getting query results")));
     let mut backend = dispatched(&stub).await;
     let error = events(&mut backend).await.unwrap_err();
