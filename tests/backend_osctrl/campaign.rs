@@ -83,8 +83,11 @@ async fn the_last_answer_is_known_within_one_poll() {
         .await;
     bench.start(&hosts).await.unwrap();
     bench.answers(8).await;
-    let late = bench.simulator.last_answer_at().unwrap().elapsed();
-    assert!(late < Duration::from_millis(250), "{late:?}");
+    let last = bench.simulator.last_answer_at().unwrap();
+    let asked = bench.simulator.requests();
+    let after = asked.iter().filter(|request| request.at > last);
+    // The poll that brings it; another one may have been on its way.
+    assert!(after.count() <= 2);
     let campaign = &bench.simulator.campaigns()[0];
     assert_eq!(campaign.state, CampaignState::Completed);
     // Nothing is left to stop.

@@ -380,11 +380,7 @@ async fn a_status_alone_is_an_error_once_the_query_has_completed() {
             )
         ]
     );
-    let took = begun.elapsed();
-    assert!(
-        took >= READ_ON && took < READ_ON + Duration::from_secs(1),
-        "{took:?}"
-    );
+    assert!(begun.elapsed() >= READ_ON);
     assert!(!backend.may_be_running(false));
 }
 
@@ -683,6 +679,27 @@ async fn many_names_are_read_from_the_list_at_once() {
     // The server does not say who is inactive: no error, and no answer to that.
     assert!(found.named.iter().all(|host| host.online.is_none()));
     assert_eq!(stub.asked().len(), 3 + 1);
+}
+
+#[tokio::test]
+async fn what_moved_from_page_to_page_unseen_is_searched() {
+    let stub = Stub::start(|asked| {
+        let line = &asked.line;
+        let nodes: Vec<Value> = match () {
+            () if line.contains("inactive") => vec![],
+            // One host is on no page, however often they are read.
+            () if !line.contains("q=") => (1..30)
+                .map(|n| node(&format!("U{n}"), &format!("h{n}")))
+                .collect(),
+            () if line.contains("q=h0&") => vec![node("U0", "h0")],
+            () => vec![],
+        };
+        (200, page_of(&nodes))
+    });
+    let names: Vec<String> = (0..30).map(|n| format!("h{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let found = stub.backend().resolve(&named(&names), &limits(100)).await;
+    assert_eq!(found.unwrap().named.len(), 30);
 }
 
 #[tokio::test]
