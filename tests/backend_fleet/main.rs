@@ -20,8 +20,9 @@ use osquery_live_query::secret::{Redactor, Secret};
 use osquery_live_query::step::model::{
     BackendKind, Credentials, Limits, Platform, Server, Targets, TemplateCall,
 };
-use osquery_simulator::scenario::{FLEET_ADMIN_TOKEN, HostSpec, Scenario, TableSpec};
-use osquery_simulator::{Observations, Simulator};
+use osquery_simulator::{
+    FLEET_ADMIN_TOKEN, HostSpec, Observations, Scenario, Simulator, TableSpec,
+};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -120,7 +121,10 @@ impl Bench {
 
     /// Waits until the server has seen something.
     async fn seen(&self, what: &str, condition: impl FnMut(&Observations) -> bool) {
-        assert!(self.simulator.until(condition, PATIENCE).await, "never: {what}");
+        assert!(
+            self.simulator.until(condition, PATIENCE).await,
+            "never: {what}"
+        );
     }
 
     fn observed(&self) -> Observations {
@@ -196,7 +200,10 @@ fn assert_answer_of(answer: &Answer, name: &str) {
     assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
     assert_eq!(rows[0]["path"], format!("/{name}"));
     for added in ["host_hostname", "host_display_name"] {
-        assert!(rows[0].get(added).is_none(), "{added} is no column of osquery's");
+        assert!(
+            rows[0].get(added).is_none(),
+            "{added} is no column of osquery's"
+        );
     }
 }
 
@@ -214,5 +221,5 @@ fn words(error: &BackendError) -> String {
 
 /// The words with the server's address taken out, since its port differs.
 fn words_of(bench: &Bench, error: &BackendError) -> String {
-    words(error).replace(&bench.simulator.base_url().to_string(), "SERVER")
+    words(error).replace(&bench.simulator.base_url(), "SERVER")
 }
