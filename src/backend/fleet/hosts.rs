@@ -254,8 +254,8 @@ async fn each_page(
     let search = matches!(of, HostsOf::Search(_));
     let per_page = if search { SEARCH_PAGE } else { LIST_PAGE };
     let first = rest.hosts(of, 0, per_page).await?.hosts;
-    // Only a full first page promises more than one other.
-    let at_once = if first.len() < per_page {
+    // Only a full first page promises more than one other; searches are many at once already.
+    let at_once = if search || first.len() < per_page {
         1
     } else {
         PAGES_AT_ONCE
