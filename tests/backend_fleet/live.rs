@@ -98,6 +98,39 @@ async fn the_dispatch_waits_for_a_socket_that_is_slow_to_open() {
 }
 
 #[tokio::test]
+async fn the_socket_is_opened_while_the_hosts_are_looked_for() {
+    let slow = Fault {
+        delay: Duration::from_millis(500),
+        ..Fault::on("fleet/hosts?")
+    };
+    let mut bench = Bench::new(quick([host("a")]).with_fault(slow)).await;
+    let targets = Targets {
+        hosts: vec!["a".into()],
+        ..Targets::default()
+    };
+    let limits = limits(10);
+    tokio::select! {
+        biased;
+        _ = bench.fleet.resolve(&targets, &limits) => panic!("resolved before it was open"),
+        open = bench.simulator.until(|it| it.sockets == 1, PATIENCE) => assert!(open),
+    }
+}
+
+#[tokio::test]
+async fn lines_that_were_cut_before_the_dispatch_are_made_again() {
+    let simulator = Simulator::start(quick([host("a")])).await.unwrap();
+    let proxy = Proxy::before(simulator.addr()).await;
+    let mut bench = Bench::at(simulator, &proxy.url(), admin(), PATIENCE);
+    let hosts = bench.named(&["a"]).await;
+    bench.seen("the socket", |it| it.sockets == 1).await;
+    proxy.cut_all().await;
+    bench.fleet.start(&statement(), &hosts).await.unwrap();
+    assert_answer_of(&bench.answers(1).await["1"], "a");
+    let observed = bench.observed();
+    assert_eq!((observed.sockets, observed.campaigns.len()), (2, 1));
+}
+
+#[tokio::test]
 async fn the_renamed_path_is_used_where_the_old_one_is_gone() {
     let mut scenario = quick([host("a"), host("b").delayed(Duration::from_millis(500))])
         .with_fault(on_socket(breaking(1, SocketClose::Cut)).times(1));

@@ -8,6 +8,7 @@ mod one_by_one;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +25,8 @@ use osquery_simulator::{
     FLEET_ADMIN_TOKEN, HostSpec, Observations, Scenario, Simulator, TableSpec,
 };
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// Nothing here takes as long, unless it hangs.
@@ -40,8 +43,7 @@ struct Bench {
 impl Bench {
     /// As the administrator, whose token it has.
     async fn new(scenario: Scenario) -> Self {
-        let token = Credentials::Token(Secret::new(FLEET_ADMIN_TOKEN.into()));
-        Self::with(scenario, token).await
+        Self::with(scenario, admin()).await
     }
 
     async fn with(scenario: Scenario, credentials: Credentials) -> Self {
@@ -50,9 +52,15 @@ impl Bench {
 
     async fn until(scenario: Scenario, credentials: Credentials, deadline: Duration) -> Self {
         let simulator = Simulator::start(scenario).await.unwrap();
+        let url = simulator.base_url();
+        Self::at(simulator, &url, credentials, deadline)
+    }
+
+    /// Through another address than the simulator's own.
+    fn at(simulator: Simulator, url: &str, credentials: Credentials, deadline: Duration) -> Self {
         let server = Server {
             backend: BackendKind::Fleet,
-            base_url: simulator.base_url().parse().unwrap(),
+            base_url: url.parse().unwrap(),
             environment: None,
             credentials,
             verify_tls: false,
@@ -129,6 +137,61 @@ impl Bench {
 
     fn observed(&self) -> Observations {
         self.simulator.observations()
+    }
+}
+
+fn admin() -> Credentials {
+    Credentials::Token(Secret::new(FLEET_ADMIN_TOKEN.into()))
+}
+
+/// Passes bytes on, until it cuts the lines; later ones pass again.
+struct Proxy {
+    address: SocketAddr,
+    cut: Arc<Notify>,
+    lines: watch::Sender<usize>,
+}
+
+impl Proxy {
+    async fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let cut = Arc::new(Notify::new());
+        let cutting = Arc::clone(&cut);
+        let lines = watch::Sender::new(0);
+        let counting = lines.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let cut = Arc::clone(&cutting);
+                let lines = counting.clone();
+                lines.send_modify(|lines| *lines += 1);
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    tokio::select! {
+                        () = cut.notified() => {}
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    }
+                    drop((client, server));
+                    lines.send_modify(|lines| *lines -= 1);
+                });
+            }
+        });
+        Self {
+            address,
+            cut,
+            lines,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    async fn cut_all(&self) {
+        self.cut.notify_waiters();
+        let mut lines = self.lines.subscribe();
+        lines.wait_for(|lines| *lines == 0).await.unwrap();
+        // The other ends are told; this lets the runtime take notice.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -54,14 +54,28 @@ async fn hosts_are_asked_one_by_one_and_it_is_said_what_that_costs() {
 
 #[tokio::test]
 async fn a_host_that_is_slower_than_the_servers_wait_is_asked_again() {
-    // It takes the first query up only after the server has stopped waiting for it.
-    let mut slow = host("slow");
-    slow.behaviour.delay = Duration::from_millis(200);
-    slow.check_in = Some(Duration::from_millis(350));
-    let mut bench = Bench::new(without_websocket([slow])).await;
+    let silent =
+        r#"{"host_id":1,"rows":null,"status":"online","error":"timeout waiting for results"}"#;
+    let scenario = without_websocket([host("slow")])
+        .with_fault(Fault::on("hosts/1/query").times(2).body(silent));
+    let mut bench = Bench::new(scenario).await;
     bench.ask(&["slow"]).await.unwrap();
+    let begun = Instant::now();
     let answers = bench.answers(1).await;
     assert_answer_of(&answers["1"], "slow");
+    assert_eq!(
+        bench
+            .observed()
+            .requests_to("POST", "hosts/1/query")
+            .count(),
+        3
+    );
+    // A server whose own wait is configured away is not hammered.
+    assert!(
+        begun.elapsed() >= Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
