@@ -1,6 +1,6 @@
 //! Where the websocket is refused: one call a host, and what that changes.
 
-use osquery_simulator::{Answer as Scripted, Fault};
+use osquery_simulator::{Answer as Scripted, Cut, Fault};
 
 use super::*;
 
@@ -213,4 +213,15 @@ async fn an_upgrade_that_is_never_answered_is_given_up_in_time() {
         warnings.contains("refused the websocket (no answer within 1.0 s)"),
         "{warnings}"
     );
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_for_its_upgrade_is_a_refusal_too() {
+    let scenario =
+        Scenario::of([host("a")]).with_fault(Fault::on("results/websocket").cut(Cut::Before));
+    let mut bench = Bench::new(scenario).await;
+    assert_eq!(bench.ask(&["a"]).await.unwrap(), Asked::OneByOne);
+    assert_answer_of(&bench.answers(1).await["1"], "a");
+    let warnings = bench.warnings.text();
+    assert!(warnings.contains("the connection was closed"), "{warnings}");
 }

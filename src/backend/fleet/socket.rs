@@ -284,6 +284,8 @@ fn broken(error: &Error) -> Broken {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
     use serde_json::Value;
     use tokio::io::DuplexStream;
@@ -296,8 +298,8 @@ mod tests {
         bytes: usize::MAX,
     };
 
-    /// Every message that a real server sent, in its recording.
-    fn recorded() -> Vec<(String, Value)> {
+    /// Every message that a real server sent, with the recording's name.
+    static RECORDED: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
         transcripts()
             .into_iter()
             .flat_map(|(name, transcript)| {
@@ -310,12 +312,12 @@ mod tests {
                     .map(move |message| (name.clone(), message))
             })
             .collect()
-    }
+    });
 
     #[test]
     fn reads_every_recorded_message() {
         let mut answers = 0;
-        for (name, message) in recorded() {
+        for (name, message) in RECORDED.iter() {
             let data = &message["data"];
             match (
                 message["type"].as_str().unwrap(),
@@ -465,8 +467,7 @@ mod tests {
         /// A message that is cut or overwritten anywhere is never read as another host's answer.
         #[test]
         fn damaged_messages_name_no_other_host(pick in 0usize..1_000, at in 0usize..4_000, byte in "[ -~]?") {
-            let recorded = recorded();
-            let (_, message) = &recorded[pick % recorded.len()];
+            let (_, message) = &RECORDED[pick % RECORDED.len()];
             let text = message.to_string();
             let mut end = at % (text.len() + 1);
             while !text.is_char_boundary(end) {
