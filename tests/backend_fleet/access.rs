@@ -143,7 +143,7 @@ async fn a_login_is_used_and_ended() {
     assert_eq!(bench.ask(&["a"]).await.unwrap(), Asked::All);
     let answers = bench.answers(1).await;
     assert_answer_of(answers.values().next().unwrap(), "a");
-    bench.fleet.stop(true).await;
+    bench.stop(true).await;
     let observed = bench.observed();
     assert_eq!(observed.requests_to("POST", "/login").count(), 1);
     let logout = observed
@@ -163,7 +163,7 @@ async fn a_login_is_ended_even_when_the_deadline_has_passed() {
     let mut bench = Bench::until(one_host(), credentials, soon).await;
     bench.fleet.authenticate().await.unwrap();
     tokio::time::sleep(soon).await;
-    bench.fleet.stop(false).await;
+    bench.stop(false).await;
     assert_eq!(bench.observed().requests_to("POST", "/logout").count(), 1);
 }
 
@@ -180,7 +180,7 @@ async fn a_wrong_password_is_refused_in_words() {
          `username` is the e-mail address of a Fleet user; a user who signs in through SSO needs an \
          `api_token`"
     );
-    bench.fleet.stop(false).await;
+    bench.stop(false).await;
     assert_eq!(bench.observed().requests_to("POST", "/logout").count(), 0);
 }
 
@@ -203,4 +203,17 @@ async fn a_server_that_says_the_token_back_does_not_get_it_shown() {
     let error = bench.fleet.verify().await.unwrap_err();
     assert!(words(&error).contains("bad token [redacted]"), "{error}");
     assert!(!words(&error).contains(FLEET_ADMIN_TOKEN));
+}
+
+#[tokio::test]
+async fn a_logout_that_is_not_answered_holds_nobody_up() {
+    let hang = Fault {
+        hang: true,
+        ..Fault::on("fleet/logout")
+    };
+    let credentials = login(FLEET_ADMIN_PASSWORD);
+    let mut bench = Bench::with(one_host().with_fault(hang), credentials).await;
+    bench.fleet.authenticate().await.unwrap();
+    bench.stop(false).await;
+    assert_eq!(bench.observed().requests_to("POST", "/logout").count(), 1);
 }

@@ -57,7 +57,7 @@ async fn each_host_is_heard_with_rows_with_none_or_with_its_error() {
     // Listened to from its first moment: no answer was sent twice.
     assert_eq!((campaign.refused, campaign.lost), (0, 0));
     let begun = Instant::now();
-    bench.fleet.stop(true).await;
+    bench.stop(true).await;
     assert!(
         begun.elapsed() < Duration::from_millis(50),
         "{:?}",
@@ -172,7 +172,7 @@ async fn after_a_broken_stream_only_the_silent_hosts_are_asked_again() {
             "{warnings}"
         );
         assert!(!warnings.contains("rotocol"), "{warnings}");
-        bench.fleet.stop(true).await;
+        bench.stop(true).await;
         bench
             .seen("no campaign goes on", |it| it.campaigns.iter().all(ended))
             .await;
@@ -199,7 +199,7 @@ async fn a_stream_that_stays_broken_is_given_up_after_three_new_campaigns() {
          websockets, or at the server's log"
     );
     assert_eq!(bench.observed().campaigns.len(), 4);
-    bench.fleet.stop(false).await;
+    bench.stop(false).await;
 }
 
 #[tokio::test]
@@ -384,7 +384,7 @@ async fn a_campaign_whose_dispatch_was_given_up_is_ended_all_the_same() {
     }
     assert!(bench.fleet.may_be_running(false));
     assert_eq!(bench.fleet.campaign_id(), None);
-    bench.fleet.stop(false).await;
+    bench.stop(false).await;
     bench
         .seen("a campaign that was heard and ended", |it| {
             ended(&it.campaigns[0])

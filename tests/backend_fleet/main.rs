@@ -116,6 +116,13 @@ impl Bench {
             .expect("something happens")
     }
 
+    /// Tidies up within the time that the process gives it.
+    async fn stop(&mut self, all_answered: bool) {
+        tokio::time::timeout(Duration::from_secs(2), self.fleet.stop(all_answered))
+            .await
+            .expect("stopping takes no longer than it may");
+    }
+
     /// The first answer of each of so many hosts, by Fleet's id.
     async fn answers(&mut self, hosts: usize) -> BTreeMap<String, Answer> {
         let mut answers = BTreeMap::new();
