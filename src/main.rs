@@ -1,2 +1,10 @@
-//! x
-fn main() {}
+//! Arguments → a verb → an exit status; nothing else.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let args: Vec<_> = std::env::args_os().collect();
+    ExitCode::from(osquery_live_query::verbs::execute(&args, started))
+}

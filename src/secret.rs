@@ -1,6 +1,12 @@
 //! Secrets: where they come from, a type that can't be printed, and the redaction of foreign text.
 //! Knows nothing of steps or servers.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
 use secrecy::{ExposeSecret, SecretString};
 
 /// What stands in place of a secret wherever text of others is shown.
@@ -68,6 +74,202 @@ impl Redactor {
     }
 }
 
+/// Bytes of a secret's file at most.
+const MAX_FILE_BYTES: usize = 64 * 1024;
+
+/// What the names of variables that hold secrets begin with.
+const VARIABLE_PREFIX: &str = "OSQUERY_LIVE_QUERY_SECRET_";
+
+/// Where the names of secrets are looked up.
+type Variables = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+
+/// Where secrets come from: the invocation, then a directory of files, then the environment.
+pub struct SecretSources {
+    invocation: BTreeMap<String, Secret>,
+    dir: Option<PathBuf>,
+    variables: Variables,
+}
+
+/// A secret that was found, and what its owner should know.
+#[derive(Debug)]
+pub struct FoundSecret {
+    /// The secret.
+    pub secret: Secret,
+    /// One line for stderr: a file that every user of the machine may read.
+    pub warning: Option<String>,
+}
+
+/// Why there is no such secret. Never shows a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// None of the sources has it.
+    #[error("the secret `{name}` is missing: neither {places}")]
+    Missing {
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        places: String,
+    },
+    /// A source has it, but it can't be used; later sources are not asked.
+    #[error("the secret `{name}` can't be used: {reason}")]
+    Unusable {
+        /// Its name.
+        name: String,
+        /// The source, and what is wrong with it.
+        reason: String,
+    },
+}
+
+/// Whether text can name a secret: letters, digits, `_` and `-`. Such a name is one plain file name.
+pub fn is_secret_name(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+impl SecretSources {
+    /// The sources of this process: `dir` is `--secrets-dir`, by default `$CREDENTIALS_DIRECTORY`.
+    pub fn of_process(invocation: BTreeMap<String, Secret>, dir: Option<PathBuf>) -> Self {
+        let dir = dir.or_else(|| {
+            std::env::var_os("CREDENTIALS_DIRECTORY")
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from)
+        });
+        Self::new(invocation, dir, Box::new(|name| std::env::var_os(name)))
+    }
+
+    /// Sources with an environment of one's own.
+    pub fn new(
+        invocation: BTreeMap<String, Secret>,
+        dir: Option<PathBuf>,
+        variables: Variables,
+    ) -> Self {
+        Self {
+            invocation,
+            dir,
+            variables,
+        }
+    }
+
+    /// Looks a secret up, in order; the first source that has it decides.
+    ///
+    /// # Errors
+    /// Where no source has it, or the first that has it holds nothing or can't be read.
+    pub fn find(&self, name: &str) -> Result<FoundSecret, SecretError> {
+        let unusable = |reason: String| SecretError::Unusable {
+            name: name.to_owned(),
+            reason,
+        };
+        if !is_secret_name(name) {
+            return Err(unusable(
+                "its name may hold letters, digits, `_` and `-` only".into(),
+            ));
+        }
+        if let Some(secret) = self.invocation.get(name) {
+            return found(secret.clone(), None)
+                .ok_or_else(|| unusable("it is empty in the invocation's `secrets`".into()));
+        }
+        if let Some(dir) = &self.dir {
+            match read_file(&dir.join(name)) {
+                Ok(Some((secret, warning))) => {
+                    let warning = warning.then(|| {
+                        format!("every user of this machine may read the file of the secret `{name}`: chmod o-r")
+                    });
+                    return found(secret, warning)
+                        .ok_or_else(|| unusable("its file is empty".into()));
+                }
+                Ok(None) => {}
+                Err(reason) => return Err(unusable(reason)),
+            }
+        }
+        let variable = variable_of(name);
+        if let Some(value) = (self.variables)(&variable) {
+            let text = value
+                .into_string()
+                .map_err(|_| unusable(format!("the variable {variable} is not UTF-8")))?;
+            return found(Secret::new(text), None)
+                .ok_or_else(|| unusable(format!("the variable {variable} is empty")));
+        }
+        let file = match self.dir {
+            Some(_) => "a file of that name in the secrets directory",
+            None => "a secrets directory (`--secrets-dir`)",
+        };
+        Err(SecretError::Missing {
+            name: name.to_owned(),
+            places: format!(
+                "the invocation's `secrets` nor {file} nor the variable {variable} has it"
+            ),
+        })
+    }
+}
+
+impl std::fmt::Debug for SecretSources {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SecretSources")
+    }
+}
+
+fn found(secret: Secret, warning: Option<String>) -> Option<FoundSecret> {
+    (!secret.expose().is_empty()).then_some(FoundSecret { secret, warning })
+}
+
+/// The environment variable of a secret: upper case, `_` for what is neither letter nor digit.
+fn variable_of(name: &str) -> String {
+    let name: String = name
+        .chars()
+        .map(|letter| match letter {
+            letter if letter.is_ascii_alphanumeric() => letter.to_ascii_uppercase(),
+            _ => '_',
+        })
+        .collect();
+    format!("{VARIABLE_PREFIX}{name}")
+}
+
+/// A file's text without one newline at its end, and whether every user may read it; `None` where there
+/// is no such file. Links are followed: secrets are often mounted as links.
+fn read_file(path: &Path) -> Result<Option<(Secret, bool)>, String> {
+    let cant = |error: &std::io::Error| format!("its file can't be read: {}", error.kind());
+    // Asked before it is opened: opening a pipe would wait for a writer.
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cant(&error)),
+    };
+    if !metadata.is_file() {
+        return Err("what stands under its name in the secrets directory is not a file".into());
+    }
+    let mut bytes = Vec::with_capacity(1024);
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| cant(&error))?;
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(format!(
+            "its file is longer than {} KiB",
+            MAX_FILE_BYTES >> 10
+        ));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| "its file is not UTF-8".to_owned())?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(Some((Secret::new(text), readable_by_all(&metadata))))
+}
+
+#[cfg(unix)]
+fn readable_by_all(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o004 != 0
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(_: &std::fs::Metadata) -> bool {
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +291,148 @@ mod tests {
             redactor.redact(r#"a quo"ted b quo\"ted c second d"#),
             "a [redacted] b [redacted] c [redacted] d"
         );
+    }
+
+    #[cfg(unix)]
+    mod files {
+        use super::*;
+
+        /// A directory of its own that is removed at the end.
+        struct Dir(PathBuf);
+
+        impl Dir {
+            fn new(name: &str) -> Self {
+                let path = std::env::temp_dir()
+                    .join(format!("osquery-live-query-{}-{name}", std::process::id()));
+                std::fs::create_dir_all(&path).unwrap();
+                Self(path)
+            }
+
+            fn file(&self, name: &str, bytes: &[u8], mode: u32) {
+                use std::os::unix::fs::PermissionsExt;
+                let path = self.0.join(name);
+                std::fs::write(&path, bytes).unwrap();
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+            }
+        }
+
+        impl Drop for Dir {
+            fn drop(&mut self) {
+                let _ = std::fs::remove_dir_all(&self.0);
+            }
+        }
+
+        fn sources(dir: &Dir) -> SecretSources {
+            let secret = |text: &str| Secret::new(text.to_owned());
+            SecretSources::new(
+                BTreeMap::from([
+                    ("given".to_owned(), secret("from the invocation")),
+                    ("given-empty".to_owned(), secret("")),
+                ]),
+                Some(dir.0.clone()),
+                Box::new(|name| match name {
+                    "OSQUERY_LIVE_QUERY_SECRET_GIVEN"
+                    | "OSQUERY_LIVE_QUERY_SECRET_FILE"
+                    | "OSQUERY_LIVE_QUERY_SECRET_FILE_EMPTY"
+                    | "OSQUERY_LIVE_QUERY_SECRET_A_B_9" => Some("from the environment\n".into()),
+                    "OSQUERY_LIVE_QUERY_SECRET_EMPTY" => Some("".into()),
+                    _ => None,
+                }),
+            )
+        }
+
+        #[test]
+        fn the_first_source_that_has_it_decides() {
+            let dir = Dir::new("order");
+            dir.file("given", b"from the file", 0o600);
+            dir.file("file", b"from the file\n", 0o600);
+            dir.file("windows", b"a\n\r\n", 0o640);
+            dir.file("open", b"x", 0o644);
+            std::os::unix::fs::symlink("file", dir.0.join("link")).unwrap();
+            let sources = sources(&dir);
+            let find = |name: &str| {
+                let found = sources.find(name).unwrap();
+                (found.secret.expose().to_owned(), found.warning)
+            };
+            assert_eq!(find("given"), ("from the invocation".into(), None));
+            assert_eq!(find("file"), ("from the file".into(), None));
+            assert_eq!(find("link"), ("from the file".into(), None));
+            assert_eq!(find("windows"), ("a\n".into(), None));
+            assert_eq!(find("a_b-9"), ("from the environment\n".into(), None));
+            assert_eq!(
+            find("open"),
+            ("x".into(), Some("every user of this machine may read the file of the secret `open`: chmod o-r".into()))
+        );
+        }
+
+        #[test]
+        fn what_cant_be_used_is_said_without_its_value() {
+            let dir = Dir::new("unusable");
+            dir.file("file-empty", b"\n", 0o600);
+            dir.file("bytes", b"\xffmarker", 0o600);
+            dir.file("long", &vec![b'm'; MAX_FILE_BYTES + 1], 0o600);
+            std::fs::create_dir_all(dir.0.join("directory")).unwrap();
+            std::os::unix::fs::symlink("loop", dir.0.join("loop")).unwrap();
+            let sources = sources(&dir);
+            let long = "n".repeat(300);
+            for (name, message) in [
+                (
+                    "none",
+                    "the secret `none` is missing: neither the invocation's `secrets` nor a file of that name in the secrets directory nor the variable OSQUERY_LIVE_QUERY_SECRET_NONE has it",
+                ),
+                (
+                    "given-empty",
+                    "the secret `given-empty` can't be used: it is empty in the invocation's `secrets`",
+                ),
+                (
+                    "file-empty",
+                    "the secret `file-empty` can't be used: its file is empty",
+                ),
+                (
+                    "empty",
+                    "the secret `empty` can't be used: the variable OSQUERY_LIVE_QUERY_SECRET_EMPTY is empty",
+                ),
+                (
+                    "bytes",
+                    "the secret `bytes` can't be used: its file is not UTF-8",
+                ),
+                (
+                    "long",
+                    "the secret `long` can't be used: its file is longer than 64 KiB",
+                ),
+                (
+                    "directory",
+                    "the secret `directory` can't be used: what stands under its name in the secrets directory is not a file",
+                ),
+                (
+                    "loop",
+                    "the secret `loop` can't be used: its file can't be read: filesystem loop or indirection limit (e.g. symlink loop)",
+                ),
+                (long.as_str(), "its file can't be read: invalid filename"),
+                (
+                    "../file",
+                    "the secret `../file` can't be used: its name may hold letters, digits, `_` and `-` only",
+                ),
+                (
+                    "",
+                    "the secret `` can't be used: its name may hold letters, digits, `_` and `-` only",
+                ),
+            ] {
+                let error = sources.find(name).unwrap_err().to_string();
+                if name == long {
+                    assert!(error.ends_with(message), "{error}");
+                } else {
+                    assert_eq!(error, message);
+                }
+            }
+            let without_dir = SecretSources::new(BTreeMap::new(), None, Box::new(|_| None));
+            assert!(
+                without_dir
+                    .find("file")
+                    .unwrap_err()
+                    .to_string()
+                    .contains("nor a secrets directory (`--secrets-dir`)")
+            );
+        }
     }
 }

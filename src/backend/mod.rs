@@ -4,6 +4,7 @@
 pub mod error;
 pub mod fleet;
 pub mod http;
+pub mod osctrl;
 pub mod rows;
 mod tls;
 

@@ -1,3 +1,158 @@
 //! The step: its schema, its rendering, and the typed form that the rest of the program works with.
+//! Knows nothing of where the step came from, of SQL, or of servers.
 
+mod evaluate;
+mod expression;
 pub mod model;
+pub mod render;
+pub mod schema;
+mod typed;
+mod violation;
+mod words;
+
+use serde_json::{Map, Value};
+
+use crate::invocation::{Document, Invocation, Path};
+use crate::problem::Problem;
+use crate::secret::SecretSources;
+use model::RenderedStep;
+use render::{ContextIs, Rendering, SecretUse};
+use schema::Stage;
+
+/// Why a step can't be run; every problem that could be found, in the order of the text, without values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    /// It breaks its schema.
+    #[error("the step breaks its schema: {}", summary(.0))]
+    Schema(Vec<Problem>),
+    /// It offers SQL, or another query than an allowlisted template: the allowlist's refusal, known before
+    /// anything is rendered or any secret is read.
+    #[error("{}", summary(.0))]
+    RawSql(Vec<Problem>),
+    /// An expression or a secret can't be rendered.
+    #[error("the step can't be rendered: {}", summary(.0))]
+    Render(Vec<Problem>),
+}
+
+impl StepError {
+    /// What is wrong, each with its path and its place.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Schema(problems) | Self::RawSql(problems) | Self::Render(problems) => problems,
+        }
+    }
+}
+
+/// Problems of one step at most: more are counted only. An engine's alert may break thousands of targets
+/// in the same way, and each problem's place is looked up in the text.
+const MOST_PROBLEMS: usize = 50;
+
+/// The rule of the problem that says how many others were left out.
+const LEFT_OUT: &str = "more";
+
+/// Says how many problems were left out.
+fn left_out(count: usize) -> Option<Problem> {
+    (count > 0).then(|| {
+        Problem::new(
+            "",
+            LEFT_OUT,
+            format!("and {count} more problems, which are left out here"),
+        )
+    })
+}
+
+/// The first problem, and how many more there are.
+fn summary(problems: &[Problem]) -> String {
+    match problems {
+        [] => String::new(),
+        [only] => only.message.clone(),
+        [first, .., last] if last.rule == LEFT_OUT => {
+            format!(
+                "{} (and more than {} others)",
+                first.message,
+                MOST_PROBLEMS - 1
+            )
+        }
+        [first, others @ ..] => format!("{} (and {} more)", first.message, others.len()),
+    }
+}
+
+/// Checks the step, renders it with the invocation's context, checks it again and types it.
+///
+/// # Errors
+/// All problems of the first of these that fails.
+pub fn prepare(
+    invocation: &Invocation,
+    secrets: &SecretSources,
+) -> Result<RenderedStep, StepError> {
+    let rendering = examine(
+        &invocation.step,
+        invocation.context.as_ref(),
+        ContextIs::Complete,
+        SecretUse::Resolve(secrets),
+    )?;
+    typed::type_step(rendering).map_err(|problem| StepError::Schema(vec![problem]))
+}
+
+/// The way of [`prepare`] up to the types, also for those who know only a part of the context, or who must
+/// not read secrets.
+///
+/// # Errors
+/// All problems of the first check, of the rendering, or of the second check.
+pub fn examine(
+    document: &Document,
+    context: Option<&Map<String, Value>>,
+    context_is: ContextIs,
+    secrets: SecretUse<'_>,
+) -> Result<Rendering, StepError> {
+    check_written(document)?;
+    let rendering =
+        render::render(document, context, context_is, secrets).map_err(StepError::Render)?;
+    // What could not be rendered yet is still without a type.
+    let stage = if rendering.unknown.is_empty() {
+        Stage::Rendered
+    } else {
+        Stage::Written
+    };
+    let problems = schema::check(&rendering.step, document, stage);
+    if problems.is_empty() {
+        Ok(rendering)
+    } else {
+        Err(StepError::Schema(problems))
+    }
+}
+
+/// What is known of a step before any context or secret: its schema, and whether it offers SQL.
+///
+/// # Errors
+/// All violations of the schema; else, keys that offer SQL.
+pub fn check_written(document: &Document) -> Result<(), StepError> {
+    let step = document.value();
+    let problems = schema::check(step, document, Stage::Written);
+    if !problems.is_empty() {
+        return Err(StepError::Schema(problems));
+    }
+    let mut problems: Vec<Problem> = schema::foreign_keys(step)
+        .into_iter()
+        .map(|path: Path| {
+            Problem::new(
+                path.to_string(),
+                "raw_sql",
+                format!(
+                    "`{}` is refused: SQL is never taken from a step; name an allowlisted `template` and its `template_params`",
+                    path.subject()
+                ),
+            )
+            .at(document.position_of_key(&path))
+        })
+        .collect();
+    schema::sort(&mut problems);
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(StepError::RawSql(problems))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,386 @@
+//! Finds an environment's nodes with the paged list, the one call that a token of the lowest level may
+//! make (transcript `least-privilege`), or with the list of all nodes on servers that do not page.
+//! Which node a name means is not decided here: every node that it could mean is returned.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::rest::{Call, Purpose, Rest, error_of, is_unknown_environment};
+use super::wire::{Count, Node, Page};
+use crate::backend::http::Reply;
+use crate::backend::{BackendError, Candidates, Host, HostId};
+use crate::step::model::{Limits, Platform, Targets};
+
+/// The most that a page may hold (transcript `nodes-by-platform`).
+const PAGE_SIZE: u64 = 500;
+/// A node with its system's details is 1–2 KiB; a page of 500 may be far from that and is still read.
+const PAGE_BYTES: usize = 64 * 1024 * 1024;
+/// The list of all nodes has no pages.
+const ALL_BYTES: usize = 512 * 1024 * 1024;
+/// Nodes that one environment may have; a server that claims more is not followed.
+const MOST_NODES: u64 = 1_000_000;
+/// Names that are searched one by one. Each costs a few small requests, whatever the size of the
+/// environment; above, reading all pages of a middling environment (10,000 nodes are 20) costs less.
+const MOST_SEARCHES: usize = 20;
+/// Requests at the same time.
+const AT_ONCE: usize = 4;
+
+const LIST: Purpose = Purpose {
+    what: "list the hosts",
+    level: "user",
+};
+const LIST_ALL: Purpose = Purpose {
+    what: "list all hosts at once (this osctrl has no paged list, which needs less)",
+    level: "admin",
+};
+
+/// Query pairs that narrow the list.
+type Filters<'a> = [(&'a str, &'a str)];
+
+/// How a listing ended.
+enum Listed {
+    /// All of it was read.
+    Whole,
+    /// The server has no paged list (404: older ones).
+    Unsupported,
+}
+
+/// Finds the hosts of the targets.
+///
+/// # Errors
+/// An unknown environment, a level that is missing, more hosts than `limits.max_hosts` where only
+/// platforms are named, and what [`Rest::send`] fails with.
+pub async fn resolve(
+    rest: &Rest,
+    targets: &Targets,
+    limits: &Limits,
+) -> Result<Candidates, BackendError> {
+    let mut candidates = Candidates::default();
+    if !targets.labels.is_empty() {
+        return Err(BackendError::Targets {
+            message: "osctrl has no labels, and no call that lists the hosts of a tag".into(),
+            hint: Some("name hosts in `target_hosts`, or platforms in `target_platforms`".into()),
+        });
+    }
+    if !targets.hosts.is_empty() {
+        candidates.named = named(rest, &targets.hosts).await?;
+    } else if !targets.platforms.is_empty() {
+        candidates.grouped = of_platforms(rest, &targets.platforms, limits.max_hosts).await?;
+    }
+    Ok(candidates)
+}
+
+/// Proves that the environment exists and that its hosts may be listed.
+///
+/// # Errors
+/// As [`resolve`].
+pub async fn verify(rest: &Rest) -> Result<(), BackendError> {
+    let query = [("page", "1"), ("page_size", "1")];
+    let reply = rest
+        .send(Call::get(
+            &["nodes", rest.environment()],
+            &query,
+            PAGE_BYTES,
+        ))
+        .await?;
+    if is_missing(&reply) {
+        return all(rest).await.map(drop);
+    }
+    rest.judge(reply, LIST).map(drop)
+}
+
+/// What names are compared by: in lower case, since hosts, serials and uuids are told apart without
+/// regard to case. `NAME@UUID` stands for its uuid too: that is how hosts of one name are written.
+struct Wanted<'a> {
+    /// Each name with the texts that find it.
+    names: Vec<Vec<&'a str>>,
+    keys: HashSet<String>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(names: &'a [String]) -> Self {
+        let names: Vec<Vec<&str>> = names
+            .iter()
+            .map(|name| {
+                let uuid = name.rsplit_once('@').map(|(_, uuid)| uuid.trim());
+                let uuid = uuid.filter(|uuid| !uuid.is_empty());
+                std::iter::once(name.as_str()).chain(uuid).collect()
+            })
+            .collect();
+        let keys = names
+            .iter()
+            .flatten()
+            .map(|text| text.to_lowercase())
+            .collect();
+        Self { names, keys }
+    }
+
+    fn matches(&self, host: &Host) -> bool {
+        keys_of(host).any(|key| self.keys.contains(&key))
+    }
+
+    /// Whether one of the hosts matches each name.
+    fn all_found(&self, hosts: &HashMap<HostId, Host>) -> bool {
+        let found: HashSet<String> = hosts.values().flat_map(keys_of).collect();
+        self.names.iter().all(|texts| {
+            texts
+                .iter()
+                .any(|text| found.contains(&text.to_lowercase()))
+        })
+    }
+
+    /// What to search for: the search tells upper from lower case, hostnames are mostly lower case
+    /// (Windows: upper), uuids always upper.
+    fn searches(&self) -> Vec<String> {
+        let mut searches = Vec::new();
+        for text in self.names.iter().flatten() {
+            for spelling in spellings(text) {
+                if !searches.contains(&spelling) {
+                    searches.push(spelling);
+                }
+            }
+        }
+        searches
+    }
+}
+
+fn keys_of(host: &Host) -> impl Iterator<Item = String> {
+    [&host.uuid, &host.serial, &host.hostname]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .map(|text| text.to_lowercase())
+}
+
+fn spellings(text: &str) -> Vec<String> {
+    let upper = text.to_uppercase();
+    let is_uuid = text.len() == 36
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if is_uuid {
+        return vec![upper];
+    }
+    vec![text.to_owned(), text.to_lowercase(), upper]
+}
+
+/// Every host that one of the names could mean.
+async fn named(rest: &Rest, names: &[String]) -> Result<Vec<Host>, BackendError> {
+    let wanted = Wanted::new(names);
+    let wanted = &wanted;
+    let mut hosts = HashMap::new();
+    if names.len() <= MOST_SEARCHES {
+        let found: Vec<Option<Vec<Host>>> = stream::iter(wanted.searches())
+            .map(|text| async move {
+                let filters = [("q", text.as_str())];
+                with_status(rest, &filters, |host| wanted.matches(host), None).await
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        if found.iter().any(Option::is_none) {
+            return everything_older(rest, |host| wanted.matches(host)).await;
+        }
+        let found = found.into_iter().flatten().flatten();
+        hosts.extend(found.map(|host| (host.id.clone(), host)));
+        // The search looks into other columns than names, serials and uuids of any case: a host counts
+        // as unknown only once all pages were read.
+        if wanted.all_found(&hosts) {
+            return Ok(hosts.into_values().collect());
+        }
+        tracing::info!("a name was not found by searching: reading the environment's whole list");
+    }
+    match with_status(rest, &[], |host| wanted.matches(host), None).await? {
+        Some(found) => {
+            hosts.extend(found.into_iter().map(|host| (host.id.clone(), host)));
+            Ok(hosts.into_values().collect())
+        }
+        None => everything_older(rest, |host| wanted.matches(host)).await,
+    }
+}
+
+/// Every host of the platforms.
+async fn of_platforms(
+    rest: &Rest,
+    platforms: &[Platform],
+    max_hosts: usize,
+) -> Result<Vec<Host>, BackendError> {
+    let mut hosts: HashMap<HostId, Host> = HashMap::new();
+    for &platform in platforms {
+        let filters = [("platform", platform.name())];
+        let Some(found) = with_status(rest, &filters, |_| true, Some(max_hosts)).await? else {
+            return everything_older(rest, |host| {
+                host.platform.is_some_and(|one| platforms.contains(&one))
+            })
+            .await;
+        };
+        // The server's own word for what it filtered by: it knows spellings such as `win32`.
+        hosts.extend(found.into_iter().map(|host| {
+            let platform = Some(platform);
+            (host.id.clone(), Host { platform, ..host })
+        }));
+        // osctrl has a list of the distributions that it holds for Linux; the others are `other`.
+        if platform == Platform::Linux {
+            let filters = [("platform", "other")];
+            let is_linux = |host: &Host| host.platform == Some(Platform::Linux);
+            let found = with_status(rest, &filters, is_linux, None).await?;
+            let found = found.into_iter().flatten();
+            hosts.extend(found.map(|host| (host.id.clone(), host)));
+        }
+        if hosts.len() > max_hosts {
+            return Err(BackendError::TooManyHosts { max_hosts });
+        }
+    }
+    Ok(hosts.into_values().collect())
+}
+
+/// The hosts of a listing that are wanted, with whether the server holds them for inactive; `None`
+/// where it has no paged list. More than `most` is an error at once.
+async fn with_status(
+    rest: &Rest,
+    filters: &Filters<'_>,
+    wanted: impl Fn(&Host) -> bool,
+    most: Option<usize>,
+) -> Result<Option<Vec<Host>>, BackendError> {
+    let mut inactive_filters = filters.to_vec();
+    // The items have no status of their own; the filter is all that tells.
+    inactive_filters.push(("status", "inactive"));
+    let mut hosts: HashMap<HostId, Host> = HashMap::new();
+    let mut inactive: HashSet<HostId> = HashSet::new();
+    let (listed, listed_inactive) = tokio::join!(
+        list(rest, filters, most, |host| if wanted(&host) {
+            hosts.insert(host.id.clone(), host);
+        }),
+        list(rest, &inactive_filters, None, |host| if wanted(&host) {
+            inactive.insert(host.id);
+        }),
+    );
+    if let Listed::Unsupported = listed? {
+        return Ok(None);
+    }
+    let knows_inactive = match listed_inactive {
+        Ok(Listed::Whole) => true,
+        Ok(Listed::Unsupported) => false,
+        Err(error) => {
+            tracing::debug!(cause = %error, "the server does not say which hosts are inactive");
+            false
+        }
+    };
+    Ok(Some(
+        hosts
+            .into_values()
+            .map(|host| Host {
+                online: knows_inactive.then(|| !inactive.contains(&host.id)),
+                ..host
+            })
+            .collect(),
+    ))
+}
+
+/// Reads all pages of a listing, each host once.
+async fn list(
+    rest: &Rest,
+    filters: &Filters<'_>,
+    most: Option<usize>,
+    mut each: impl FnMut(Host),
+) -> Result<Listed, BackendError> {
+    let mut seen: HashSet<HostId> = HashSet::new();
+    // Read again where it held less than it said: hosts may have moved between the pages meanwhile.
+    for _ in 0..2 {
+        let Some(first) = page(rest, filters, 1).await? else {
+            return Ok(Listed::Unsupported);
+        };
+        let total = first.total_items.map(|Count(total)| total);
+        if let (Some(total), Some(max_hosts)) = (total, most)
+            && total > u64::try_from(max_hosts).unwrap_or(u64::MAX)
+        {
+            return Err(BackendError::TooManyHosts { max_hosts });
+        }
+        let size = first.page_size.map_or(PAGE_SIZE, |Count(size)| size);
+        let size = size.clamp(1, PAGE_SIZE);
+        // Without a total each page must show whether there is another one.
+        let at_once = if total.is_some() { AT_ONCE } else { 1 };
+        let pages = total.unwrap_or(MOST_NODES).min(MOST_NODES).div_ceil(size);
+        let mut others = stream::iter(2..=pages)
+            .map(|number| page(rest, filters, number))
+            .buffered(at_once);
+        let mut seen_now = HashSet::new();
+        let mut items = first.items;
+        loop {
+            let before = seen_now.len();
+            for host in items.into_iter().flatten().filter_map(Node::into_host) {
+                seen_now.insert(host.id.clone());
+                if seen.insert(host.id.clone()) {
+                    each(host);
+                }
+            }
+            // A page without anything new ends the list, whatever the server says of their number.
+            if seen_now.len() == before {
+                break;
+            }
+            items = match others.next().await {
+                Some(next) => next?.and_then(|next| next.items),
+                None => break,
+            };
+        }
+        if total.is_none_or(|total| total <= seen.len() as u64) {
+            break;
+        }
+    }
+    Ok(Listed::Whole)
+}
+
+/// One page; `None` where the server has no paged list.
+async fn page(
+    rest: &Rest,
+    filters: &Filters<'_>,
+    number: u64,
+) -> Result<Option<Page<Node>>, BackendError> {
+    let (number, size) = (number.to_string(), PAGE_SIZE.to_string());
+    let mut query = filters.to_vec();
+    query.extend([
+        ("page", number.as_str()),
+        ("page_size", size.as_str()),
+        // The server's own order is by last check-in: a host that checks in while the pages are read
+        // would move to a page that has been read already, and be missed.
+        ("sort", "firstseen"),
+        ("dir", "asc"),
+    ]);
+    let reply = rest
+        .send(Call::get(
+            &["nodes", rest.environment()],
+            &query,
+            PAGE_BYTES,
+        ))
+        .await?;
+    if is_missing(&reply) {
+        return Ok(None);
+    }
+    rest.judge(reply, LIST)?.json().map(Some)
+}
+
+/// Whether the server has no such call.
+fn is_missing(reply: &Reply) -> bool {
+    reply.status == 404 && !is_unknown_environment(reply)
+}
+
+/// The wanted hosts of a server without the paged list; it does not say who is inactive.
+async fn everything_older(
+    rest: &Rest,
+    wanted: impl Fn(&Host) -> bool,
+) -> Result<Vec<Host>, BackendError> {
+    let nodes = all(rest).await?;
+    let hosts = nodes.into_iter().filter_map(Node::into_host);
+    Ok(hosts.filter(wanted).collect())
+}
+
+async fn all(rest: &Rest) -> Result<Vec<Node>, BackendError> {
+    let path = ["nodes", rest.environment(), "all"];
+    let reply = rest.send(Call::get(&path, &[], ALL_BYTES)).await?;
+    // An empty environment is a 404 to older servers.
+    if reply.status == 404 && error_of(&reply).is_some_and(|error| error == "no nodes") {
+        return Ok(Vec::new());
+    }
+    let nodes: Option<Vec<Node>> = rest.judge(reply, LIST_ALL)?.json()?;
+    Ok(nodes.unwrap_or_default())
+}

@@ -1,0 +1,258 @@
+//! Every recorded body of a running osctrl goes through the wire's types.
+
+use super::*;
+use serde_json::Value;
+
+const EVERYTHING: Keep = Keep {
+    rows: usize::MAX,
+    bytes: usize::MAX,
+};
+
+fn reader() -> Reader<impl Fn(&str) -> String> {
+    Reader {
+        keep: EVERYTHING,
+        shown: |text: &str| text.trim().to_owned(),
+    }
+}
+
+/// An item as it stands in a body, read to its answer.
+fn answer_of(item: &str) -> Answer {
+    let item: Item<'_> = serde_json::from_str(item).unwrap();
+    let data = item.data.map(|data| data.get().as_bytes());
+    reader().answer(data, is_success(item.status))
+}
+
+fn rows_of(answer: Answer) -> Rows {
+    match answer {
+        Answer::Rows(rows) => rows,
+        Answer::Error(message) => panic!("an error instead of rows: {message}"),
+    }
+}
+
+fn error_of(answer: Answer) -> String {
+    match answer {
+        Answer::Error(message) => message,
+        Answer::Rows(rows) => panic!("rows instead of an error: {}", rows.json()),
+    }
+}
+
+/// Path and body of every recorded success, and every refusal.
+fn recorded() -> Vec<(String, String, u64, Value)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts/osctrl");
+    let mut steps = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let transcript: Value = serde_json::from_str(&text).unwrap();
+        for step in transcript["steps"].as_array().unwrap() {
+            let request = &step["request"];
+            steps.push((
+                request["method"].as_str().unwrap().to_owned(),
+                request["path"].as_str().unwrap().to_owned(),
+                step["response"]["status"].as_u64().unwrap(),
+                step["response"]["body"].clone(),
+            ));
+        }
+    }
+    assert!(steps.len() > 60, "only {} recorded steps", steps.len());
+    steps
+}
+
+#[test]
+fn understands_every_recorded_body() {
+    let (mut pages, mut states, mut answers, mut refusals) = (0, 0, 0, 0);
+    for (method, path, status, body) in recorded() {
+        let text = body.to_string();
+        let path = path.trim_start_matches("/api/v1/");
+        let path = path.split('?').next().unwrap();
+        let segments: Vec<&str> = path.split('/').collect();
+        match (method.as_str(), segments.as_slice(), status) {
+            (_, _, 302 | 429) | (_, ["checks-auth"], _) => {}
+            (_, _, 400..) => {
+                let refusal: Refusal = serde_json::from_str(&text).unwrap();
+                assert!(!refusal.error.is_empty(), "{path}");
+                refusals += 1;
+            }
+            ("POST", ["login"], _) => {
+                let session: LoggedIn = serde_json::from_str(&text).unwrap();
+                assert!(session.token.unwrap().starts_with("LOGIN_TOKEN"));
+            }
+            ("POST", ["queries", _], _) => {
+                let dispatched: Dispatched = serde_json::from_str(&text).unwrap();
+                assert!(dispatched.query_name.unwrap().starts_with("query_"));
+            }
+            ("GET", ["nodes", _], _) => {
+                let page: Page<Node> = serde_json::from_str(&text).unwrap();
+                let items = page.items.unwrap();
+                assert_eq!(
+                    items.len() as u64,
+                    page.page_size.unwrap().0.min(page.total_items.unwrap().0),
+                );
+                for node in items {
+                    assert_host(node);
+                }
+                pages += 1;
+            }
+            ("GET", ["nodes", _, "all"], _) => {
+                for node in serde_json::from_str::<Vec<Node>>(&text).unwrap() {
+                    assert_host(node);
+                }
+            }
+            ("POST", ["nodes", "lookup"], _) | ("GET", ["nodes", _, "node", _], _) => {
+                assert_host(serde_json::from_str(&text).unwrap());
+            }
+            ("GET", ["queries", _, "results", _], _) => {
+                let results = results(text.as_bytes()).unwrap();
+                assert_eq!(results.items.len() as u64, results.total_items.unwrap());
+                for item in results.items {
+                    match answer_of(item.get()) {
+                        Answer::Rows(rows) => assert!(matches!(rows.received(), 0 | 2)),
+                        Answer::Error(message) => assert_eq!(message, "no such table: nope"),
+                    }
+                    answers += 1;
+                }
+            }
+            ("GET", ["queries", _, name], _) => {
+                let state: State = serde_json::from_str(&text).unwrap();
+                assert_eq!(state.id == Count(0), *name == "nosuch", "{path}");
+                assert_eq!(
+                    state.completed,
+                    body["completed"].as_bool().unwrap(),
+                    "{path}"
+                );
+                states += 1;
+            }
+            ("GET", ["queries", _, "list", _], _) | ("POST", ["queries", _, _, _], _) => {}
+            other => panic!("a recorded call that no type is for: {other:?}"),
+        }
+    }
+    assert!(pages > 5 && states > 8 && answers > 12 && refusals > 12);
+}
+
+fn assert_host(node: Node) {
+    let host = node.into_host().unwrap();
+    assert_eq!(host.id.0, host.uuid);
+    assert!(host.hostname.starts_with("host-") || host.hostname == "dup-0000");
+    assert!(host.serial.starts_with("SER"));
+    assert_eq!(host.platform, Some(Platform::Linux));
+    assert!(host.last_seen.unwrap().starts_with("2026-11-2"));
+    assert_eq!(host.online, None);
+}
+
+#[test]
+fn keeps_rows_as_osquery_sent_them() {
+    let item = r#"{"id":1,"uuid":"A","status":0,"data":"{\"result\":[{\"cmdline\":\"\\\"q\\\" \\u003cé\\u003e\"}],\"status\":0,\"message\":\"\"}"}"#;
+    assert_eq!(
+        rows_of(answer_of(item)).json(),
+        r#"[{"cmdline":"\"q\" <é>"}]"#
+    );
+}
+
+#[test]
+fn reads_what_older_servers_write() {
+    let body = br#"  [{"ID":7,"UUID":"abc","Name":"q","Status":0,
+        "Data":{"result":null,"status":0}},{"ID":8,"UUID":"def","Data":"{\"status\":1,\"message\":\"no\"}"}]"#;
+    let page = results(body).unwrap();
+    assert_eq!(page.total_items, None);
+    assert_eq!(rows_of(answer_of(page.items[0].get())).json(), "[]");
+    assert_eq!(error_of(answer_of(page.items[1].get())), "no");
+    let state: State = serde_json::from_str(r#"{"ID":3,"Expected":2,"Completed":true}"#).unwrap();
+    assert_eq!((state.id, state.expected), (Count(3), Count(2)));
+    assert!(state.completed);
+    let node: Node = serde_json::from_str(
+        r#"{"ID":1,"UUID":"a-b","Hostname":"h","HardwareSerial":"S","Platform":"windows"}"#,
+    )
+    .unwrap();
+    let host = node.into_host().unwrap();
+    assert_eq!((host.id.0.as_str(), host.uuid.as_str()), ("A-B", "a-b"));
+    assert_eq!(host.platform, Some(Platform::Windows));
+}
+
+#[test]
+fn either_status_makes_an_error() {
+    for (item, message) in [
+        (
+            r#"{"uuid":"A","status":0,"data":"{\"status\":1,\"message\":\" no such table \"}"}"#,
+            "no such table",
+        ),
+        (
+            r#"{"uuid":"A","status":1,"data":"{\"status\":0,\"result\":[],\"message\":\"m\"}"}"#,
+            "m",
+        ),
+        (
+            r#"{"uuid":"A","status":-1,"data":"{}"}"#,
+            "osquery reported an error without a message",
+        ),
+        (
+            r#"{"uuid":"A","status":2,"data":null}"#,
+            "osquery reported an error without a message",
+        ),
+        (
+            r#"{"uuid":"A","data":"{\"status\":\"1\"}"}"#,
+            "osquery reported an error without a message",
+        ),
+    ] {
+        assert_eq!(error_of(answer_of(item)), message, "{item}");
+    }
+}
+
+#[test]
+fn unreadable_data_is_that_hosts_error_and_never_shown() {
+    for (item, message) in [
+        (r#"{"uuid":"A"}"#, "it is missing"),
+        (r#"{"uuid":"A","data":12}"#, "it is missing"),
+        (
+            r#"{"uuid":"A","data":"secret"}"#,
+            "not JSON (line 1, column 1)",
+        ),
+        (
+            r#"{"uuid":"A","data":"{\"result\":"}"#,
+            "not JSON (line 1, column 10)",
+        ),
+        (
+            r#"{"uuid":"A","data":"{\"result\":[\"secret\"]}"}"#,
+            "the rows are not osquery's: not a list of objects of plain values (line 1, column 9)",
+        ),
+        (
+            r#"{"uuid":"A","data":"{\"message\":{\"secret\":1}}"}"#,
+            "JSON of another form than osctrl's (line 1, column 11)",
+        ),
+        (
+            r#"{"uuid":"A","data":"\ud800secret"}"#,
+            "not JSON (line 1, column 8)",
+        ),
+    ] {
+        let text = error_of(answer_of(item));
+        assert_eq!(text, format!("the answer could not be read: {message}"));
+    }
+}
+
+#[test]
+fn counts_are_never_too_large_or_negative() {
+    let count = |text: &str| serde_json::from_str::<Count>(text).unwrap().0;
+    assert_eq!(count("-5"), 0);
+    assert_eq!(count("null"), 0);
+    assert_eq!(count("-1.5e300"), 0);
+    assert_eq!(count("99999999999999999999999"), u64::MAX);
+    assert_eq!(count("18446744073709551615"), u64::MAX);
+    assert!(serde_json::from_str::<Count>(r#""5""#).is_err());
+}
+
+#[test]
+fn missing_and_null_lists_are_empty() {
+    assert_eq!(results(br#"{"items":null}"#).unwrap().items.len(), 0);
+    assert_eq!(results(b"{}").unwrap().items.len(), 0);
+    assert_eq!(results(b"[]").unwrap().items.len(), 0);
+    assert!(results(b"<html>").is_err());
+    let page: Page<Node> = serde_json::from_str("{}").unwrap();
+    assert!(page.items.is_none());
+}
+
+#[test]
+fn a_node_without_a_uuid_is_no_host_and_never_seen_has_no_time() {
+    let node = |text: &str| serde_json::from_str::<Node>(text).unwrap().into_host();
+    assert_eq!(node(r#"{"hostname":"h"}"#), None);
+    assert_eq!(node(r#"{"hostname":"h","uuid":" "}"#), None);
+    let host = node(r#"{"uuid":"u","last_seen":"0001-01-01T00:00:00Z","node_key":"k"}"#).unwrap();
+    assert_eq!(host.last_seen, None);
+    assert!(!format!("{host:?}").contains("\"k\""));
+}

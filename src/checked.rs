@@ -1,0 +1,175 @@
+//! From stdin's bytes to a step that may be dispatched: decode, schema, rendering, allowlist. Nothing
+//! here touches the network; `run`, `check` and `dry-run` take this one path.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::allowlist::{AllowlistError, Registry, Statement};
+use crate::exit::Code;
+use crate::failure::Failure;
+use crate::invocation::{self, ContextError, DecodeError, Document, MAX_INPUT_BYTES};
+use crate::problem::Problem;
+use crate::secret::SecretSources;
+use crate::step::model::RenderedStep;
+use crate::step::{self, StepError};
+
+/// A step that keeps its schema and whose SQL the allowlist made. Only this can be dispatched.
+#[derive(Debug)]
+pub struct CheckedStep {
+    step: RenderedStep,
+    statement: Statement,
+}
+
+impl CheckedStep {
+    /// The step.
+    pub fn step(&self) -> &RenderedStep {
+        &self.step
+    }
+
+    /// The SQL that it is allowed to send.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+}
+
+/// What a step's input may draw on beside stdin.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `--context FILE`.
+    pub context: Option<PathBuf>,
+    /// `--secrets-dir DIR`.
+    pub secrets_dir: Option<PathBuf>,
+}
+
+/// Why a step may not be dispatched.
+#[derive(Debug)]
+pub struct Refused {
+    /// The reason.
+    pub failure: Failure,
+    /// The rendered `target_hosts`, where it came that far.
+    pub named: Vec<String>,
+}
+
+/// Takes stdin's bytes all the way to a step that may be dispatched.
+///
+/// # Errors
+/// Everything that can be wrong before the network: usage, decode, schema, render, allowlist.
+pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
+    let mut invocation = invocation::decode(bytes)?;
+    if let Some(path) = &sources.context {
+        invocation = invocation
+            .with_context(&read_context(path)?)
+            .map_err(|error| context_failure(path, &error))?;
+    }
+    let secrets = SecretSources::of_process(
+        std::mem::take(&mut invocation.secrets),
+        sources.secrets_dir.clone(),
+    );
+    let step = step::prepare(&invocation, &secrets)?;
+    match Registry::embedded().bind(&step.template, SystemTime::now()) {
+        Ok(statement) => Ok(CheckedStep { step, statement }),
+        Err(error) => Err(Refused {
+            failure: allowlist_failure(&error, &invocation.step),
+            named: step.targets.hosts,
+        }),
+    }
+}
+
+fn read_context(path: &Path) -> Result<Vec<u8>, Failure> {
+    let unusable = |what: &str| {
+        Failure::new(
+            Code::Usage,
+            format!("the context file {} {what}", path.display()),
+        )
+        .hint("`--context` names a YAML or JSON file with a mapping such as `alert: {…}`")
+    };
+    let file = File::open(path)
+        .map_err(|error| unusable(&format!("can't be opened: {}", error.kind())))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_INPUT_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unusable(&format!("can't be read: {}", error.kind())))?;
+    if bytes.len() > MAX_INPUT_BYTES {
+        return Err(unusable("is larger than 4 MiB"));
+    }
+    Ok(bytes)
+}
+
+fn context_failure(path: &Path, error: &ContextError) -> Failure {
+    match error {
+        ContextError::InvocationHasItsOwn => Failure::new(Code::Usage, error.to_string())
+            .hint("leave `--context` out, or give the step alone"),
+        ContextError::Decode(decode) => {
+            let place = decode.position.map_or(String::new(), |position| {
+                format!(" (line {}, column {})", position.line, position.column)
+            });
+            Failure::new(
+                Code::Usage,
+                format!(
+                    "the context file {}{place}: {}",
+                    path.display(),
+                    decode.message
+                ),
+            )
+        }
+    }
+}
+
+fn allowlist_failure(error: &AllowlistError, document: &Document) -> Failure {
+    let what = match error {
+        AllowlistError::Refused(_) => "the allowlist refuses the step",
+        AllowlistError::Template(_) => "the template is broken",
+    };
+    let problems = error.problems().into_iter().map(|problem| match error {
+        AllowlistError::Refused(_) => placed(problem, document),
+        AllowlistError::Template(_) => problem,
+    });
+    Failure::of_problems(Code::Allowlist, what, problems.collect())
+}
+
+/// Gives a problem of the step the line and column of what its path names.
+fn placed(problem: Problem, document: &Document) -> Problem {
+    let keys: Vec<&str> = problem.path.split('.').collect();
+    let position = document.position_of_value(&invocation::Path::of(&keys));
+    problem.at(position)
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            named: Vec::new(),
+        }
+    }
+}
+
+impl From<DecodeError> for Refused {
+    fn from(error: DecodeError) -> Self {
+        let message = match error.position {
+            Some(position) => format!(
+                "line {}, column {}: {}",
+                position.line, position.column, error.message
+            ),
+            None => error.message.clone(),
+        };
+        let mut failure = Failure::new(Code::Decode, message);
+        failure.hint = error.hint;
+        if error.position.is_some() {
+            failure.details = vec![Problem::new("", "decode", error.message).at(error.position)];
+        }
+        failure.into()
+    }
+}
+
+impl From<StepError> for Refused {
+    fn from(error: StepError) -> Self {
+        let (code, what) = match &error {
+            StepError::Schema(_) => (Code::Schema, "the step breaks its schema"),
+            StepError::RawSql(_) => (Code::Allowlist, "the allowlist refuses the step"),
+            StepError::Render(_) => (Code::Render, "the step can't be rendered"),
+        };
+        Failure::of_problems(code, what, error.problems().to_vec()).into()
+    }
+}

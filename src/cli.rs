@@ -1,0 +1,239 @@
+//! The command line, as clap has it. Help texts, completions and the man page come from here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::checked::Sources;
+use crate::exit::Code;
+use crate::failure::Failure;
+use crate::logs;
+use crate::output::Format;
+use crate::run;
+
+/// Runs one allowlisted osquery live query against Fleet or osctrl.
+///
+/// Reads one `osquery_live_query` step (YAML or JSON) on stdin and writes one JSON document to stdout:
+/// every target is either a key of `results` or listed in `timed_out_hosts`. Warnings and errors go to
+/// stderr. Without a verb, `run` is meant.
+#[derive(Debug, Parser)]
+#[command(
+    name = "osquery-live-query",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// The verb; `run` where it is left out.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// Flags of `run`, where the verb is left out.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Logging, for every verb.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Execute the step on stdin.
+    ///
+    /// Exit status: 0 a document with results (partial ones too), 2 wrong flags, 3 partial with
+    /// --fail-on-partial, 10 decode, 11 schema, 12 render, 13 allowlist, 14 policy, 20 auth, 21 targets,
+    /// 22 backend, 23 unreachable, 24 busy, 25 deadline, 70 internal, 130 SIGINT, 143 SIGTERM.
+    Run(RunArgs),
+    /// Everything that `run` does up to the dispatch, and what would be sent to whom.
+    ///
+    /// Checks the step, the credentials and the targets against the real server, and dispatches nothing.
+    /// The document's `planned` holds the SQL and the hosts.
+    Check(StepArgs),
+    /// List the allowlist, or show one template.
+    Templates(TemplatesArgs),
+    /// Print a JSON Schema (draft 2020-12).
+    Schema {
+        /// Which one.
+        #[arg(value_enum)]
+        name: SchemaName,
+    },
+    /// Describe this build as JSON: version, protocols, backends, templates, exit codes.
+    Describe,
+    /// Show a whole run against a simulated Fleet and a simulated osctrl on loopback.
+    #[cfg(feature = "demo")]
+    Demo,
+}
+
+/// Flags of verbs that read a step.
+#[derive(Debug, Args, Default)]
+pub struct StepArgs {
+    /// A YAML or JSON file with the context ({alert: …}) for a step that comes without an invocation.
+    #[arg(long, value_name = "FILE")]
+    pub context: Option<PathBuf>,
+    /// A directory with one file per secret [default: $CREDENTIALS_DIRECTORY].
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args, Default)]
+pub struct RunArgs {
+    /// Where context and secrets come from.
+    #[command(flatten)]
+    pub step: StepArgs,
+    /// Exit with 3 where the document is partial.
+    #[arg(long)]
+    pub fail_on_partial: bool,
+    /// One document, or a line per host as it answers and a summary.
+    #[arg(long, value_enum, default_value_t = FormatName::Json)]
+    pub format: FormatName,
+}
+
+/// Flags of `templates`.
+#[derive(Debug, Args)]
+pub struct TemplatesArgs {
+    /// Show this template whole, with an example step.
+    pub name: Option<String>,
+    /// A table for people, or JSON.
+    #[arg(long, value_enum, default_value_t = ListFormat::Text)]
+    pub format: ListFormat,
+}
+
+/// Flags that every verb takes.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// How stderr is written.
+    #[arg(long, value_enum, global = true, default_value_t = LogFormat::Plain)]
+    pub log: LogFormat,
+    /// More on stderr: -v what is done, -vv every request (never bodies, never secrets).
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Values of `run --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum FormatName {
+    /// One document at the end.
+    #[default]
+    Json,
+    /// A line per host, then a summary; memory does not grow with the rows.
+    Ndjson,
+}
+
+/// Values of `templates --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Values of `--log`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// `warning: …` and `error[CODE]: …`.
+    Plain,
+    /// A JSON object a line.
+    Json,
+}
+
+/// The schemas that can be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaName {
+    /// A step, as it is read on stdin.
+    Step,
+    /// The document on stdout.
+    Output,
+    /// A template of the allowlist.
+    Template,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Json => Self::Json,
+            FormatName::Ndjson => Self::Ndjson,
+        }
+    }
+}
+
+impl From<&LogArgs> for logs::Settings {
+    fn from(args: &LogArgs) -> Self {
+        Self {
+            json: args.log == LogFormat::Json,
+            verbosity: args.verbose,
+        }
+    }
+}
+
+impl From<RunArgs> for run::Options {
+    fn from(args: RunArgs) -> Self {
+        Self {
+            check_only: false,
+            sources: Sources {
+                context: args.step.context,
+                secrets_dir: args.step.secrets_dir,
+            },
+            fail_on_partial: args.fail_on_partial,
+            format: args.format.into(),
+        }
+    }
+}
+
+impl From<StepArgs> for run::Options {
+    fn from(args: StepArgs) -> Self {
+        Self {
+            check_only: true,
+            ..RunArgs {
+                step: args,
+                ..RunArgs::default()
+            }
+            .into()
+        }
+    }
+}
+
+/// What a command line that does not parse leads to.
+#[derive(Debug)]
+pub enum Rejected {
+    /// `--help` or `--version`: text for stdout, status 0.
+    Text(String),
+    /// Wrong flags of a verb that writes a document.
+    Document(Failure),
+    /// Wrong flags of another verb: text for stderr.
+    Usage(String),
+}
+
+/// Parses the arguments, the program's name first.
+///
+/// # Errors
+/// [`Rejected`], which also carries `--help` and `--version`.
+pub fn parse(args: &[OsString]) -> Result<Cli, Rejected> {
+    Cli::try_parse_from(args).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Rejected::Text(error.to_string()),
+        _ if writes_document(args) => Rejected::Document(usage_failure(&error)),
+        _ => Rejected::Usage(error.to_string()),
+    })
+}
+
+/// Whether the caller waits for a document: `run`, `check`, or no verb.
+fn writes_document(args: &[OsString]) -> bool {
+    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
+    let verb = words.find(|word| !word.starts_with('-'));
+    !matches!(
+        verb,
+        Some("templates" | "schema" | "describe" | "demo" | "help")
+    )
+}
+
+/// clap's first paragraph on one line; its usage lines become the hint.
+fn usage_failure(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let line = words.join(" ");
+    let message = line.strip_prefix("error: ").unwrap_or(&line);
+    Failure::new(Code::Usage, message).hint("see `osquery-live-query run --help`")
+}

@@ -1,0 +1,70 @@
+//! The verb `describe`: what this build is and can, as JSON, for engines that adapt to it.
+
+use serde_json::{Value, json};
+
+use crate::allowlist::Registry;
+use crate::exit::{self, Code};
+use crate::invocation::PROTOCOLS;
+use crate::step::model::BackendKind;
+
+/// The description, as JSON text.
+pub fn text() -> String {
+    let backends = [BackendKind::Fleet, BackendKind::Osctrl].map(BackendKind::name);
+    let templates: Vec<&str> = Registry::embedded().names().collect();
+    let description = json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "protocols": PROTOCOLS,
+        "step_type": "osquery_live_query",
+        "backends": backends,
+        "templates": templates,
+        "exit_codes": exit_codes(),
+    });
+    format!("{description:#}\n")
+}
+
+fn exit_codes() -> Vec<Value> {
+    let entry = |status: u8, name: &str, meaning: &str, retryable: Option<bool>| {
+        let mut entry = json!({ "exit_code": status, "name": name, "meaning": meaning });
+        if let Some(retryable) = retryable {
+            entry["retryable"] = retryable.into();
+        }
+        entry
+    };
+    let mut codes = vec![
+        entry(
+            exit::OK,
+            "ok",
+            "a document with results, partial ones too",
+            None,
+        ),
+        entry(
+            exit::PARTIAL,
+            "partial",
+            "rows are missing, with --fail-on-partial",
+            Some(true),
+        ),
+        entry(
+            exit::INTERRUPTED,
+            "interrupted",
+            "SIGINT: the campaign is stopped, the document has cancelled: true",
+            None,
+        ),
+        entry(
+            exit::TERMINATED,
+            "terminated",
+            "SIGTERM: the campaign is stopped, the document has cancelled: true",
+            None,
+        ),
+    ];
+    codes.extend(Code::ALL.into_iter().map(|code| {
+        entry(
+            code.exit_status(),
+            code.name(),
+            code.meaning(),
+            Some(code.retryable()),
+        )
+    }));
+    codes.sort_by_key(|entry| entry["exit_code"].as_u64());
+    codes
+}

@@ -1,0 +1,196 @@
+//! A document that was read: its value, and where in the text each node stands. Chooses between JSON and
+//! YAML. Knows nothing of steps.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::path::{Path, Segment};
+use super::yaml::{Children, Node, refuse};
+use super::{DecodeError, json, yaml};
+use crate::problem::Position;
+
+/// A value with the places of its nodes. Its `Debug` shows nothing of the value: it may hold secrets.
+pub struct Document {
+    value: Value,
+    places: Places,
+}
+
+enum Places {
+    /// No text: a document made in memory.
+    Unknown,
+    /// Kept beside the value.
+    Yaml(Node),
+    /// Looked up in the text when they are asked for: most runs never ask.
+    Json { text: String, start: Position },
+}
+
+impl Document {
+    /// A document without text: no node has a place.
+    pub fn without_text(value: Value) -> Self {
+        Self {
+            value,
+            places: Places::Unknown,
+        }
+    }
+
+    /// Reads text as one JSON or YAML document.
+    ///
+    /// # Errors
+    /// Where it is neither, or breaks the rules that both have.
+    pub fn parse(text: &str) -> Result<Self, DecodeError> {
+        if !text.trim_start().starts_with(['{', '[']) {
+            return Self::parse_yaml(text);
+        }
+        match json::parse(text) {
+            Ok(value) => Ok(Self {
+                value,
+                places: Places::Json {
+                    text: text.to_owned(),
+                    start: Position { line: 1, column: 1 },
+                },
+            }),
+            Err(json::JsonError::Refused(error)) => Err(error),
+            // JSON's braces are YAML's flow style, too.
+            Err(json::JsonError::Syntax(json_error)) => {
+                Self::parse_yaml(text).map_err(|yaml_error| {
+                    if is_evidently_json(text) {
+                        json_error
+                    } else {
+                        yaml_error
+                    }
+                })
+            }
+        }
+    }
+
+    fn parse_yaml(text: &str) -> Result<Self, DecodeError> {
+        let forbidden = |letter: char| letter < ' ' && !matches!(letter, '\t' | '\n' | '\r');
+        if let Some(offset) = text.find(forbidden) {
+            return Err(refuse(
+                json::position_of(text, offset),
+                "a control character that neither YAML nor JSON may hold",
+            ));
+        }
+        let (value, node) = yaml::compose(text)?;
+        Ok(Self {
+            value,
+            places: Places::Yaml(node),
+        })
+    }
+
+    /// The value.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The value, without its places.
+    pub fn into_value(self) -> Value {
+        self.value
+    }
+
+    /// Takes the value at a key out and leaves null; the places stay.
+    pub(super) fn take(&mut self, key: &str) -> Value {
+        self.value.get_mut(key).map(Value::take).unwrap_or_default()
+    }
+
+    /// Where the node at a path stands; where there is none, the deepest node on the way.
+    pub fn position_of_value(&self, path: &Path) -> Option<Position> {
+        self.locate(path).map(|(_, value)| value)
+    }
+
+    /// Where the key that the path ends in stands; its value's place where it has no key.
+    pub fn position_of_key(&self, path: &Path) -> Option<Position> {
+        self.locate(path).map(|(key, value)| key.unwrap_or(value))
+    }
+
+    fn locate(&self, path: &Path) -> Option<(Option<Position>, Position)> {
+        match &self.places {
+            Places::Unknown => None,
+            Places::Yaml(root) => {
+                let (mut node, mut value, mut key) = (root, &self.value, None);
+                for segment in path.segments() {
+                    let next = match (segment, &node.children, value) {
+                        (Segment::Index(index), Children::Items(nodes), Value::Array(items)) => {
+                            nodes
+                                .get(*index)
+                                .zip(items.get(*index))
+                                .map(|(node, item)| (None, node, item))
+                        }
+                        (Segment::Key(name), Children::Entries(nodes), Value::Object(entries)) => {
+                            entries
+                                .iter()
+                                .zip(nodes)
+                                .find(|((key, _), _)| *key == name)
+                                .map(|((_, item), (key_at, node))| (Some(*key_at), node, item))
+                        }
+                        _ => None,
+                    };
+                    let Some((key_at, child, item)) = next else {
+                        return Some((None, node.at));
+                    };
+                    (node, value, key) = (child, item, key_at);
+                }
+                Some((key, node.at))
+            }
+            Places::Json { text, start } => {
+                let (key, value) = json::locate(text, path);
+                let place = |offset| shift(*start, json::position_of(text, offset));
+                Some((key.map(place), place(value)))
+            }
+        }
+    }
+
+    /// The part of the document at one key or index, with its places.
+    pub fn into_child(self, segment: Segment) -> Option<Self> {
+        let Self { mut value, places } = self;
+        let places = match places {
+            Places::Unknown => Places::Unknown,
+            Places::Json { text, start } => {
+                let (_, offset) = json::locate(&text, &Path::default().with(segment.clone()));
+                Places::Json {
+                    start: shift(start, json::position_of(&text, offset)),
+                    // What follows the child is left out as soon as JSON's own reader finds its end.
+                    text: json::first_value(&text[offset..])?.to_owned(),
+                }
+            }
+            Places::Yaml(node) => Places::Yaml(match (&segment, node.children) {
+                (Segment::Index(index), Children::Items(nodes)) => nodes.into_iter().nth(*index)?,
+                (Segment::Key(name), Children::Entries(nodes)) => {
+                    let at = value.as_object()?.keys().position(|key| key == name)?;
+                    nodes.into_iter().nth(at)?.1
+                }
+                _ => return None,
+            }),
+        };
+        let value = match &segment {
+            Segment::Index(index) => value.get_mut(*index)?.take(),
+            Segment::Key(name) => value.get_mut(name.as_str())?.take(),
+        };
+        Some(Self { value, places })
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Document")
+    }
+}
+
+/// A position inside a part of a text, as one of the whole.
+fn shift(start: Position, inside: Position) -> Position {
+    Position {
+        line: start.line + inside.line - 1,
+        column: if inside.line == 1 {
+            start.column + inside.column - 1
+        } else {
+            inside.column
+        },
+    }
+}
+
+/// Whether the author meant JSON: the first thing inside the brackets is a quote.
+fn is_evidently_json(text: &str) -> bool {
+    text.trim_start_matches(|letter: char| letter.is_whitespace() || matches!(letter, '{' | '['))
+        .starts_with('"')
+}

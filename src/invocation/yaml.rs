@@ -1,0 +1,370 @@
+//! Strict YAML into a JSON value, with the place of every node. Composed from the parser's events, so
+//! that nothing is guessed: anchors, aliases, tags, merge keys, directives and duplicate or complex keys
+//! are refused, and plain scalars are typed by few rules. Knows nothing of steps.
+//!
+//! Plain scalars: `null`, `Null`, `NULL`, `~` and nothing are null; `true` and `false` (only so) are
+//! booleans; decimal integers without leading zeros that fit in 64 bits and decimal fractions are
+//! numbers; everything else is text (`no`, `True`, `0777`, `0x1F`, `1_000`, `.inf`).
+
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span};
+use serde_json::{Map, Number, Value};
+
+use super::DecodeError;
+use super::path::show_key;
+use crate::problem::Position;
+
+/// Collections inside collections: more is refused, in YAML and JSON alike.
+pub(super) const DEEPEST: usize = 64;
+
+/// A node's place and those of its children, beside the value.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub at: Position,
+    pub children: Children,
+}
+
+#[derive(Debug)]
+pub(super) enum Children {
+    None,
+    Items(Vec<Node>),
+    /// Place of the key, and the value; in the mapping's order.
+    Entries(Vec<(Position, Node)>),
+}
+
+enum Frame {
+    List {
+        at: Position,
+        items: Vec<Value>,
+        nodes: Vec<Node>,
+    },
+    Mapping {
+        at: Position,
+        entries: Map<String, Value>,
+        nodes: Vec<(Position, Node)>,
+        key: Option<(String, Position)>,
+    },
+}
+
+/// Reads exactly one document; no document at all is null.
+pub(super) fn compose(text: &str) -> Result<(Value, Node), DecodeError> {
+    let options = granit_parser::options! {
+        disallow_directives: true,
+        emit_unresolved_aliases: true,
+        emit_anchor_events: true,
+        emit_comments: false,
+        flow_nesting_limit: DEEPEST,
+        block_nesting_limit: DEEPEST,
+    };
+    let mut composer = Composer {
+        frames: Vec::new(),
+        root: None,
+    };
+    let mut documents = 0;
+    for next in Parser::new_from_str_with_options(text, options) {
+        let (event, span) = next.map_err(|error| {
+            let marker = error.marker();
+            refuse(
+                Position {
+                    line: marker.line(),
+                    column: marker.col() + 1,
+                },
+                scan_message(error.kind()),
+            )
+        })?;
+        match event {
+            Event::DocumentStart(..) => {
+                documents += 1;
+                if documents > 1 {
+                    return Err(refuse(
+                        start(&span),
+                        "a second document begins here: stdin holds exactly one",
+                    ));
+                }
+            }
+            event => composer.take(event, &span)?,
+        }
+    }
+    Ok(composer.root.unwrap_or((
+        Value::Null,
+        Node {
+            at: Position { line: 1, column: 1 },
+            children: Children::None,
+        },
+    )))
+}
+
+struct Composer {
+    frames: Vec<Frame>,
+    root: Option<(Value, Node)>,
+}
+
+impl Composer {
+    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), DecodeError> {
+        let at = start(span);
+        match event {
+            Event::Scalar(text, style, _, tag) => {
+                self.no_tag(tag.is_some(), span)?;
+                self.scalar(text.into_owned(), style, at)
+            }
+            Event::SequenceStart(_, _, tag) => {
+                self.no_tag(tag.is_some(), span)?;
+                self.open(
+                    at,
+                    Frame::List {
+                        at,
+                        items: Vec::new(),
+                        nodes: Vec::new(),
+                    },
+                )
+            }
+            Event::MappingStart(_, _, tag) => {
+                self.no_tag(tag.is_some(), span)?;
+                self.open(
+                    at,
+                    Frame::Mapping {
+                        at,
+                        entries: Map::new(),
+                        nodes: Vec::new(),
+                        key: None,
+                    },
+                )
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                match self.frames.pop() {
+                    Some(Frame::List { at, items, nodes }) => self.put(
+                        Value::Array(items),
+                        Node {
+                            at,
+                            children: Children::Items(nodes),
+                        },
+                    ),
+                    Some(Frame::Mapping {
+                        at, entries, nodes, ..
+                    }) => self.put(
+                        Value::Object(entries),
+                        Node {
+                            at,
+                            children: Children::Entries(nodes),
+                        },
+                    ),
+                    None => {}
+                }
+                Ok(())
+            }
+            Event::Anchor(..) => Err(refuse(
+                at,
+                "anchors (`&name`) are not accepted: write the value out",
+            )),
+            Event::Alias(_) | Event::UnresolvedAlias(_) => Err(refuse(
+                at,
+                "aliases (`*name`) are not accepted: write the value out, or put the text in quotes",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn no_tag(&self, tagged: bool, span: &Span) -> Result<(), DecodeError> {
+        if !tagged {
+            return Ok(());
+        }
+        let at = span.tag_start.map_or_else(
+            || start(span),
+            |marker| Position {
+                line: marker.line(),
+                column: marker.col() + 1,
+            },
+        );
+        Err(refuse(
+            at,
+            "tags (`!name`) are not accepted: remove it, or put the text in quotes",
+        ))
+    }
+
+    fn open(&mut self, at: Position, frame: Frame) -> Result<(), DecodeError> {
+        if let Some(Frame::Mapping { key: None, .. }) = self.frames.last() {
+            let mut error = refuse(at, "a key must be plain text, not a list or a mapping");
+            error.hint = Some("an expression has to stand in quotes: \"{{ alert.host }}\"".into());
+            return Err(error);
+        }
+        if self.frames.len() == DEEPEST {
+            return Err(too_deep(at));
+        }
+        self.frames.push(frame);
+        Ok(())
+    }
+
+    fn scalar(
+        &mut self,
+        text: String,
+        style: ScalarStyle,
+        at: Position,
+    ) -> Result<(), DecodeError> {
+        if let Some(Frame::Mapping { entries, key, .. }) = self.frames.last_mut()
+            && key.is_none()
+        {
+            if style == ScalarStyle::Plain && text == "<<" {
+                return Err(refuse(
+                    at,
+                    "merge keys (`<<`) are not accepted: write the keys out",
+                ));
+            }
+            if entries.contains_key(&text) {
+                return Err(duplicate(at, &text));
+            }
+            *key = Some((text, at));
+            return Ok(());
+        }
+        let value = if style == ScalarStyle::Plain {
+            plain(text)
+        } else {
+            Value::String(text)
+        };
+        self.put(
+            value,
+            Node {
+                at,
+                children: Children::None,
+            },
+        );
+        Ok(())
+    }
+
+    fn put(&mut self, value: Value, node: Node) {
+        match self.frames.last_mut() {
+            Some(Frame::List { items, nodes, .. }) => {
+                items.push(value);
+                nodes.push(node);
+            }
+            Some(Frame::Mapping {
+                entries,
+                nodes,
+                key,
+                ..
+            }) => {
+                if let Some((name, key_at)) = key.take() {
+                    entries.insert(name, value);
+                    nodes.push((key_at, node));
+                }
+            }
+            None => self.root = Some((value, node)),
+        }
+    }
+}
+
+pub(super) fn duplicate(at: Position, key: &str) -> DecodeError {
+    refuse(
+        at,
+        format!("the key `{}` stands twice in one mapping", show_key(key)),
+    )
+}
+
+pub(super) fn too_deep(at: Position) -> DecodeError {
+    refuse(
+        at,
+        format!("lists and mappings are nested more than {DEEPEST} deep"),
+    )
+}
+
+pub(super) fn refuse(at: Position, message: impl Into<String>) -> DecodeError {
+    DecodeError {
+        message: message.into(),
+        position: Some(at),
+        hint: None,
+    }
+}
+
+fn start(span: &Span) -> Position {
+    Position {
+        line: span.start.line(),
+        column: span.start.col() + 1,
+    }
+}
+
+/// The parser's own words hold no text of the document, but for the one character of
+/// `UnexpectedCharacter`, which may be a secret's.
+fn scan_message(kind: &ErrorKind) -> String {
+    match kind {
+        ErrorKind::RecursionLimitExceeded => {
+            format!("lists and mappings are nested more than {DEEPEST} deep")
+        }
+        ErrorKind::DirectiveDisallowed => {
+            "directives (`%YAML`, `%TAG`) are not accepted: remove the line".into()
+        }
+        ErrorKind::UnexpectedCharacter { .. } => {
+            "this is not YAML: a character that can't begin a value; put the text in quotes".into()
+        }
+        ErrorKind::UndeclaredTagHandle => {
+            "tags (`!name`) are not accepted: remove it, or put the text in quotes".into()
+        }
+        ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
+            "this is not YAML: a key without `:`, or longer than 1,024 characters".into()
+        }
+        ErrorKind::MappingValueNotAllowed => {
+            "this is not YAML: a `:` where no key can stand; check the indentation, and put text that holds `: ` in quotes".into()
+        }
+        ErrorKind::InvalidQuotedScalarIndent => {
+            "this is not YAML: a quoted text goes on in a line with less indentation; is its closing quote missing?".into()
+        }
+        ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabNotAllowed => {
+            "this is not YAML: a tab can't indent; use spaces".into()
+        }
+        other => format!("this is not YAML: {other}"),
+    }
+}
+
+fn plain(text: String) -> Value {
+    match text.as_str() {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" => return Value::Bool(true),
+        "false" => return Value::Bool(false),
+        _ => {}
+    }
+    match number(&text) {
+        Some(number) => Value::Number(number),
+        None => Value::String(text),
+    }
+}
+
+/// Numbers by YAML's core schema, without what people do not mean: leading zeros (octal to YAML 1.1) and
+/// integers that would lose digits stay text.
+fn number(text: &str) -> Option<Number> {
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let whole_length = digits.bytes().take_while(u8::is_ascii_digit).count();
+    let (whole, rest) = digits.split_at(whole_length);
+    if whole.len() > 1 && whole.starts_with('0') {
+        return None;
+    }
+    if rest.is_empty() {
+        let unsigned: u64 = whole.parse().ok()?;
+        return match negative {
+            false => Some(unsigned.into()),
+            true => format!("-{whole}").parse::<i64>().ok().map(Number::from),
+        };
+    }
+    let (fraction, exponent) = match rest.split_once(['e', 'E']) {
+        Some((fraction, exponent)) => (fraction, Some(exponent)),
+        None => (rest, None),
+    };
+    let fraction_digits = match fraction.strip_prefix('.') {
+        Some(digits) => digits,
+        None if fraction.is_empty() => "",
+        None => return None,
+    };
+    let exponent_digits =
+        exponent.map(|exponent| exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if (whole.is_empty() && fraction_digits.is_empty())
+        || !all_digits(fraction_digits)
+        || exponent_digits.is_some_and(|digits| digits.is_empty() || !all_digits(digits))
+    {
+        return None;
+    }
+    Number::from_f64(text.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests;

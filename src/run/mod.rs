@@ -1,0 +1,275 @@
+//! `run` and `check`: one step from stdin to the document on stdout, whatever happens on the way.
+
+pub mod drive;
+pub mod signals;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backend::http::Http;
+use crate::backend::rows::Keep;
+use crate::backend::{Backend, BackendError, fleet, osctrl};
+use crate::checked::{self, CheckedStep, Refused, Sources};
+use crate::exit::{self, Code};
+use crate::failure::Failure;
+use crate::invocation;
+use crate::logs;
+use crate::output::{self, Format};
+use crate::report::{About, Document};
+use crate::secret::Redactor;
+use crate::step::model::BackendKind;
+use drive::{Phase, State, Wish};
+use signals::{Signal, Signals};
+
+/// How long the server may take to be told to stop, after the document.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the command line asks of `run` and `check`.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Stop before the dispatch.
+    pub check_only: bool,
+    /// Where context and secrets come from.
+    pub sources: Sources,
+    /// Exit with 3 where the document is partial.
+    pub fail_on_partial: bool,
+    /// How the output is written.
+    pub format: Format,
+}
+
+/// How a run ended, beside its document.
+enum End {
+    Done,
+    Failed(Failure),
+    Signalled(Signal),
+}
+
+/// Runs the step on stdin and writes its document. `started` is when the process began: the deadline
+/// counts from there. Returns the exit status.
+pub fn run(options: &Options, started: std::time::Instant) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return cannot_start(options, &error),
+    };
+    let status = runtime.block_on(async {
+        match Signals::listen() {
+            Ok(mut signals) => run_until_signalled(options, started, &mut signals).await,
+            Err(error) => cannot_start(options, &error),
+        }
+    });
+    // A reader thread may still wait for stdin after a signal.
+    runtime.shutdown_background();
+    status
+}
+
+fn cannot_start(options: &Options, error: &std::io::Error) -> u8 {
+    let failure = Failure::new(
+        Code::Internal,
+        format!(
+            "the system refuses what the process needs: {}",
+            error.kind()
+        ),
+    )
+    .hint("look at the limits of open files and processes");
+    finish(options, Document::default(), End::Failed(failure))
+}
+
+async fn run_until_signalled(
+    options: &Options,
+    started: std::time::Instant,
+    signals: &mut Signals,
+) -> u8 {
+    let read = tokio::select! {
+        biased;
+        signal = signals.next() => {
+            return finish(options, Document::default(), End::Signalled(signal));
+        }
+        read = read_stdin() => read,
+    };
+    let checked = read.and_then(|bytes| checked::check(&bytes, &options.sources));
+    let step = match checked {
+        Ok(step) => step,
+        Err(Refused { failure, named }) => {
+            let document = Document {
+                named,
+                ..Document::default()
+            };
+            return finish(options, document, End::Failed(failure));
+        }
+    };
+    let redactor = Redactor::new(&step.step().secrets);
+    logs::redact_with(redactor.clone());
+    for warning in &step.step().warnings {
+        tracing::warn!("{warning}");
+    }
+    let run = Run {
+        options,
+        step: &step,
+        started,
+        deadline: Instant::from_std(started + step.step().timeout),
+    };
+    let server = &step.step().server;
+    let http = match Http::new(server, run.deadline, redactor) {
+        Ok(http) => http,
+        Err(error) => return run.end_before(error),
+    };
+    let limits = &step.step().limits;
+    let keep = Keep {
+        rows: limits.max_rows_per_host,
+        bytes: limits.max_bytes,
+    };
+    // The registry of backends: a new one is a folder and a line here.
+    match server.backend {
+        BackendKind::Fleet => {
+            run.through(fleet::Fleet::new(server, http, keep), signals)
+                .await
+        }
+        BackendKind::Osctrl => {
+            run.through(osctrl::Osctrl::new(server, http, keep), signals)
+                .await
+        }
+    }
+}
+
+/// Reads stdin on a thread of its own: a read can't be interrupted, the run can.
+async fn read_stdin() -> Result<Vec<u8>, Refused> {
+    let read = tokio::task::spawn_blocking(invocation::read_stdin);
+    match read.await {
+        Ok(read) => read.map_err(Refused::from),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+struct Run<'a> {
+    options: &'a Options,
+    step: &'a CheckedStep,
+    started: std::time::Instant,
+    deadline: Instant,
+}
+
+impl Run<'_> {
+    async fn through(&self, mut backend: impl Backend, signals: &mut Signals) -> u8 {
+        let mut state = State::default();
+        let wish = Wish {
+            check_only: self.options.check_only,
+            format: self.options.format,
+        };
+        let driven = drive::drive(&mut backend, self.step, wish, &mut state);
+        let end = tokio::select! {
+            biased;
+            signal = signals.next() => End::Signalled(signal),
+            driven = tokio::time::timeout_at(self.deadline, driven) => match driven {
+                Ok(Ok(())) => End::Done,
+                Ok(Err(failure)) => End::Failed(failure),
+                Err(_) => End::Done,
+            },
+        };
+        let end = match end {
+            // The deadline is the usual end of a campaign, and a failure of anything before it.
+            End::Done if state.phase < Phase::Collecting && state.planned.is_none() => {
+                End::Failed(self.too_late(state.phase))
+            }
+            end => end,
+        };
+        let all_answered = state.all_answered();
+        let document = Document {
+            about: Some(About {
+                backend: self.step.step().server.backend,
+                id: backend.campaign_id(),
+                elapsed: self.started.elapsed(),
+                may_be_running: backend.may_be_running(all_answered),
+            }),
+            campaign: state.campaign,
+            planned: state.planned,
+            ..self.document()
+        };
+        // The document first: an engine may kill a late process at any moment. It is written on a thread
+        // of its own, so that a slow reader does not keep the campaign running.
+        let options = self.options.clone();
+        let written = tokio::task::spawn_blocking(move || finish(&options, document, end));
+        let stop = tokio::time::timeout(STOP_TIMEOUT, backend.stop(all_answered));
+        let stopped = async {
+            if stop.await.is_err() {
+                tracing::info!("the server did not confirm the end of the campaign within 2 s");
+            }
+        };
+        let (written, ()) = tokio::join!(written, unless_signalled(stopped, signals));
+        match written {
+            Ok(status) => status,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    fn too_late(&self, phase: Phase) -> Failure {
+        Failure::new(
+            Code::Deadline,
+            format!(
+                "the deadline of {} s came while {}",
+                self.step.step().timeout.as_secs(),
+                phase.words()
+            ),
+        )
+        .hint("raise `timeout_seconds`; it counts from the start of the process and covers everything")
+    }
+
+    fn end_before(&self, error: BackendError) -> u8 {
+        finish(self.options, self.document(), End::Failed(error.into()))
+    }
+
+    fn document(&self) -> Document {
+        Document {
+            named: self.step.step().targets.hosts.clone(),
+            ..Document::default()
+        }
+    }
+}
+
+/// A second signal ends the tidying up.
+async fn unless_signalled(work: impl Future<Output = ()>, signals: &mut Signals) {
+    tokio::select! {
+        () = work => {}
+        _ = signals.next() => {}
+    }
+}
+
+/// Writes the document and the error's line. Returns the exit status.
+fn finish(options: &Options, mut document: Document, end: End) -> u8 {
+    logs::erase_progress();
+    let mut status = match end {
+        End::Done if options.fail_on_partial && document.partial() => exit::PARTIAL,
+        End::Done => exit::OK,
+        End::Signalled(signal) => {
+            document.cancelled = true;
+            signal.exit_status()
+        }
+        End::Failed(failure) => {
+            let failure = failure.map_text(logs::redacted);
+            let status = failure.code.exit_status();
+            document.error = Some(failure);
+            status
+        }
+    };
+    if let Err(error) = output::write(&document, options.format) {
+        let failure = drive::not_written(&error);
+        status = failure.code.exit_status();
+        logs::failure(&failure);
+    }
+    if let Some(failure) = &document.error {
+        logs::failure(failure);
+    }
+    status
+}
+
+/// The document of a failure that came before a step was read: wrong flags, or a bug.
+pub fn write_failure(failure: Failure, format: Format) -> u8 {
+    let options = Options {
+        format,
+        ..Options::default()
+    };
+    finish(&options, Document::default(), End::Failed(failure))
+}

@@ -1,0 +1,8 @@
+//! The JSON Schemas, embedded as they are in `schemas/`.
+
+/// A step, as it is read on stdin.
+pub const STEP: &str = include_str!("../schemas/step.schema.json");
+/// The document on stdout.
+pub const OUTPUT: &str = include_str!("../schemas/output.schema.json");
+/// A template of the allowlist.
+pub const TEMPLATE: &str = include_str!("../schemas/template.schema.json");

@@ -1,0 +1,469 @@
+//! Rendering: each string of `params` by itself, once. Where an expression may stand is decided here: an
+//! alert chooses hosts, labels, template parameters and two numbers, never the server or the template,
+//! and a secret goes into a credential as a whole or not at all. A value never adds structure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::evaluate::{Evaluator, MAX_ITEMS, MAX_SCALAR_BYTES, NoValue, no_value};
+use super::expression::{Part, Template, holds_expression, secret_reference};
+use super::schema::{offers_sql, sort};
+use super::violation::target_fault;
+use super::{MOST_PROBLEMS, left_out};
+use crate::invocation::{Document, Path, Segment, kind};
+use crate::problem::Problem;
+use crate::secret::{Secret, SecretSources};
+
+/// Lists of names: a list, one name, or one expression that yields a list.
+const TARGETS: &[&str] = &["target_hosts", "target_labels"];
+/// Numbers that the context may give.
+const NUMBERS: &[&str] = &["timeout_seconds", "max_hosts"];
+/// The only fields that a secret goes into.
+const CREDENTIALS: &[&str] = &["api_token", "username", "password"];
+
+/// What to do about references to secrets.
+#[derive(Debug, Clone, Copy)]
+pub enum SecretUse<'a> {
+    /// Look them up.
+    Resolve(&'a SecretSources),
+    /// Only check how they are written.
+    CheckFormOnly,
+}
+
+/// How much of the context is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContextIs {
+    /// All of it: a name that is not there is an error.
+    Complete,
+    /// Perhaps not all: what names something else stays as it is written, and is listed.
+    Partial,
+}
+
+/// A step with its expressions rendered. Its `Debug` shows no value: a credential may be written out.
+pub struct Rendering {
+    /// The step; credentials stand in it as they were written, and targets are lists.
+    pub step: Value,
+    /// Credentials by field, those that are known.
+    pub credentials: BTreeMap<&'static str, Credential>,
+    /// Where names were not in a partial context.
+    pub unknown: Vec<Path>,
+    /// What the step's author should know although it works.
+    pub warnings: Vec<String>,
+}
+
+impl fmt::Debug for Rendering {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Rendering")
+            .field("unknown", &self.unknown)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a credential's field holds.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// Its text.
+    pub text: Secret,
+    /// Whether it came from a reference; otherwise it stands in the step.
+    pub referenced: bool,
+}
+
+/// Renders a step that keeps its schema. All problems at once, in the order of the text.
+///
+/// # Errors
+/// Undefined names, null and structure where text belongs, expressions in fields that take none or beyond
+/// the grammar, missing or unusable secrets, sizes.
+pub fn render(
+    document: &Document,
+    context: Option<&Map<String, Value>>,
+    context_is: ContextIs,
+    secrets: SecretUse<'_>,
+) -> Result<Rendering, Vec<Problem>> {
+    let mut renderer = Renderer {
+        document,
+        evaluator: Evaluator::new(context),
+        context_is,
+        problems: Vec::new(),
+        left_out: 0,
+        unknown: Vec::new(),
+    };
+    let mut step = document.value().clone();
+    let mut credentials = BTreeMap::new();
+    let mut warnings = Vec::new();
+    if let Some(params) = step.get_mut("params").and_then(Value::as_object_mut) {
+        for (field, value) in params.iter_mut() {
+            let path = Path::of(&["params", field]);
+            let field = field.as_str();
+            if TARGETS.contains(&field) {
+                renderer.targets(&path, value);
+            } else if NUMBERS.contains(&field) {
+                renderer.scalar(&path, value);
+            } else if field == "template_params" {
+                renderer.tree(&path, value);
+            } else if let Some(field) = CREDENTIALS.iter().find(|known| **known == field) {
+                if let Some(credential) =
+                    renderer.credential(field, &path, value, secrets, &mut warnings)
+                {
+                    credentials.insert(*field, credential);
+                }
+            } else if !offers_sql(field) {
+                renderer.no_expression(&path, value);
+            }
+        }
+    }
+    if renderer.problems.is_empty() {
+        Ok(Rendering {
+            step,
+            credentials,
+            unknown: renderer.unknown,
+            warnings,
+        })
+    } else {
+        sort(&mut renderer.problems);
+        renderer.problems.extend(left_out(renderer.left_out));
+        Err(renderer.problems)
+    }
+}
+
+struct Renderer<'a> {
+    document: &'a Document,
+    evaluator: Evaluator<'a>,
+    context_is: ContextIs,
+    problems: Vec<Problem>,
+    left_out: usize,
+    unknown: Vec<Path>,
+}
+
+impl Renderer<'_> {
+    /// A problem as the end of a sentence that begins with the field's name.
+    fn report(&mut self, path: &Path, fault: NoValue) {
+        if self.problems.len() == MOST_PROBLEMS {
+            self.left_out += 1;
+            return;
+        }
+        let message = format!("`{}` {}", path.subject(), fault.message);
+        let position = self.document.position_of_value(path);
+        self.problems
+            .push(Problem::new(path.to_string(), fault.rule, message).at(position));
+    }
+
+    /// The value of a string: `None` where there is a problem or a name is unknown.
+    fn evaluate(&mut self, path: &Path, text: &str) -> Option<Value> {
+        match self.value_of(text) {
+            Ok(value) => Some(value),
+            Err(fault) if fault.rule == "undefined" && self.context_is == ContextIs::Partial => {
+                self.unknown.push(path.clone());
+                None
+            }
+            Err(fault) => {
+                self.report(path, fault);
+                None
+            }
+        }
+    }
+
+    fn value_of(&self, text: &str) -> Result<Value, NoValue> {
+        self.evaluator.burn(text.len())?;
+        if text.len() > MAX_SCALAR_BYTES {
+            return Err(no_value(
+                "size",
+                format!("is longer than {} KiB", MAX_SCALAR_BYTES >> 10),
+            ));
+        }
+        let template =
+            Template::parse(text).map_err(|error| no_value(error.rule, error.message))?;
+        if let Some(expression) = template.whole() {
+            return self.evaluator.value(expression);
+        }
+        let mut rendered = String::new();
+        for part in &template.parts {
+            match part {
+                Part::Text(text) => rendered.push_str(text),
+                Part::Expression(expression) => match self.evaluator.value(expression)? {
+                    Value::String(text) => rendered.push_str(&text),
+                    value @ (Value::Number(_) | Value::Bool(_)) => {
+                        rendered.push_str(&value.to_string())
+                    }
+                    other => {
+                        return Err(no_value(
+                            "structure",
+                            format!(
+                                "names `{}` inside other text, but it is {}: take one item, or use `join`",
+                                expression.path,
+                                kind(&other)
+                            ),
+                        ));
+                    }
+                },
+            }
+            if rendered.len() > MAX_SCALAR_BYTES {
+                return Err(no_value(
+                    "size",
+                    format!("yields text of more than {} KiB", MAX_SCALAR_BYTES >> 10),
+                ));
+            }
+        }
+        Ok(Value::String(rendered))
+    }
+
+    /// A string that must stay one scalar.
+    fn scalar(&mut self, path: &Path, value: &mut Value) {
+        let Value::String(text) = &*value else { return };
+        if !holds_expression(text) {
+            return;
+        }
+        match self.evaluate(path, text) {
+            Some(structure @ (Value::Array(_) | Value::Object(_))) => self.report(
+                path,
+                no_value(
+                    "structure",
+                    format!("yields {}: a single value is expected", kind(&structure)),
+                ),
+            ),
+            Some(scalar) => *value = scalar,
+            None => {}
+        }
+    }
+
+    /// Every string inside; a whole expression keeps its value's type.
+    fn tree(&mut self, path: &Path, value: &mut Value) {
+        match value {
+            Value::String(text) if holds_expression(text) => match self.evaluate(path, text) {
+                Some(Value::Object(_)) => self.report(
+                    path,
+                    no_value(
+                        "structure",
+                        "yields a mapping: a single value or a list is expected",
+                    ),
+                ),
+                Some(Value::Array(items))
+                    if items.iter().any(|item| {
+                        matches!(item, Value::Null | Value::Array(_) | Value::Object(_))
+                    }) =>
+                {
+                    self.report(
+                        path,
+                        no_value("structure", "yields a list with null, lists or mappings in it: single values are expected"),
+                    );
+                }
+                Some(rendered) => *value = rendered,
+                None => {}
+            },
+            Value::Array(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.tree(&path.index(index), item);
+                }
+            }
+            Value::Object(entries) => {
+                for (key, item) in entries.iter_mut() {
+                    self.tree(&path.key(key), item);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A list of names out of a list, one name or one expression; blanks around names and repetitions of
+    /// exactly the same name are dropped.
+    fn targets(&mut self, path: &Path, value: &mut Value) {
+        let mut names: Vec<Value> = Vec::new();
+        let written = match value.take() {
+            Value::String(text) => {
+                if !holds_expression(&text) {
+                    names.push(Value::from(text.trim()));
+                } else {
+                    match self.evaluate(path, &text) {
+                        Some(Value::Array(items)) if items.is_empty() => self.report(
+                            path,
+                            no_value(
+                                "empty_target",
+                                "yields an empty list: no host or label is named",
+                            ),
+                        ),
+                        Some(Value::Array(items)) => {
+                            for (index, item) in items.iter().enumerate() {
+                                names
+                                    .extend(self.target(&path.index(index), item).map(Value::from));
+                            }
+                        }
+                        Some(single) => names.extend(self.target(path, &single).map(Value::from)),
+                        None => names.push(Value::from(text)),
+                    }
+                }
+                Vec::new()
+            }
+            Value::Array(items) => items,
+            _ => Vec::new(),
+        };
+        for (index, item) in written.into_iter().enumerate() {
+            let path = path.index(index);
+            match item {
+                Value::String(text) if holds_expression(&text) => match self.evaluate(&path, &text) {
+                    Some(Value::Array(_)) => self.report(
+                        &path,
+                        no_value("structure", "yields a list inside a list: write the one expression in place of the whole list"),
+                    ),
+                    Some(single) => names.extend(self.target(&path, &single).map(Value::from)),
+                    None => names.push(Value::from(text)),
+                },
+                Value::String(text) => names.push(Value::from(text.trim())),
+                other => names.push(other),
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        names.retain(|name| seen.insert(name.as_str().map(str::to_owned)));
+        if names.len() > MAX_ITEMS {
+            self.report(
+                path,
+                no_value("size", format!("names more than {MAX_ITEMS} targets")),
+            );
+        }
+        *value = Value::Array(names);
+    }
+
+    /// A rendered name.
+    fn target(&mut self, path: &Path, value: &Value) -> Option<String> {
+        let name = match value {
+            Value::String(text) => text.trim().to_owned(),
+            Value::Number(number) if !number.is_f64() => number.to_string(),
+            Value::Number(_) => {
+                self.report(
+                    path,
+                    no_value("type", "yields a fraction: a name is expected"),
+                );
+                return None;
+            }
+            other => {
+                self.report(
+                    path,
+                    no_value(
+                        "type",
+                        format!("yields {}: a name is expected", kind(other)),
+                    ),
+                );
+                return None;
+            }
+        };
+        match target_fault(value.as_str().unwrap_or(&name)) {
+            None => Some(name),
+            Some(fault) => {
+                let fault = fault.strip_prefix("is ").map_or_else(
+                    || format!("yields a name that {fault}"),
+                    |fault| format!("yields a name that is {fault}"),
+                );
+                self.report(path, no_value("target_name", fault));
+                None
+            }
+        }
+    }
+
+    /// A credential: a reference as a whole, or plain text.
+    fn credential(
+        &mut self,
+        field: &str,
+        path: &Path,
+        value: &Value,
+        secrets: SecretUse<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Option<Credential> {
+        let Value::String(text) = value else {
+            return None;
+        };
+        let Some(name) = secret_reference(text) else {
+            if text.contains("{{") {
+                self.report(
+                    path,
+                    no_value(
+                        "secret_reference",
+                        "must be exactly `{{ secrets.NAME }}` (NAME: letters, digits, `_`, `-`): no other expression, filter or text beside it",
+                    ),
+                );
+                return None;
+            }
+            if field != "username" {
+                warnings.push(format!(
+                    "`{field}` is written out in the step: keep it as a secret and write \"{{{{ secrets.NAME }}}}\""
+                ));
+            }
+            return Some(Credential {
+                text: Secret::new(text.clone()),
+                referenced: false,
+            });
+        };
+        let SecretUse::Resolve(sources) = secrets else {
+            return None;
+        };
+        match sources.find(name) {
+            Ok(found) => {
+                warnings.extend(found.warning);
+                let text = found.secret.expose();
+                let fault = if field == "api_token"
+                    && !text.bytes().all(|byte| byte.is_ascii_graphic())
+                {
+                    Some(
+                        "is not a token: blanks, line breaks and characters beyond ASCII can't stand in a header",
+                    )
+                } else if text.chars().any(char::is_control) {
+                    Some("holds line breaks or other control characters")
+                } else {
+                    None
+                };
+                if let Some(fault) = fault {
+                    self.report(
+                        path,
+                        no_value(
+                            "secret_value",
+                            format!("names the secret `{name}`, which {fault}"),
+                        ),
+                    );
+                    return None;
+                }
+                Some(Credential {
+                    text: found.secret,
+                    referenced: true,
+                })
+            }
+            Err(error) => {
+                let rule = match error {
+                    crate::secret::SecretError::Missing { .. } => "secret_missing",
+                    crate::secret::SecretError::Unusable { .. } => "secret_value",
+                };
+                let position = self.document.position_of_value(path);
+                let message = format!("`{}`: {error}", path.subject());
+                self.problems
+                    .push(Problem::new(path.to_string(), rule, message).at(position));
+                None
+            }
+        }
+    }
+
+    /// Fields that an alert must not choose.
+    fn no_expression(&mut self, path: &Path, value: &Value) {
+        match value {
+            Value::String(text) if holds_expression(text) => {
+                let (rule, why) = if text.contains("secrets") && text.contains("{{") {
+                    (
+                        "secret_field",
+                        "takes no secret: a secret stands only in `api_token`, `username` and `password`",
+                    )
+                } else {
+                    (
+                        "context_field",
+                        "takes no expression: an alert must not choose the server, the template or how the step runs; the context is for `target_hosts`, `target_labels`, `template_params`, `timeout_seconds` and `max_hosts`",
+                    )
+                };
+                self.report(path, no_value(rule, why));
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.no_expression(&path.with(Segment::Index(index)), item);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The step against its JSON Schema: all violations at once, in the order of the text. Knows nothing of
+//! expressions beyond that `{{` begins one, and nothing of how a violation is worded.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::{Map, Value};
+
+use super::violation::{At, Checker, Violation};
+use super::{MOST_PROBLEMS, left_out};
+use crate::invocation::{Document, Path};
+use crate::problem::Problem;
+
+/// The schema's text, draft 2020-12.
+pub const STEP_SCHEMA: &str = include_str!("../../schemas/step.schema.json");
+
+/// When a step is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// As it was written: what holds an expression has no type yet.
+    Written,
+    /// After rendering.
+    Rendered,
+}
+
+/// The fields that take whole numbers, written as numbers or as numeric strings.
+const WHOLE_NUMBERS: &[&str] = &[
+    "max_hosts",
+    "max_rows_per_host",
+    "max_bytes",
+    "timeout_seconds",
+];
+
+static SCHEMA: LazyLock<Result<(Value, Validator), String>> = LazyLock::new(|| {
+    let schema: Value = serde_json::from_str(STEP_SCHEMA).map_err(|error| error.to_string())?;
+    let validator = jsonschema::draft202012::options()
+        .with_pattern_options(PatternOptions::regex())
+        .build(&schema)
+        .map_err(|error| error.to_string())?;
+    Ok((schema, validator))
+});
+
+/// Checks a step; the document is the text that positions come from. Sorted by position.
+///
+/// Keys that offer SQL are no violation: they are the allowlist's to refuse ([`foreign_keys`]).
+pub fn check(step: &Value, text: &Document, stage: Stage) -> Vec<Problem> {
+    let (schema, validator) = match &*SCHEMA {
+        Ok(schema) => schema,
+        // A test holds that the schema compiles; a step must not pass unchecked if it does not.
+        Err(error) => {
+            return vec![Problem::new(
+                "",
+                "$schema",
+                format!("the step's schema can't be used (a bug): {error}"),
+            )];
+        }
+    };
+    let instance = whole_numbers_as_numbers(step, stage);
+    let checker = Checker {
+        schema,
+        step: &instance,
+        stage,
+    };
+    let mut violations: Vec<Violation> = Vec::new();
+    for error in validator.iter_errors(&instance) {
+        let path = checker.path_of(error.instance_path().as_str());
+        checker.explain(path, error.kind(), &mut violations);
+    }
+    checker.check_url(&mut violations);
+    let more = left_out(violations.len().saturating_sub(MOST_PROBLEMS));
+    violations.truncate(MOST_PROBLEMS);
+    let mut problems: Vec<Problem> = Vec::new();
+    for Violation {
+        path,
+        at,
+        rule,
+        message,
+    } in violations
+    {
+        let position = match at {
+            At::Value => text.position_of_value(&path),
+            At::Key => text.position_of_key(&path),
+            At::Parent => text.position_of_value(&path.parent()),
+        };
+        let problem = Problem::new(path.to_string(), rule, message).at(position);
+        // Several rules may be broken by one value (an empty text); the first one says enough.
+        if !problems
+            .iter()
+            .any(|known| known.path == problem.path || known.message == problem.message)
+        {
+            problems.push(problem);
+        }
+    }
+    sort(&mut problems);
+    problems.extend(more);
+    problems
+}
+
+/// Problems in the order of the text.
+pub(super) fn sort(problems: &mut [Problem]) {
+    problems.sort_by(|one, other| {
+        (one.line, one.column, &one.path).cmp(&(other.line, other.column, &other.path))
+    });
+}
+
+/// Keys of the step and its `params` that offer SQL or another query than a template: never the schema's
+/// to refuse, always the allowlist's.
+pub fn foreign_keys(step: &Value) -> Vec<Path> {
+    let keys = |parent: Path, mapping: Option<&Value>| -> Vec<Path> {
+        mapping
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(Map::keys)
+            .filter(|key| offers_sql(key))
+            .map(|key| parent.key(key))
+            .collect()
+    };
+    let mut foreign = keys(Path::default(), Some(step));
+    foreign.extend(keys(Path::of(&["params"]), step.get("params")));
+    foreign
+}
+
+/// Whether a key is meant to bring SQL, or a query by other means than a template.
+pub(super) fn offers_sql(key: &str) -> bool {
+    let key = key.to_lowercase();
+    ["sql", "query", "queries"]
+        .iter()
+        .any(|word| key.contains(word))
+        || ["statement", "statements", "select"].contains(&key.as_str())
+}
+
+/// The number that a numeric string means: decimal digits without leading zeros.
+pub(super) fn whole_number(text: &str) -> Option<u64> {
+    let plain = !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text.len() == 1 || !text.starts_with('0'));
+    // More digits than fit are beyond every maximum.
+    plain.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// The step with numeric strings as numbers, so that minimum and maximum are said of them, too.
+fn whole_numbers_as_numbers(step: &Value, stage: Stage) -> Cow<'_, Value> {
+    let Some(params) = step.get("params").and_then(Value::as_object) else {
+        return Cow::Borrowed(step);
+    };
+    let mut changed = Vec::new();
+    for field in WHOLE_NUMBERS {
+        if let Some(Value::String(text)) = params.get(*field) {
+            if let Some(number) = whole_number(text.trim()) {
+                changed.push((field, Value::from(number)));
+            } else if stage == Stage::Rendered {
+                // Rendered text that looks like an expression is no number either.
+                changed.push((field, Value::from("")));
+            }
+        }
+    }
+    if changed.is_empty() {
+        return Cow::Borrowed(step);
+    }
+    let mut step = step.clone();
+    if let Some(params) = step.get_mut("params").and_then(Value::as_object_mut) {
+        for (field, value) in changed {
+            params.insert((*field).to_owned(), value);
+        }
+    }
+    Cow::Owned(step)
+}

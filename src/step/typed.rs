@@ -1,0 +1,210 @@
+//! A rendered step that keeps its schema, as the types that the rest of the program works with. Knows
+//! nothing of YAML or expressions.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use url::{Host, Url};
+
+use super::model::{
+    BackendKind, Credentials, Limits, OfflineHosts, Platform, RenderedStep, Server, Targets,
+    TemplateCall,
+};
+use super::render::{Credential, Rendering};
+use super::schema::whole_number;
+use crate::problem::Problem;
+
+const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
+const DEFAULT_MAX_HOSTS: u64 = 1_000;
+const DEFAULT_MAX_ROWS_PER_HOST: u64 = 10_000;
+const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The typed step.
+///
+/// # Errors
+/// Only where the schema would let something pass that has no type here, which is a bug.
+pub(super) fn type_step(rendering: Rendering) -> Result<RenderedStep, Problem> {
+    let Rendering {
+        step,
+        credentials,
+        mut warnings,
+        ..
+    } = rendering;
+    let none = Map::new();
+    let fields = Fields(
+        step.get("params")
+            .and_then(Value::as_object)
+            .unwrap_or(&none),
+    );
+    let base_url = Url::parse(fields.text("base_url")?).map_err(|_| fault("base_url"))?;
+    let verify_tls = fields
+        .0
+        .get("verify_tls")
+        .and_then(Value::as_bool)
+        .unwrap_or(true);
+    if base_url.scheme() == "http" && !is_loopback(&base_url) {
+        warnings.push(
+            "`base_url` is plain http: whoever is on the way can read the credentials and the rows"
+                .into(),
+        );
+    } else if !verify_tls {
+        warnings.push("`verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows".into());
+    }
+    let secrets = credentials
+        .iter()
+        .filter(|(field, credential)| **field != "username" || credential.referenced)
+        .map(|(_, credential)| credential.text.clone())
+        .collect();
+    let platforms = fields
+        .names("target_platforms")
+        .iter()
+        .map(|name| match name.as_str() {
+            "linux" => Ok(Platform::Linux),
+            "darwin" => Ok(Platform::Darwin),
+            "windows" => Ok(Platform::Windows),
+            _ => Err(fault("target_platforms")),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(RenderedStep {
+        id: step
+            .get("id")
+            .and_then(Value::as_str)
+            .ok_or_else(|| fault("id"))?
+            .to_owned(),
+        server: Server {
+            backend: match fields.text("backend")? {
+                "osctrl" => BackendKind::Osctrl,
+                "fleetdm" | "fleet" => BackendKind::Fleet,
+                _ => return Err(fault("backend")),
+            },
+            base_url,
+            environment: fields.optional_text("environment"),
+            credentials: type_credentials(&credentials)?,
+            verify_tls,
+            ca_file: fields.optional_text("ca_file").map(PathBuf::from),
+        },
+        template: TemplateCall {
+            name: fields.text("template")?.to_owned(),
+            params: fields
+                .0
+                .get("template_params")
+                .and_then(Value::as_object)
+                .cloned()
+                .unwrap_or_default(),
+            foreign: Vec::new(),
+        },
+        targets: Targets {
+            hosts: fields.names("target_hosts"),
+            labels: fields.names("target_labels"),
+            platforms: distinct(platforms),
+        },
+        limits: Limits {
+            max_hosts: fields.size("max_hosts", DEFAULT_MAX_HOSTS)?,
+            max_rows_per_host: fields.size("max_rows_per_host", DEFAULT_MAX_ROWS_PER_HOST)?,
+            max_bytes: fields.size("max_bytes", DEFAULT_MAX_BYTES)?,
+        },
+        offline_hosts: match fields.0.get("offline_hosts").and_then(Value::as_str) {
+            None | Some("wait") => OfflineHosts::Wait,
+            Some("skip") => OfflineHosts::Skip,
+            Some(_) => return Err(fault("offline_hosts")),
+        },
+        timeout: Duration::from_secs(fields.number("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)?),
+        warnings,
+        secrets,
+    })
+}
+
+fn type_credentials(
+    credentials: &BTreeMap<&'static str, Credential>,
+) -> Result<Credentials, Problem> {
+    let text = |field: &'static str| {
+        credentials
+            .get(field)
+            .map(|credential| credential.text.clone())
+            .ok_or_else(|| fault(field))
+    };
+    if credentials.contains_key("api_token") {
+        return text("api_token").map(Credentials::Token);
+    }
+    Ok(Credentials::Login {
+        username: text("username")?,
+        password: text("password")?,
+    })
+}
+
+fn fault(field: &str) -> Problem {
+    Problem::new(
+        format!("params.{field}"),
+        "schema",
+        format!("`{field}` passed the step's schema, but can't be read (a bug)"),
+    )
+}
+
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl<'a> Fields<'a> {
+    fn text(&self, field: &str) -> Result<&'a str, Problem> {
+        self.0
+            .get(field)
+            .and_then(Value::as_str)
+            .ok_or_else(|| fault(field))
+    }
+
+    fn optional_text(&self, field: &str) -> Option<String> {
+        self.0.get(field).and_then(Value::as_str).map(str::to_owned)
+    }
+
+    fn names(&self, field: &str) -> Vec<String> {
+        self.0
+            .get(field)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// JSON Schema holds 60.0 for an integer; so does this.
+    fn number(&self, field: &str, default: u64) -> Result<u64, Problem> {
+        match self.0.get(field) {
+            None => Ok(default),
+            Some(Value::String(text)) => whole_number(text.trim()).ok_or_else(|| fault(field)),
+            Some(Value::Number(number)) => number
+                .as_u64()
+                .or_else(|| {
+                    number
+                        .as_f64()
+                        .filter(|number| number.fract() == 0.0 && (0.0..9.0e15).contains(number))
+                        .map(|number| number as u64)
+                })
+                .ok_or_else(|| fault(field)),
+            Some(_) => Err(fault(field)),
+        }
+    }
+
+    fn size(&self, field: &str, default: u64) -> Result<usize, Problem> {
+        usize::try_from(self.number(field, default)?).map_err(|_| fault(field))
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn distinct(platforms: Vec<Platform>) -> Vec<Platform> {
+    let mut kept = Vec::new();
+    for platform in platforms {
+        if !kept.contains(&platform) {
+            kept.push(platform);
+        }
+    }
+    kept
+}

@@ -1,0 +1,93 @@
+//! From the command line to a verb, and the way out of a bug: whatever happens, `run` and `check` write
+//! one document.
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::cli::{self, Cli, Rejected, SchemaName, Verb};
+use crate::exit::{self, Code};
+use crate::failure::Failure;
+use crate::output::{self, Format};
+use crate::{describe, logs, run, schemas, templates};
+
+/// Where the last panic was; its message may hold values and is not kept.
+static PANICKED_AT: Mutex<Option<String>> = Mutex::new(None);
+
+/// Runs the verb that the arguments (the program's name first) ask for. Returns the exit status.
+pub fn execute(args: &[OsString], started: Instant) -> u8 {
+    match cli::parse(args) {
+        Ok(cli) => {
+            logs::start((&cli.log).into());
+            verb(cli, started)
+        }
+        Err(Rejected::Text(text)) => written(output::write_text(&text)),
+        Err(Rejected::Document(failure)) => {
+            logs::start(logs::Settings::default());
+            run::write_failure(failure, Format::Json)
+        }
+        Err(Rejected::Usage(text)) => {
+            use std::io::Write;
+            // stderr may be closed; the status tells the rest.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            Code::Usage.exit_status()
+        }
+    }
+}
+
+fn verb(cli: Cli, started: Instant) -> u8 {
+    match cli.verb {
+        None => guarded(&cli.run.into(), started),
+        Some(Verb::Run(args)) => guarded(&args.into(), started),
+        Some(Verb::Check(args)) => guarded(&args.into(), started),
+        Some(Verb::Templates(args)) => match templates::text(args.name.as_deref(), args.format) {
+            Ok(text) => written(output::write_text(&text)),
+            Err(failure) => {
+                logs::failure(&failure);
+                failure.code.exit_status()
+            }
+        },
+        Some(Verb::Schema { name }) => written(output::write_text(match name {
+            SchemaName::Step => schemas::STEP,
+            SchemaName::Output => schemas::OUTPUT,
+            SchemaName::Template => schemas::TEMPLATE,
+        })),
+        Some(Verb::Describe) => written(output::write_text(&describe::text())),
+        #[cfg(feature = "demo")]
+        Some(Verb::Demo) => crate::demo::run(),
+    }
+}
+
+/// Runs the step; a panic ends as `internal`, with a document.
+fn guarded(options: &run::Options, started: Instant) -> u8 {
+    std::panic::set_hook(Box::new(|panic| {
+        if let (Some(place), Ok(mut at)) = (panic.location(), PANICKED_AT.lock()) {
+            *at = Some(format!("{}:{}", place.file(), place.line()));
+        }
+    }));
+    catch_unwind(AssertUnwindSafe(|| run::run(options, started))).unwrap_or_else(|_| {
+        let place = PANICKED_AT.lock().ok().and_then(|mut at| at.take());
+        let failure = Failure::new(
+            Code::Internal,
+            format!(
+                "a bug in osquery-live-query {} at {}",
+                env!("CARGO_PKG_VERSION"),
+                place.as_deref().unwrap_or("an unknown place")
+            ),
+        )
+        .hint("report this line, with the step's template and without its secrets, to the project's issue tracker");
+        run::write_failure(failure, options.format)
+    })
+}
+
+fn written(result: std::io::Result<()>) -> u8 {
+    match result {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            let failure = run::drive::not_written(&error);
+            logs::failure(&failure);
+            failure.code.exit_status()
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The output's types, written again from the contract: the program's own are not used, so that a
+//! change of them is seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The document of `run` and `check`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    pub results: BTreeMap<String, Vec<BTreeMap<String, Value>>>,
+    pub partial: bool,
+    pub timed_out_hosts: Vec<String>,
+    #[serde(default)]
+    pub failed_hosts: Vec<String>,
+    #[serde(default)]
+    pub hosts: BTreeMap<String, Host>,
+    pub campaign: Option<Campaign>,
+    #[serde(default)]
+    pub truncated: bool,
+    #[serde(default)]
+    pub cancelled: bool,
+    pub error: Option<Error>,
+    pub planned: Option<Planned>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    pub status: String,
+    pub rows: Option<u64>,
+    pub error: Option<String>,
+    pub uuid: Option<String>,
+    pub last_seen: Option<String>,
+    pub answered_ms: Option<u64>,
+    #[serde(default)]
+    pub truncated: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Campaign {
+    pub backend: String,
+    pub id: Option<String>,
+    pub targeted: u64,
+    pub responded: u64,
+    pub rows: u64,
+    pub elapsed_ms: u64,
+    #[serde(default)]
+    pub may_be_running: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Error {
+    pub code: String,
+    pub exit_code: i32,
+    pub message: String,
+    pub hint: Option<String>,
+    pub retryable: bool,
+    #[serde(default)]
+    pub details: Vec<Detail>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detail {
+    pub path: String,
+    pub rule: String,
+    pub message: String,
+    pub line: Option<u64>,
+    pub column: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Planned {
+    pub sql: String,
+    pub hosts: Vec<String>,
+    pub unknown: Vec<String>,
+}
+
+/// A line of `--format ndjson`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Line {
+    Host {
+        host: String,
+        status: String,
+        error: Option<String>,
+        rows: Vec<BTreeMap<String, Value>>,
+        #[serde(default)]
+        truncated: bool,
+    },
+    Summary {
+        partial: bool,
+        timed_out_hosts: Vec<String>,
+        #[serde(default)]
+        hosts: BTreeMap<String, Host>,
+        campaign: Option<Campaign>,
+        error: Option<Error>,
+    },
+}
+
+impl Document {
+    /// Every target is in exactly one of `results` and `timed_out_hosts`, and `hosts` says the same.
+    #[track_caller]
+    pub fn assert_invariant(&self) {
+        let answered: BTreeSet<&String> = self.results.keys().collect();
+        let silent: BTreeSet<&String> = self.timed_out_hosts.iter().collect();
+        assert_eq!(
+            silent.len(),
+            self.timed_out_hosts.len(),
+            "a name twice: {self:?}"
+        );
+        assert!(answered.is_disjoint(&silent), "in both: {self:?}");
+        let all: BTreeSet<&String> = answered.union(&silent).copied().collect();
+        if !self.hosts.is_empty() || !all.is_empty() {
+            assert_eq!(self.hosts.keys().collect::<BTreeSet<_>>(), all);
+        }
+        for (name, host) in &self.hosts {
+            let has_answered = matches!(host.status.as_str(), "ok" | "error");
+            assert_eq!(has_answered, answered.contains(name), "{name}: {self:?}");
+            assert_eq!(host.status == "error", self.failed_hosts.contains(name));
+            assert_eq!(host.answered_ms.is_some(), has_answered);
+            if let Some(rows) = self.results.get(name).filter(|_| host.status == "ok") {
+                let received = host.rows.expect("a number of rows");
+                assert_eq!(host.truncated, (rows.len() as u64) < received);
+            }
+        }
+        if let Some(error) = &self.error {
+            assert!(!self.cancelled && self.partial && !error.message.contains('\n'));
+        }
+    }
+
+    /// The rows of one target, as text: osquery sends nothing else.
+    #[track_caller]
+    pub fn rows(&self, target: &str) -> Vec<BTreeMap<&str, &str>> {
+        let rows = self.results.get(target);
+        let rows = rows.unwrap_or_else(|| panic!("{target} has no rows in {self:?}"));
+        let cell = |(column, value)| -> (&str, &str) {
+            let (column, value): (&String, &Value) = (column, value);
+            (column, value.as_str().expect("osquery's values are text"))
+        };
+        rows.iter()
+            .map(|row| row.iter().map(cell).collect())
+            .collect()
+    }
+
+    /// Each target's status.
+    pub fn statuses(&self) -> BTreeMap<&str, &str> {
+        let hosts = self.hosts.iter();
+        hosts
+            .map(|(name, host)| (name.as_str(), host.status.as_str()))
+            .collect()
+    }
+
+    /// The campaign.
+    #[track_caller]
+    pub fn campaign(&self) -> &Campaign {
+        self.campaign.as_ref().expect("a campaign")
+    }
+}

@@ -1,0 +1,224 @@
+//! Runs the real binary: gives it stdin, arguments and environment, and keeps all of stdout, stderr and
+//! status. What is not set is empty: no variable of the caller's reaches the process.
+
+pub mod document;
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use document::{Document, Line};
+
+/// A process that takes longer is a hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary, before it is started.
+#[derive(Debug, Default, Clone)]
+pub struct Binary {
+    stdin: Vec<u8>,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+/// A process that runs.
+pub struct Running {
+    child: Child,
+    started: Instant,
+    stdout: std::thread::JoinHandle<Vec<u8>>,
+    stderr: std::thread::JoinHandle<Vec<u8>>,
+}
+
+/// What a process left.
+#[derive(Debug)]
+pub struct Ran {
+    /// Exit status; above 128 also where a signal ended it.
+    pub status: i32,
+    /// All of stdout.
+    pub stdout: String,
+    /// All of stderr.
+    pub stderr: String,
+    /// From start to end.
+    pub elapsed: Duration,
+}
+
+/// The binary with a step on stdin.
+pub fn step(stdin: impl AsRef<[u8]>) -> Binary {
+    Binary {
+        stdin: stdin.as_ref().to_vec(),
+        ..Binary::default()
+    }
+}
+
+/// The binary with arguments and nothing on stdin.
+pub fn args<const N: usize>(args: [&str; N]) -> Binary {
+    Binary {
+        args: args.iter().map(Into::into).collect(),
+        ..Binary::default()
+    }
+}
+
+impl Binary {
+    /// One more argument.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// One more variable.
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it and gives it its stdin.
+    pub fn start(self) -> Running {
+        let started = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_osquery-live-query"))
+            .args(&self.args)
+            .env_clear()
+            .envs(self.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut input = child.stdin.take().expect("stdin is a pipe");
+        let bytes = self.stdin;
+        // A process that stops reading early closes the pipe; that is its right.
+        std::thread::spawn(move || drop(input.write_all(&bytes)));
+        let stdout = read_all(child.stdout.take().expect("stdout is a pipe"));
+        let stderr = read_all(child.stderr.take().expect("stderr is a pipe"));
+        Running {
+            child,
+            started,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Starts it and waits for its end.
+    pub fn run(self) -> Ran {
+        self.start().wait()
+    }
+}
+
+impl Running {
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal (`TERM`, `INT`, `KILL`).
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {}", self.child.id())])
+            .status()
+            .expect("sh runs");
+        assert!(sent.success(), "the process is gone already");
+    }
+
+    /// Waits for the end.
+    pub fn wait(mut self) -> Ran {
+        let status = loop {
+            match self
+                .child
+                .try_wait()
+                .expect("the process can be waited for")
+            {
+                Some(status) => break status,
+                None if self.started.elapsed() > PATIENCE => {
+                    self.child.kill().expect("the process can be ended");
+                    panic!("the process hangs");
+                }
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        use std::os::unix::process::ExitStatusExt;
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the output is UTF-8");
+        Ran {
+            elapsed: self.started.elapsed(),
+            status: status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+            stdout: text(self.stdout.join().expect("stdout is read")),
+            stderr: text(self.stderr.join().expect("stderr is read")),
+        }
+    }
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("the pipe can be read");
+        bytes
+    })
+}
+
+impl Ran {
+    /// The one document, checked against its schema and read into types of the test's own; fails where
+    /// stdout holds anything else.
+    pub fn document(&self) -> Document {
+        let line = self.stdout.strip_suffix('\n').unwrap_or_else(|| {
+            panic!("stdout does not end with a newline: {self:?}");
+        });
+        assert!(!line.contains('\n'), "more than one line: {self:?}");
+        assert_valid("", line);
+        let document: Document = serde_json::from_str(line).expect("the document's types");
+        document.assert_invariant();
+        document
+    }
+
+    /// The lines of `--format ndjson`, each checked against its schema.
+    pub fn lines(&self) -> Vec<Line> {
+        let lines: Vec<Line> = self
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line's types"))
+            .collect();
+        for (text, line) in self.stdout.lines().zip(&lines) {
+            let definition = match line {
+                Line::Host { .. } => "#/$defs/hostLine",
+                Line::Summary { .. } => "#/$defs/summaryLine",
+            };
+            assert_valid(definition, text);
+        }
+        lines
+    }
+
+    /// Compares status, stderr and the document's error code at once.
+    #[track_caller]
+    pub fn assert_failure(&self, status: i32, code: &str, stderr: &str) -> Document {
+        let document = self.document();
+        let error = document.error.as_ref();
+        assert_eq!(
+            (self.status, error.map(|error| &*error.code), &*self.stderr),
+            (status, Some(code), stderr),
+            "{}",
+            self.stdout
+        );
+        document
+    }
+}
+
+static OUTPUT_SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../schemas/output.schema.json")).expect("JSON")
+});
+
+/// Checks a JSON text against the output's schema, or one of its definitions (`#/$defs/…`).
+#[track_caller]
+fn assert_valid(definition: &str, text: &str) {
+    let mut schema = OUTPUT_SCHEMA.clone();
+    if !definition.is_empty() {
+        let definitions = schema["$defs"].take();
+        schema = serde_json::json!({"$ref": definition, "$defs": definitions});
+    }
+    let validator = jsonschema::validator_for(&schema).expect("the schema is one");
+    let value = serde_json::from_str(text).expect("the output is JSON");
+    let errors: Vec<String> = validator
+        .iter_errors(&value)
+        .map(|error| format!("{} at {}", error, error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}\n{text}");
+}
