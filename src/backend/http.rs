@@ -176,15 +176,6 @@ impl Http {
         self.base.origin().ascii_serialization()
     }
 
-    /// The same client with another deadline: for what is tidied up after the step's own has passed.
-    #[must_use]
-    pub fn until(&self, deadline: Instant) -> Self {
-        Self {
-            deadline,
-            ..self.clone()
-        }
-    }
-
     /// Sends a request, again where [`Repeat`] and the deadline allow, and reads the answer whole.
     ///
     /// # Errors
