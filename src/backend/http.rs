@@ -146,6 +146,15 @@ impl Http {
         })
     }
 
+    /// The same client with another deadline: tidying up happens after the step's.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Instant) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
+        }
+    }
+
     /// When everything must be over.
     pub fn deadline(&self) -> Instant {
         self.deadline
