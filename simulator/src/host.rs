@@ -142,7 +142,7 @@ fn phase(place: usize, interval: Duration) -> Duration {
     // Multiples of the golden ratio, modulo 1, lie evenly however many there are.
     let share =
         (u64::try_from(place).unwrap_or_default()).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    let nanos = interval.as_nanos() * u128::from(share) >> 32;
+    let nanos = (interval.as_nanos() * u128::from(share)) >> 32;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or_default())
 }
 
