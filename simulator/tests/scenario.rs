@@ -91,6 +91,10 @@ fn errors_say_where_and_what() {
         assert!(!message.contains('\n'), "{message}");
     }
     assert!(error("hosts:\n  - {hostname: a, colour: red}\n").contains("colour"));
+    assert_eq!(
+        error("hosts: []\nhosts: []\n"),
+        "line 2, column 1: duplicate mapping key: hosts"
+    );
 }
 
 #[test]
