@@ -228,12 +228,15 @@ fn writes_document(args: &[OsString]) -> bool {
     )
 }
 
-/// clap's first paragraph on one line; its usage lines become the hint.
+/// clap's first paragraph on one line; its tips become the hint.
 fn usage_failure(error: &clap::Error) -> Failure {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = first.split_whitespace().collect();
     let line = words.join(" ");
     let message = line.strip_prefix("error: ").unwrap_or(&line);
-    Failure::new(Code::Usage, message).hint("see `osquery-live-query run --help`")
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let help = "see `osquery-live-query run --help`";
+    let hint = tip.map_or_else(|| help.to_owned(), |tip| format!("{tip}; {help}"));
+    Failure::new(Code::Usage, message).hint(hint)
 }

@@ -90,8 +90,7 @@ impl Roster {
             ));
         }
         roster.group(candidates.grouped);
-        let roster = roster.roster;
-        roster.with_warning_of_unknown()
+        roster.roster
     }
 
     /// Names that no enrolled host has.
@@ -102,16 +101,10 @@ impl Roster {
             .map(|target| target.key.as_str())
     }
 
-    fn with_warning_of_unknown(mut self) -> Self {
+    /// Those names in one line, the first of them; `None` where every name is known.
+    pub fn unknown_listed(&self) -> Option<String> {
         let unknown: Vec<&str> = self.unknown().collect();
-        if !unknown.is_empty() {
-            let warning = format!(
-                "not enrolled, or not visible to these credentials: {}",
-                list(&unknown)
-            );
-            self.warnings.push(warning);
-        }
-        self
+        (!unknown.is_empty()).then(|| list(&unknown))
     }
 }
 

@@ -393,7 +393,7 @@ fn without_moment(sql: &str, clock: (u64, u64)) -> String {
         };
         let hours = (clock.1.saturating_sub(moment)) / 3600;
         let then = moment + hours * 3600;
-        if hours < 24 * 366 && (clock.0..=clock.1).contains(&then) {
+        if hours < 24 * 14 && (clock.0..=clock.1).contains(&then) {
             format!("NOW-{hours}h")
         } else {
             word.to_owned()

@@ -65,6 +65,13 @@ fn parse_strictly(text: &str) -> Result<Value, JsonError> {
                     .split(" at line ")
                     .next()
                     .unwrap_or("it can't be read");
+                let words = match words {
+                    "trailing characters" => "more text follows the document, stdin holds one",
+                    words if words.starts_with("EOF while parsing") => {
+                        "it ends before all brackets and quotes are closed"
+                    }
+                    words => words,
+                };
                 JsonError::Syntax(refuse(
                     position_of(text, offset),
                     format!("this is not JSON: {words}"),
@@ -418,13 +425,13 @@ mod tests {
             ("{\"a\": marker}", "this is not JSON: expected value", 1, 7),
             (
                 "{\"é\": 1} marker",
-                "this is not JSON: trailing characters",
+                "this is not JSON: more text follows the document, stdin holds one",
                 1,
                 10,
             ),
             (
                 "{\"a\": \"marker",
-                "this is not JSON: EOF while parsing a string",
+                "this is not JSON: it ends before all brackets and quotes are closed",
                 1,
                 13,
             ),

@@ -182,9 +182,17 @@ impl Composer {
 
     fn open(&mut self, at: Position, frame: Frame) -> Result<(), DecodeError> {
         if let Some(Frame::Mapping { key: None, .. }) = self.frames.last() {
-            let mut error = refuse(at, "a key must be plain text, not a list or a mapping");
-            error.hint = Some("an expression has to stand in quotes: \"{{ alert.host }}\"".into());
-            return Err(error);
+            // `{{ alert.host }}` without quotes is a mapping whose only key is a mapping.
+            let is_expression = matches!(
+                (self.frames.last(), &frame),
+                (Some(Frame::Mapping { entries, .. }), Frame::Mapping { .. }) if entries.is_empty()
+            );
+            let message = if is_expression {
+                "an expression has to stand in quotes: \"{{ alert.host }}\""
+            } else {
+                "a key must be plain text, not a list or a mapping"
+            };
+            return Err(refuse(at, message));
         }
         if self.frames.len() == DEEPEST {
             return Err(too_deep(at));
@@ -298,6 +306,19 @@ fn scan_message(kind: &ErrorKind) -> String {
         }
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
             "this is not YAML: a key without `:`, or longer than 1,024 characters".into()
+        }
+        ErrorKind::MissingAnchorOrAliasName => {
+            "`*` and `&` begin aliases and anchors, which are not accepted: put the text in quotes"
+                .into()
+        }
+        ErrorKind::ExpectedDocumentStart => {
+            "this is not YAML: more text follows the document, stdin holds one".into()
+        }
+        ErrorKind::ExpectedBlockMappingKey => {
+            "this is not YAML: a key is expected here; look at the indentation of this line and the one before".into()
+        }
+        ErrorKind::MappingValueNotAllowed => {
+            "this is not YAML: no key can stand here; look at the indentation of this line and the one before, or put a text with `: ` in quotes".into()
         }
         other => format!("this is not YAML: {other}"),
     }
@@ -504,7 +525,7 @@ mod tests {
             ),
             (
                 "a: {{ alert.host }}\n",
-                "a key must be plain text, not a list or a mapping",
+                "an expression has to stand in quotes: \"{{ alert.host }}\"",
                 1,
                 5,
             ),

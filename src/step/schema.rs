@@ -297,7 +297,7 @@ impl Checker<'_> {
                 .iter()
                 .any(|name| name == key);
         let message = match likely {
-            _ if elsewhere => format!("unknown key `{key}` in the step: it belongs into `params`"),
+            _ if elsewhere => format!("unknown key `{key}` in the step: it belongs in `params`"),
             Some(likely) => format!("unknown key `{}`: did you mean `{likely}`?", show_key(key)),
             None => format!("unknown key `{}`: {place} has no such key", show_key(key)),
         };
@@ -432,7 +432,7 @@ impl Checker<'_> {
                     _ => "",
                 };
                 let without_quotes = match (expected, text) {
-                    ("true or false", Some(_)) => ": true or false, without quotes, in lower case",
+                    ("true or false", Some(_)) => "; write it without quotes, in lower case",
                     _ => "",
                 };
                 format!("{subject} must be {expected}{found}{quotes}{without_quotes}")

@@ -375,7 +375,7 @@ fn schema_messages_word_for_word() {
         ),
         (
             json!({"verify_tls": "no"}),
-            "params.verify_tls: type: `verify_tls` must be true or false, not text: true or false, without quotes, in lower case",
+            "params.verify_tls: type: `verify_tls` must be true or false, not text; write it without quotes, in lower case",
         ),
         (
             json!({"verify_tls": 0}),
@@ -476,7 +476,7 @@ fn schema_messages_of_the_step_itself() {
         (
             "target_hosts",
             json!(["m4rk3r"]),
-            "target_hosts: additionalProperties: unknown key `target_hosts` in the step: it belongs into `params`",
+            "target_hosts: additionalProperties: unknown key `target_hosts` in the step: it belongs in `params`",
         ),
     ] {
         let mut step = step();
