@@ -314,6 +314,14 @@ fn scan_message(kind: &ErrorKind) -> String {
         ErrorKind::ExpectedDocumentStart => {
             "this is not YAML: more text follows the document, stdin holds one".into()
         }
+        ErrorKind::TabNotAllowed
+        | ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabInIndentation => {
+            "this is not YAML: tabs can't indent, use blanks".into()
+        }
+        ErrorKind::InvalidQuotedScalarIndent => {
+            "this is not YAML: the quote of a line before is not closed, or its text goes on here without being indented".into()
+        }
         ErrorKind::ExpectedBlockMappingKey => {
             "this is not YAML: a key is expected here; look at the indentation of this line and the one before".into()
         }

@@ -209,7 +209,7 @@ pub fn not_written(error: &io::Error) -> Failure {
 fn no_target(roster: &Roster) -> Failure {
     let message = match (roster.targets.as_slice(), roster.unknown_listed()) {
         (_, None) => {
-            return Failure::new(Code::Targets, "the targets hold no enrolled host")
+            return Failure::new(Code::Targets, "no enrolled host matches the targets")
                 .hint("look at the members of the labels, and at `target_platforms`");
         }
         ([only], _) => format!(
