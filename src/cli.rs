@@ -235,7 +235,9 @@ fn usage_failure(error: &clap::Error) -> Failure {
     let words: Vec<&str> = first.split_whitespace().collect();
     let line = words.join(" ");
     let message = line.strip_prefix("error: ").unwrap_or(&line);
-    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let tip = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("tip: "));
     let help = "see `osquery-live-query run --help`";
     let hint = tip.map_or_else(|| help.to_owned(), |tip| format!("{tip}; {help}"));
     Failure::new(Code::Usage, message).hint(hint)

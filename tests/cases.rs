@@ -118,7 +118,9 @@ fn cases_are_many_and_each_is_whole() {
             assert!(folder().join(&file).exists(), "{file} is missing");
         }
     }
-    let files = fs::read_dir(folder()).expect("tests/cases is there").count();
+    let files = fs::read_dir(folder())
+        .expect("tests/cases is there")
+        .count();
     let expected = 3 * names.len() + 1;
     assert_eq!(files, expected, "a file of no case (README.md aside)");
 }
@@ -143,11 +145,18 @@ fn cases_stand_in_the_readme() {
             listed += 1;
         }
     }
-    assert_eq!(listed, steps.len(), "a case's name begins with none of the sections");
+    assert_eq!(
+        listed,
+        steps.len(),
+        "a case's name begins with none of the sections"
+    );
     if updating() {
         fs::write(path, whole).expect("the README is written");
     } else {
-        assert_eq!(text, whole, "the README's list is old: see the top of tests/cases.rs");
+        assert_eq!(
+            text, whole,
+            "the README's list is old: see the top of tests/cases.rs"
+        );
     }
 }
 
@@ -191,7 +200,9 @@ impl Server {
     fn start(scenario: Option<&Value>) -> Self {
         let Some(scenario) = scenario else {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-            listener.set_nonblocking(true).expect("it can be asked without waiting");
+            listener
+                .set_nonblocking(true)
+                .expect("it can be asked without waiting");
             return Self::Nobody(listener);
         };
         let scenario = Scenario::from_yaml(&scenario.to_string());
@@ -223,9 +234,11 @@ impl Server {
 
     fn statements(&self) -> Vec<String> {
         match self {
-            Self::Simulated(simulator) => {
-                simulator.campaigns().into_iter().map(|campaign| campaign.sql).collect()
-            }
+            Self::Simulated(simulator) => simulator
+                .campaigns()
+                .into_iter()
+                .map(|campaign| campaign.sql)
+                .collect(),
             Self::Nobody(_) => Vec::new(),
         }
     }
@@ -280,7 +293,13 @@ fn run(name: &str, path: &Path) -> Result<(), String> {
         ("$SERVER", server.base_url()),
         ("$SECRETS_DIR", files.secrets_dir().display().to_string()),
         ("$CONTEXT_FILE", files.context().display().to_string()),
-        ("$CA_FILE", authority.unwrap_or(Path::new("/none/ca.pem")).display().to_string()),
+        (
+            "$CA_FILE",
+            authority
+                .unwrap_or(Path::new("/none/ca.pem"))
+                .display()
+                .to_string(),
+        ),
     ];
     let place = |text: &str| {
         let mut text = text.to_owned();
@@ -319,7 +338,10 @@ fn run(name: &str, path: &Path) -> Result<(), String> {
     let came = conceal(&format!("{document:#}\n"));
     let stderr = conceal(&ran.stderr);
     let statements = server.statements();
-    let sent: Vec<String> = statements.iter().map(|sql| without_moment(sql, clock)).collect();
+    let sent: Vec<String> = statements
+        .iter()
+        .map(|sql| without_moment(sql, clock))
+        .collect();
     if (10..20).contains(&ran.status) && server.has_been_called() {
         return Err("an input error opened a socket".into());
     }

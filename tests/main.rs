@@ -1,4 +1,5 @@
 //! Tests from outside: the real binary against the simulator. One file a topic.
 
+mod backend_osctrl;
 mod cases;
 mod harness;

@@ -151,15 +151,6 @@ impl Http {
         self.deadline
     }
 
-    /// The same client with another deadline: tidying up begins when the step's time is over.
-    #[must_use]
-    pub fn with_deadline(&self, deadline: Instant) -> Self {
-        Self {
-            deadline,
-            ..self.clone()
-        }
-    }
-
     /// Foreign text as it may be shown: without secrets and control characters, cut to a line.
     pub fn shown(&self, text: &str) -> String {
         let clean = self.redactor.redact(text);

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::DecodeError;
 use super::path::{Path, Segment};
-use super::yaml::{DEEPEST, duplicate, refuse, too_deep};
+use super::yaml::{DEEPEST, MORE_TEXT, duplicate, refuse, too_deep};
 use crate::problem::Position;
 
 /// Why text is not accepted as JSON.
@@ -64,14 +64,9 @@ fn parse_strictly(text: &str) -> Result<Value, JsonError> {
                 let words = words
                     .split(" at line ")
                     .next()
-                    .unwrap_or("it can't be read");
-                let words = match words {
-                    "trailing characters" => "more text follows the document, stdin holds one",
-                    words if words.starts_with("EOF while parsing") => {
-                        "it ends before all brackets and quotes are closed"
-                    }
-                    words => words,
-                };
+                    .unwrap_or("it can't be read")
+                    .replace("EOF while parsing", "it ends within")
+                    .replace("trailing characters", MORE_TEXT);
                 JsonError::Syntax(refuse(
                     position_of(text, offset),
                     format!("this is not JSON: {words}"),
@@ -431,7 +426,7 @@ mod tests {
             ),
             (
                 "{\"a\": \"marker",
-                "this is not JSON: it ends before all brackets and quotes are closed",
+                "this is not JSON: it ends within a string",
                 1,
                 13,
             ),

@@ -122,7 +122,11 @@ impl Running {
     /// Waits for the end.
     pub fn wait(mut self) -> Ran {
         let status = loop {
-            match self.child.try_wait().expect("the process can be waited for") {
+            match self
+                .child
+                .try_wait()
+                .expect("the process can be waited for")
+            {
                 Some(status) => break status,
                 None if self.started.elapsed() > PATIENCE => {
                     self.child.kill().expect("the process can be ended");

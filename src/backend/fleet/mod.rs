@@ -167,8 +167,16 @@ impl Backend for Fleet {
         // Before the dispatch, however long it takes: what nobody hears is lost.
         let socket = match self.socket().await {
             Ok(socket) => socket,
-            Err(NotOpen::Failed(error)) => return Err(error),
-            Err(NotOpen::Refused(words)) => {
+            Err(NotOpen::Failed(error)) if !matches!(error, BackendError::Unreachable { .. }) => {
+                return Err(error);
+            }
+            Err(why) => {
+                // The hosts were found a moment ago: the server is there, but something on the way
+                // cuts websockets. Where it is gone after all, the calls find out.
+                let words = match why {
+                    NotOpen::Refused(words) => words,
+                    NotOpen::Failed(error) => error.to_string(),
+                };
                 tracing::warn!(
                     "{} or a proxy before it refused the websocket ({words}): the hosts are asked one by one, which is slower; a host that takes longer than the server waits (25 s unless configured) is asked again, and an offline host answers only if it is back when it is asked",
                     self.rest.server()
