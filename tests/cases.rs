@@ -309,7 +309,14 @@ fn run(name: &str, path: &Path) -> Result<(), String> {
         text
     };
     let conceal = |text: &str| {
-        let mut text = text.to_owned();
+        let time = |letter: char| letter.is_ascii_alphanumeric() || "-:.".contains(letter);
+        let mut text = replace_behind(text, "(last seen ", time, "TIME");
+        text = replace_behind(
+            &text,
+            "templates` lists all ",
+            |letter| letter.is_ascii_digit(),
+            "N",
+        );
         for (name, real) in &stand_ins {
             text = text.replace(real, name);
         }
@@ -404,6 +411,18 @@ fn settle(value: &mut Value, clock: (u64, u64)) {
         Value::Array(items) => items.iter_mut().for_each(|item| settle(item, clock)),
         _ => {}
     }
+}
+
+/// The text with whatever letters stand behind each mark replaced.
+fn replace_behind(text: &str, mark: &str, part: impl Fn(char) -> bool, stand_in: &str) -> String {
+    let mut pieces = text.split(mark);
+    let mut replaced = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        replaced.push_str(mark);
+        replaced.push_str(stand_in);
+        replaced.push_str(piece.trim_start_matches(&part));
+    }
+    replaced
 }
 
 /// A statement with the unix time of so many hours before the run (which lay within `clock`) as
