@@ -349,6 +349,13 @@ fn run(name: &str, path: &Path) -> Result<(), String> {
         .iter()
         .map(|sql| without_moment(sql, clock))
         .collect();
+    for (_, secret) in case.secrets.iter().chain(&case.env) {
+        let secret = secret.trim();
+        let shown = !secret.is_empty() && !secret.starts_with('$');
+        if shown && (ran.stdout.contains(secret) || ran.stderr.contains(secret)) {
+            return Err("a secret is shown".into());
+        }
+    }
     if (10..20).contains(&ran.status) && server.has_been_called() {
         return Err("an input error opened a socket".into());
     }
