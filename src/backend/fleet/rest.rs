@@ -147,7 +147,7 @@ impl Rest {
         let Some(session) = self.session.take() else {
             return;
         };
-        let (http, body) = (self.http.until(by), json!({}));
+        let (http, body) = (self.http.with_deadline(by), json!({}));
         let reply = http.send(Request {
             method: Method::Post,
             path: &["api", "v1", "fleet", "logout"],
