@@ -87,6 +87,7 @@ fn read_context(path: &Path) -> Result<Vec<u8>, Failure> {
     };
     let file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => unusable("does not exist"),
+        ErrorKind::PermissionDenied => unusable("may not be read by this process"),
         kind => unusable(&format!("can't be opened: {kind}")),
     })?;
     let mut bytes = Vec::new();

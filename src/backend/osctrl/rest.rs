@@ -337,7 +337,7 @@ impl Rest {
                 self.words(reply)
             ),
             hint: (reply.status == 404)
-                .then(|| "check that `backend` is right, and that `base_url` is the address of osctrl's API".into()),
+                .then(|| "check that `base_url` is the address of osctrl's API".into()),
         }
     }
 
