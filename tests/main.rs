@@ -4,3 +4,4 @@ mod backend_fleet;
 mod backend_osctrl;
 mod cases;
 mod harness;
+mod policy;

@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
     let invocation = invocation::decode(invocation.to_string().as_bytes()).expect("it is one");
     let secrets = BTreeMap::from([("token".to_owned(), Secret::new(SECRET.into()))]);
     let sources = SecretSources::new(secrets, None, Box::new(|_| None));
-    match step::prepare(&invocation, &sources) {
+    match step::prepare(&invocation, &sources, None) {
         Ok(step) => {
             assert!(!step.targets.hosts.is_empty() && step.targets.hosts.len() <= 2);
             assert!(step.targets.hosts.iter().any(|host| host == value.trim()));

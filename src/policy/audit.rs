@@ -293,6 +293,8 @@ fn append(path: &Path, line: &str, sync: Sync) -> Result<bool, String> {
         }
     }
     if sync == Sync::Yes {
+        // Others may write meanwhile: waiting for the disk is most of what a line takes.
+        file.unlock().map_err(words)?;
         file.sync_data().map_err(words)?;
     }
     Ok(true)

@@ -2,6 +2,7 @@
 //! template is, the allowlist knows.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -38,21 +39,22 @@ pub(super) fn registry(dirs: &[PathBuf], problems: &mut Vec<Problem>) -> Option<
             }
         };
         for (name, path) in files {
+            let shown = path.display();
             if Registry::embedded().names().any(|known| known == name) {
                 refuse(format!(
-                    "{} has the name of a built-in template: give it another",
-                    path.display()
+                    "{shown} has the name of a built-in template: give it another"
                 ));
-            } else if texts.contains_key(&name) {
+                continue;
+            }
+            let Entry::Vacant(place) = texts.entry(name) else {
                 refuse(format!(
-                    "{} stands in another folder, too: keep one of them",
-                    path.display()
+                    "{shown} stands in another folder, too: keep one of them"
                 ));
-            } else {
-                match trust::read(&path, MAX_BYTES) {
-                    Ok(text) => drop(texts.insert(name, text)),
-                    Err(error) => refuse(format!("{} {error}", path.display())),
-                }
+                continue;
+            };
+            match trust::read(&path, MAX_BYTES) {
+                Ok(text) => drop(place.insert(text)),
+                Err(error) => refuse(format!("{shown} {error}")),
             }
         }
     }

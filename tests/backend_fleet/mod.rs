@@ -284,7 +284,9 @@ fn words(error: &BackendError) -> String {
         | BackendError::Targets { hint, .. }
         | BackendError::Answer { hint, .. }
         | BackendError::Unreachable { hint, .. } => hint.clone(),
-        BackendError::TooManyHosts { .. } | BackendError::Busy { .. } => None,
+        BackendError::TooManyHosts { .. }
+        | BackendError::Busy { .. }
+        | BackendError::Forbidden { .. } => None,
     };
     format!("{error} | {}", hint.unwrap_or_default())
 }

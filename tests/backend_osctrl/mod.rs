@@ -126,6 +126,7 @@ impl Bench {
             BackendError::Unreachable { hint, .. } => ("unreachable", hint.as_deref()),
             BackendError::TooManyHosts { .. } => ("too many", None),
             BackendError::Busy { .. } => ("busy", None),
+            BackendError::Forbidden { .. } => ("forbidden", None),
         };
         format!("{class}: {error} ({})", hint.unwrap_or_default())
             .replace(&self.simulator.base_url(), "https://osctrl.example")

@@ -6,7 +6,7 @@ pub mod document;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use document::{Document, Line};
@@ -26,8 +26,8 @@ pub struct Binary {
 pub struct Running {
     child: Child,
     started: Instant,
-    stdout: std::thread::JoinHandle<Vec<u8>>,
-    stderr: std::thread::JoinHandle<Vec<u8>>,
+    stdout: Reader,
+    stderr: Reader,
 }
 
 /// What a process left.
@@ -119,6 +119,22 @@ impl Running {
         assert!(sent.success(), "the process is gone already");
     }
 
+    /// Waits until stderr holds the text.
+    pub fn wait_for_stderr(&self, text: &str) {
+        let (bytes, more) = &*self.stderr.bytes;
+        let seen = |bytes: &mut Vec<u8>| String::from_utf8_lossy(bytes).contains(text);
+        let (bytes, wait) = more
+            .wait_timeout_while(bytes.lock().expect("stderr is read"), PATIENCE, |bytes| {
+                !seen(bytes)
+            })
+            .expect("stderr is read");
+        assert!(
+            !wait.timed_out(),
+            "not on stderr: {text}\n{}",
+            String::from_utf8_lossy(&bytes)
+        );
+    }
+
     /// Waits for the end.
     pub fn wait(mut self) -> Ran {
         let status = loop {
@@ -142,18 +158,43 @@ impl Running {
             status: status
                 .code()
                 .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
-            stdout: text(self.stdout.join().expect("stdout is read")),
-            stderr: text(self.stderr.join().expect("stderr is read")),
+            stdout: text(self.stdout.end()),
+            stderr: text(self.stderr.end()),
         }
     }
 }
 
-fn read_all(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        pipe.read_to_end(&mut bytes).expect("the pipe can be read");
-        bytes
-    })
+/// What comes out of a pipe, readable while it comes.
+struct Reader {
+    bytes: Arc<(Mutex<Vec<u8>>, Condvar)>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Reader {
+    /// All of it.
+    fn end(self) -> Vec<u8> {
+        self.thread.join().expect("the pipe can be read");
+        std::mem::take(&mut self.bytes.0.lock().expect("the pipe is read"))
+    }
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> Reader {
+    let bytes = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+    let kept = Arc::clone(&bytes);
+    let thread = std::thread::spawn(move || {
+        let mut chunk = vec![0; 1 << 16];
+        loop {
+            let read = pipe.read(&mut chunk).expect("the pipe can be read");
+            if read == 0 {
+                return;
+            }
+            let (bytes, more) = &*kept;
+            let mut bytes = bytes.lock().expect("nobody panicked");
+            bytes.extend_from_slice(&chunk[..read]);
+            more.notify_all();
+        }
+    });
+    Reader { bytes, thread }
 }
 
 impl Ran {

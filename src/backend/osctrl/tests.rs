@@ -121,6 +121,7 @@ fn seen(stub: &Stub, error: &BackendError) -> String {
         BackendError::Unreachable { hint, .. } => ("unreachable", hint.clone()),
         BackendError::TooManyHosts { .. } => ("too many", None),
         BackendError::Busy { .. } => ("busy", None),
+        BackendError::Forbidden { .. } => ("forbidden", None),
     };
     format!("{class}: {error} ({})", hint.unwrap_or_default())
         .replace(stub.address(), "https://osctrl.example")
