@@ -471,6 +471,25 @@ mod tests {
     }
 
     #[test]
+    fn the_policies_in_the_documents_are_policies() {
+        for text in [
+            include_str!("../../docs/policy.md"),
+            include_str!("../../README.md"),
+        ] {
+            let blocks = text.split("```yaml\n").skip(1);
+            let policies = blocks.filter(|block| block.starts_with("instances:"));
+            let policies: Vec<&str> = policies
+                .map(|block| block.split("```").next().unwrap())
+                .collect();
+            assert_eq!(policies.len(), 1);
+            let file = parse(policies[0]).unwrap();
+            let rules = super::super::Rules::of(&file, true);
+            let unknown = rules.unknown_templates(crate::allowlist::Registry::embedded());
+            assert_eq!(unknown, []);
+        }
+    }
+
+    #[test]
     fn the_defaults_of_the_schema_are_those_of_the_program() {
         let schema: Value = serde_json::from_str(schemas::POLICY).unwrap();
         let rules = super::super::Rules::of(&File::default(), true);

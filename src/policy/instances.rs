@@ -123,3 +123,20 @@ fn of_file(path: &Path) -> Result<FoundSecret, String> {
         .then(|| format!("every user of this machine may read the secret in {shown}: chmod o-r"));
     Ok(FoundSecret { secret, warning })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_secrets_are_redacted_and_not_printed() {
+        let policy = "instances:\n  a:\n    backend: fleetdm\n    base_url: https://h.example\n    credentials: {username: {text: u}, password: {env: P}}\n";
+        let file = super::super::file::parse(policy).unwrap();
+        let variables = |name: &str| (name == "P").then(|| "m4rk3r".into());
+        let secrets = SecretSources::new(Default::default(), None, Box::new(variables));
+        let server = server("a", &file.instances["a"], &secrets).unwrap();
+        assert!(!format!("{server:?} {file:?}").contains("m4rk3r"));
+        let kept: Vec<&str> = server.secrets.iter().map(Secret::expose).collect();
+        assert_eq!(kept, ["m4rk3r"]);
+    }
+}

@@ -137,7 +137,6 @@ fn every_way_out_has_its_outcome() {
     let gone = fleet_step("https://fleet.invalid", "timeout_seconds: 1");
     assert_eq!(under(&policy, &gone).run().status, 23);
     assert_eq!(outcome(), (json!("unreachable"), json!(23), json!(0)));
-    // A reader that goes away.
     assert_eq!(lines(&folder).len(), 14);
 }
 
