@@ -28,10 +28,14 @@ pub fn text(args: &TemplatesArgs) -> Result<String, Failure> {
                 .map_err(|reason| Failure::new(Code::Policy, reason))?;
             vec![template]
         }
-        None => registry
-            .templates()
-            .filter(|template| policy.allows_template(template).is_ok())
-            .collect(),
+        None => {
+            for error in policy.broken_templates() {
+                tracing::warn!("{error}");
+            }
+            let all = registry.templates();
+            all.filter(|template| policy.allows_template(template).is_ok())
+                .collect()
+        }
     };
     Ok(match (format, name) {
         (ListFormat::Json, _) => {

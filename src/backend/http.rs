@@ -116,6 +116,16 @@ impl Http {
         deadline: Instant,
         redactor: Redactor,
     ) -> Result<Self, BackendError> {
+        Self::with_names(server, deadline, redactor, Names::of_system())
+    }
+
+    /// As [`Http::new`], with a resolver of one's own.
+    pub(super) fn with_names(
+        server: &Server,
+        deadline: Instant,
+        redactor: Redactor,
+        names: Names,
+    ) -> Result<Self, BackendError> {
         let remaining = deadline.saturating_duration_since(Instant::now());
         let mut headers = HeaderMap::new();
         // Without it osctrl answers a refusal with a 302 to a web page.
@@ -128,7 +138,7 @@ impl Http {
             .referer(false)
             .http1_only()
             // An address in the URL itself is the policy's to judge; it never passes the resolver.
-            .dns_resolver(Names::of_system())
+            .dns_resolver(names)
             // Ends a little before the deadline, so that a host that swallows packets is named as the cause.
             .connect_timeout(CONNECT_TIMEOUT.min(remaining.mul_f32(0.9)));
         if address::is_loopback(&server.base_url) {

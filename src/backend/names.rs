@@ -63,59 +63,61 @@ impl Resolve for Names {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::backend::http::{Http, Method, Repeat, Request};
+    use crate::exit::Code;
+    use crate::failure::Failure;
+    use crate::secret::{Redactor, Secret};
+    use crate::step::model::{BackendKind, Credentials, Server};
 
-    /// A client that resolves every name to these addresses.
-    fn client(addresses: &'static [&'static str]) -> reqwest::Client {
-        let names = Names::new(|_| {
-            Box::pin(async { Ok(addresses.iter().map(|text| text.parse().unwrap()).collect()) })
-        });
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::ring::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-        reqwest::Client::builder()
-            .no_proxy()
-            .dns_resolver(names)
-            .tls_backend_preconfigured(tls)
-            .build()
-            .unwrap()
-    }
-
-    /// What becomes of a request to a listener on loopback, and how many connections it saw.
-    async fn outcome(addresses: &'static [&'static str], host: &str) -> (bool, usize) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    /// What becomes of a request to a listener on loopback where every name resolves to these addresses,
+    /// and how many connections the listener saw.
+    async fn outcome(addresses: &'static [&'static str], host: &str) -> (Option<Failure>, usize) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let asked = client(addresses)
-            .get(format!("http://{host}:{port}/"))
-            .send();
-        // The listener answers nothing; that a connection was made is all there is to see.
-        let asked = tokio::time::timeout(std::time::Duration::from_millis(300), asked).await;
-        let refused = match asked {
-            Ok(Err(error)) => {
-                let mut cause: Option<&dyn std::error::Error> = Some(&error);
-                std::iter::from_fn(|| {
-                    let this = cause?;
-                    cause = this.source();
-                    Some(this)
-                })
-                .any(|cause| cause.downcast_ref::<Refused>().is_some())
-            }
-            _ => false,
+        let server = Server {
+            backend: BackendKind::Fleet,
+            base_url: format!("http://{host}:{port}").parse().unwrap(),
+            environment: None,
+            credentials: Credentials::Token(Secret::new("t".into())),
+            verify_tls: true,
+            ca_file: None,
         };
-        listener.set_nonblocking(true).unwrap();
-        let connections = std::iter::from_fn(|| listener.accept().ok()).count();
-        (refused, connections)
+        let names = Names::new(|_| {
+            let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+            Box::pin(async { Ok(addresses) })
+        });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let http = Http::with_names(&server, deadline, Redactor::default(), names).unwrap();
+        let request = Request {
+            method: Method::Get,
+            path: &["api"],
+            query: &[],
+            body: None,
+            bearer: None,
+            repeat: Repeat::Safe,
+            max_bytes: 1_000,
+        };
+        // Either the request is refused, or a connection is made: the listener never answers.
+        tokio::select! {
+            biased;
+            failed = http.send(request) => {
+                let connections = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+                (failed.err().map(Failure::from), usize::from(connections.is_ok()))
+            }
+            accepted = listener.accept() => (None, usize::from(accepted.is_ok())),
+        }
     }
 
     #[tokio::test]
     async fn the_address_that_was_looked_at_is_the_one_connected_to() {
         assert_eq!(
             outcome(&["127.0.0.1"], "fleet.example.com").await,
-            (false, 1)
+            (None, 1)
         );
         for bad in [
             &["169.254.169.254"][..],
@@ -126,20 +128,27 @@ mod tests {
             &["0.0.0.0"],
             &["::"],
         ] {
-            assert_eq!(
-                outcome(bad, "fleet.example.com").await,
-                (true, 0),
-                "{bad:?}"
-            );
+            let (failure, connections) = outcome(bad, "fleet.example.com").await;
+            let failure = failure.unwrap();
+            assert_eq!((failure.code, connections), (Code::Policy, 0), "{bad:?}");
+            let begins =
+                "the name `fleet.example.com` leads to an address that is not connected to: it is ";
+            assert!(failure.message.starts_with(begins), "{}", failure.message);
+            assert!(!failure.retryable);
         }
     }
 
     #[tokio::test]
     async fn names_of_this_machine_stay_on_it() {
-        assert_eq!(outcome(&["10.0.0.1"], "localhost").await, (true, 0));
+        let (failure, connections) = outcome(&["10.0.0.1"], "localhost").await;
+        assert_eq!(
+            failure.unwrap().message,
+            "the name `localhost` leads to an address that is not connected to: it is not this machine, which such a name stands for"
+        );
+        assert_eq!(connections, 0);
         assert_eq!(
             outcome(&["10.0.0.1", "127.0.0.1"], "a.localhost").await,
-            (false, 1)
+            (None, 1)
         );
     }
 }

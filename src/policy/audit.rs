@@ -26,6 +26,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const MAX_NAMES_BYTES: usize = 256 * 1024;
 /// A torn line is no longer than this.
 const MAX_TORN_BYTES: u64 = 1024 * 1024;
+/// What to say of a file with other lines.
+const NOT_OURS: &str = "it holds other lines than an audit log's: is it another file?";
 /// How every line begins.
 const BEGINNING: &[u8] = b"{\"event\":\"";
 
@@ -309,6 +311,16 @@ fn mend(file: &mut File, length: u64) -> Result<(u64, bool), String> {
     if length == 0 {
         return Ok((0, false));
     }
+    // A path that was mistyped, or a link: nothing is added to another program's file.
+    let mut first = [0; BEGINNING.len()];
+    let known = BEGINNING
+        .len()
+        .min(usize::try_from(length).unwrap_or(usize::MAX));
+    file.seek(SeekFrom::Start(0)).map_err(words)?;
+    file.read_exact(&mut first[..known]).map_err(words)?;
+    if first[..known] != BEGINNING[..known] {
+        return Err(NOT_OURS.into());
+    }
     file.seek(SeekFrom::Start(length - 1)).map_err(words)?;
     file.read_exact(&mut last).map_err(words)?;
     if last == *b"\n" {
@@ -335,7 +347,7 @@ fn mend(file: &mut File, length: u64) -> Result<(u64, bool), String> {
                 Err(_) => Ok((length, true)),
             }
         }
-        _ => Err("its end is no line of an audit log: is it another file?".into()),
+        _ => Err(NOT_OURS.into()),
     }
 }
 
@@ -404,13 +416,16 @@ mod tests {
 
     #[test]
     fn what_is_no_audit_log_is_left_alone() {
-        for text in ["localhost", "a\nb", "{\"event\":\"x\"}\n{\"other"] {
+        for text in [
+            "localhost",
+            "a\nb",
+            "root:x:0:0\n",
+            "{\"level\": 1}\n",
+            "{\"event\":\"x\"}\n{\"other",
+        ] {
             let log = Log::new("other", text.as_bytes());
             let refused = append(&log.0, WHOLE, Sync::No).unwrap_err();
-            assert_eq!(
-                refused,
-                "its end is no line of an audit log: is it another file?"
-            );
+            assert_eq!(refused, NOT_OURS);
             assert_eq!(log.text(), text);
         }
     }

@@ -13,8 +13,9 @@ pub mod trust;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use crate::allowlist::{Registry, Template};
+use crate::allowlist::{Registry, Template, TemplateError};
 use crate::exit::Code;
 use crate::failure::Failure;
 use crate::invocation::Document;
@@ -136,6 +137,14 @@ impl Policy {
     /// The templates that there are, allowed or not.
     pub fn registry(&self) -> &Registry {
         self.registry.as_ref().unwrap_or(Registry::embedded())
+    }
+
+    /// What is wrong with the operator's own templates, for who lists them; a run looks only at the one
+    /// that it needs.
+    pub fn broken_templates(&self) -> Vec<TemplateError> {
+        let own = self.registry.as_ref();
+        own.and_then(|registry| registry.check_all(SystemTime::now()).err())
+            .unwrap_or_default()
     }
 
     /// Whether steps may name a template.

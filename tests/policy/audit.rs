@@ -194,7 +194,7 @@ fn nothing_is_sent_where_the_intent_cannot_be_written() {
     assert_refused(
         &run("run", "hosts"),
         &format!(
-            "the audit log {} can't be written to, so nothing is sent: its end is no line of an audit log: is it another file?",
+            "the audit log {} can't be written to, so nothing is sent: it holds other lines than an audit log's: is it another file?",
             folder.at("hosts").display()
         ),
     );
