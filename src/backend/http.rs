@@ -544,10 +544,7 @@ impl Cause {
         while let Some(cause) = next {
             innermost = cause.to_string();
             if innermost.starts_with("dns error") {
-                let refused = cause
-                    .source()
-                    .and_then(|source| source.downcast_ref::<names::Refused>());
-                return refused.map_or(Self::Dns, |refused| Self::Forbidden(refused.to_string()));
+                return refused_name(cause).map_or(Self::Dns, Self::Forbidden);
             }
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
                 return Self::Tls(tls::words(tls));
@@ -612,6 +609,18 @@ impl Cause {
             Self::Forbidden(text) | Self::Other(text) => (text.clone(), None),
         }
     }
+}
+
+/// What the resolver said, where it refused the name.
+fn refused_name(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(refused) = error.downcast_ref::<names::Refused>() {
+            return Some(refused.to_string());
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn asked(request: &Request<'_>) -> String {
