@@ -2,6 +2,9 @@
 
 mod cases;
 mod faults_access;
+mod faults_answers;
 mod faults_dispatch;
 mod faults_network;
+mod faults_stream;
+mod faults_time;
 mod harness;

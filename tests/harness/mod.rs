@@ -152,6 +152,27 @@ impl Running {
         assert!(sent.success(), "the process is gone already");
     }
 
+    /// Waits until the process has a handler for a signal of its own: before that it would just end.
+    #[track_caller]
+    pub fn wait_until_handled(&self, name: &str) {
+        let bit = match name {
+            "INT" => 1 << 1,
+            "TERM" => 1 << 14,
+            _ => panic!("an unknown signal"),
+        };
+        let path = format!("/proc/{}/status", self.child.id());
+        while self.started.elapsed() < PATIENCE {
+            let status = std::fs::read_to_string(&path).expect("the process is there");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            if caught.is_some_and(|mask| mask & bit != 0) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        panic!("the process never handles {name}");
+    }
+
     /// Waits until stdout holds this text.
     #[track_caller]
     pub fn wait_for_stdout(&self, text: &str) {

@@ -206,11 +206,19 @@ pub fn compare(name: &str, ran: &Ran, server: &str) -> Document {
     let document = ran.document();
     let mut settled: Value = serde_json::from_str(&ran.stdout).expect("a document");
     settle(&mut settled);
-    let came = format!(
+    let mut came = format!(
         "exit status {}\n\nstderr:\n{}\nstdout:\n{settled:#}\n",
         ran.status, ran.stderr
     )
     .replace(server, "$SERVER");
+    // osctrl's stands in messages too, as part of a path.
+    let id = document
+        .campaign
+        .as_ref()
+        .and_then(|campaign| campaign.id.as_deref());
+    if let Some(query) = id.filter(|id| id.starts_with("query_")) {
+        came = came.replace(query, "ID");
+    }
     compare_text(name, &came);
     document
 }
