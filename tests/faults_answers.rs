@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use osquery_simulator::{Answer, Behaviour, Fault, HostSpec, Huge, Scenario, SocketFault};
 
-use crate::harness::site::{Kind, Site, host, on_both, silent};
+use crate::harness::site::{Kind, Site, host, on_all, on_both, silent};
 
 /// What a proxy, a captive portal or a broken server sends instead of JSON.
 const BODIES: [(&str, &str); 4] = [
@@ -20,11 +20,12 @@ const BODIES: [(&str, &str); 4] = [
 #[test]
 fn faults_wrong_json_at_each_stage() {
     on_both(|kind| {
-        for (stage, fault) in [
+        let stages = [
             ("login", kind.logging_in()),
             ("finding", kind.finding()),
             ("dispatch", kind.dispatching()),
-        ] {
+        ];
+        on_all(stages, |(stage, fault)| {
             for (what, body) in BODIES {
                 let fault = fault.clone().body(body).handled();
                 let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
@@ -45,7 +46,7 @@ fn faults_wrong_json_at_each_stage() {
                     "{what}"
                 );
             }
-        }
+        });
     });
 }
 

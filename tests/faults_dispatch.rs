@@ -2,7 +2,7 @@
 
 use osquery_simulator::{Cut, Fault, Scenario};
 
-use crate::harness::site::{Kind, Site, host, on_both};
+use crate::harness::site::{Kind, Site, host, on_all, on_both};
 
 /// What a gateway or a broken server answers.
 const STATUSES: [u16; 4] = [500, 502, 503, 504];
@@ -28,19 +28,15 @@ fn faults_failing_server_is_asked_again_before_the_dispatch() {
 #[test]
 fn faults_failing_server_until_the_deadline() {
     on_both(|kind| {
-        std::thread::scope(|scope| {
-            for status in STATUSES {
-                scope.spawn(move || {
-                    let fault = kind
-                        .finding()
-                        .status(status)
-                        .body("<html>a web page</html>");
-                    let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
-                    let step = site.step(&["web-01"]).timeout(2);
-                    let document = site.run(&format!("always-{status}-before-the-dispatch"), step);
-                    assert!(!document.campaign().may_be_running);
-                });
-            }
+        on_all(STATUSES, |status| {
+            let fault = kind
+                .finding()
+                .status(status)
+                .body("<html>a web page</html>");
+            let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+            let step = site.step(&["web-01"]).timeout(2);
+            let document = site.run(&format!("always-{status}-before-the-dispatch"), step);
+            assert!(!document.campaign().may_be_running);
         });
     });
 }
@@ -73,7 +69,7 @@ fn faults_lost_answer_to_the_dispatch() {
 #[test]
 fn faults_short_wait_is_obeyed() {
     on_both(|kind| {
-        for fault in [kind.finding(), kind.dispatching()] {
+        on_all([kind.finding(), kind.dispatching()], |fault| {
             let fault = Fault {
                 retry_after: Some("1".into()),
                 ..fault.status(429).times(1)
@@ -97,7 +93,7 @@ fn faults_short_wait_is_obeyed() {
                 .at
                 .duration_since(calls[0].at);
             assert!(waited.as_millis() >= 990, "{path}: {waited:?}");
-        }
+        });
     });
 }
 

@@ -8,7 +8,7 @@ use osquery_simulator::{
     SocketClose, SocketFault,
 };
 
-use crate::harness::site::{Kind, Site, host, on_both, silent};
+use crate::harness::site::{Kind, Site, host, on_all, on_both, silent};
 
 fn stream_ends(after_results: usize, close: SocketClose) -> Fault {
     Fault::on("results/websocket").socket(SocketFault {
@@ -26,11 +26,12 @@ fn slow(name: &str) -> HostSpec {
 /// The hosts that were silent are asked again in a new campaign, the others are not.
 #[test]
 fn faults_stream_that_breaks_after_some_rows() {
-    for (name, close) in [
+    let ends = [
         ("cut", SocketClose::Cut),
         ("closed", SocketClose::Frame),
         ("closed-with-0", SocketClose::Zero),
-    ] {
+    ];
+    on_all(ends, |(name, close)| {
         let scenario = Scenario::of([host("web-01"), slow("web-02"), slow("web-03")])
             .with_fault(stream_ends(1, close).times(1));
         let site = Site::new(Kind::Fleet, scenario);
@@ -44,7 +45,7 @@ fn faults_stream_that_breaks_after_some_rows() {
             .map(|one| one.hosts.len())
             .collect();
         assert_eq!(asked, [3, 2]);
-    }
+    });
 }
 
 #[test]
@@ -188,7 +189,7 @@ fn faults_offline_hosts() {
 /// osctrl is polled: a poll that fails is made again, and nothing that came is lost.
 #[test]
 fn faults_polls_that_fail_in_the_middle() {
-    for status in [500, 502, 503, 504] {
+    on_all([500, 502, 503, 504], |status| {
         let fault = Fault::on("/results/").skipping(1).times(2).status(status);
         let scenario = Scenario::of([host("web-01"), slow("web-02")]).with_fault(fault);
         let site = Site::new(Kind::Osctrl, scenario);
@@ -199,7 +200,7 @@ fn faults_polls_that_fail_in_the_middle() {
             (0, false),
             "{status}: {ran:?}"
         );
-    }
+    });
     let cut = Fault::on("/results/").skipping(1).times(2).cut(Cut::Before);
     let scenario = Scenario::of([host("web-01"), slow("web-02")]).with_fault(cut);
     let site = Site::new(Kind::Osctrl, scenario);
@@ -210,7 +211,7 @@ fn faults_polls_that_fail_in_the_middle() {
 
 #[test]
 fn faults_polls_that_fail_for_good() {
-    for (name, fault) in [
+    let faults = [
         ("500", Fault::on("/results/").skipping(2).status(500)),
         ("503", Fault::on("/results/").skipping(2).status(503)),
         ("cut", Fault::on("/results/").skipping(2).cut(Cut::Before)),
@@ -220,13 +221,14 @@ fn faults_polls_that_fail_for_good() {
                 .skipping(2)
                 .body("<html>maintenance</html>"),
         ),
-    ] {
+    ];
+    on_all(faults, |(name, fault)| {
         let scenario = Scenario::of([host("web-01"), silent("web-02")]).with_fault(fault);
         let site = Site::new(Kind::Osctrl, scenario);
         let step = site.step(&["web-01", "web-02"]).timeout(4);
         let document = site.run(&format!("polls-that-fail-for-good-{name}"), step);
         assert_eq!(document.results["web-01"].len(), 1, "what came is kept");
-    }
+    });
 }
 
 /// Somebody ends or deletes the query while it is waited for.

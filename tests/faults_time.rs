@@ -8,7 +8,7 @@ use osquery_simulator::{
 };
 
 use crate::harness::document::Document;
-use crate::harness::site::{Kind, Site, Step, compare, host, on_both, silent};
+use crate::harness::site::{Kind, Site, Step, compare, host, on_all, on_both, silent};
 use crate::harness::step;
 
 /// A slow machine writes its document later than in 250 ms; nothing but a hang takes 2 s.
@@ -35,10 +35,11 @@ fn assert_in_time(started: Instant, timeout: u64) {
 #[test]
 fn faults_deadline_before_the_dispatch() {
     on_both(|kind| {
-        for (name, fault) in [
+        let stages = [
             ("deadline-at-login", kind.logging_in()),
             ("deadline-at-finding", kind.finding()),
-        ] {
+        ];
+        on_all(stages, |(name, fault)| {
             let fault = Fault {
                 hang: true,
                 ..fault
@@ -53,7 +54,7 @@ fn faults_deadline_before_the_dispatch() {
             assert_in_time(started, 1);
             assert_eq!(document.timed_out_hosts, ["web-01", "db-1"]);
             assert!(site.seen().campaigns.is_empty());
-        }
+        });
     });
 }
 

@@ -103,6 +103,16 @@ pub fn on_both(test: impl Fn(Kind) + Sync) {
     });
 }
 
+/// Runs a test for each item at once.
+pub fn on_all<T: Send>(items: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let test = &test;
+    std::thread::scope(|scope| {
+        for item in items {
+            scope.spawn(move || test(item));
+        }
+    });
+}
+
 /// A host that answers one small row at once, whatever it is asked.
 pub fn host(name: &str) -> HostSpec {
     HostSpec::named(name).answering(one_row())
