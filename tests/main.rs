@@ -7,6 +7,8 @@ mod faults_dispatch;
 mod faults_input;
 mod faults_network;
 mod faults_output;
+mod faults_scale;
+mod faults_secrets;
 mod faults_stream;
 mod faults_time;
 mod harness;
