@@ -39,10 +39,10 @@ impl Roster {
             platforms: &targets.platforms,
             roster: Self::default(),
             index_of: HashMap::new(),
-            keys: HashSet::new(),
+            owners: HashMap::new(),
+            // Written names keep their spelling, so no host of a label may take one.
+            written: targets.hosts.iter().map(String::as_str).collect(),
         };
-        // Written names keep their spelling, so no host of a label may take one.
-        roster.keys.extend(targets.hosts.iter().cloned());
         let mut left_out = Vec::new();
         for name in &targets.hosts {
             let meant = named.meaning_of(name);
@@ -68,7 +68,7 @@ impl Roster {
             let mut listed = Vec::new();
             for host in wanted {
                 let index = roster.host(host);
-                let key = roster.distinct_key(name, host);
+                let key = roster.distinct_key(name, host, index);
                 listed.push(format!(
                     "{key} (last seen {})",
                     host.last_seen.as_deref().unwrap_or("never")
@@ -190,7 +190,10 @@ struct Builder<'a> {
     platforms: &'a [Platform],
     roster: Roster,
     index_of: HashMap<HostId, usize>,
-    keys: HashSet<String>,
+    /// Keys that stand, with their hosts.
+    owners: HashMap<String, Option<usize>>,
+    /// Names that the step wrote, which stand or will.
+    written: HashSet<&'a str>,
 }
 
 impl Builder<'_> {
@@ -218,18 +221,21 @@ impl Builder<'_> {
         let target = Target { key, host };
         // `dup` and `dup@UUID` in one step lead to the same key of the same host.
         if !self.roster.targets.contains(&target) || target.host.is_none() {
-            self.keys.insert(target.key.clone());
+            self.owners.insert(target.key.clone(), target.host);
             self.roster.targets.push(target);
         }
     }
 
     /// `NAME@UUID`, with the server's own number behind it in the rare case that this is taken by another host.
-    fn distinct_key(&self, name: &str, host: &Host) -> String {
+    fn distinct_key(&self, name: &str, host: &Host, index: usize) -> String {
         let key = format!("{name}@{}", host.uuid);
-        let taken = self.keys.contains(&key) && {
+        let taken = match self.owners.get(&key) {
+            Some(owner) => *owner != Some(index),
             // The step may itself have written `NAME@UUID` and mean this host.
-            let meant = self.named.meaning_of(&key);
-            !matches!(*meant, [one] if one.id == host.id)
+            None => {
+                self.written.contains(&*key)
+                    && !matches!(*self.named.meaning_of(&key), [one] if one.id == host.id)
+            }
         };
         if taken || host.uuid.is_empty() {
             format!("{key}#{}", host.id.0)
@@ -259,9 +265,11 @@ impl Builder<'_> {
             let mut listed = Vec::new();
             for host in group {
                 let index = self.host(host);
-                let shared = group.len() > 1 || self.keys.contains(&host.hostname);
+                let taken = self.owners.contains_key(&host.hostname)
+                    || self.written.contains(&*host.hostname);
+                let shared = group.len() > 1 || taken;
                 let key = if shared || host.hostname.is_empty() {
-                    self.distinct_key(&host.hostname, host)
+                    self.distinct_key(&host.hostname, host, index)
                 } else {
                     host.hostname.clone()
                 };

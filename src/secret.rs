@@ -292,4 +292,147 @@ mod tests {
             "a [redacted] b [redacted] c [redacted] d"
         );
     }
+
+    #[cfg(unix)]
+    mod files {
+        use super::*;
+
+        /// A directory of its own that is removed at the end.
+        struct Dir(PathBuf);
+
+        impl Dir {
+            fn new(name: &str) -> Self {
+                let path = std::env::temp_dir()
+                    .join(format!("osquery-live-query-{}-{name}", std::process::id()));
+                std::fs::create_dir_all(&path).unwrap();
+                Self(path)
+            }
+
+            fn file(&self, name: &str, bytes: &[u8], mode: u32) {
+                use std::os::unix::fs::PermissionsExt;
+                let path = self.0.join(name);
+                std::fs::write(&path, bytes).unwrap();
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+            }
+        }
+
+        impl Drop for Dir {
+            fn drop(&mut self) {
+                let _ = std::fs::remove_dir_all(&self.0);
+            }
+        }
+
+        fn sources(dir: &Dir) -> SecretSources {
+            let secret = |text: &str| Secret::new(text.to_owned());
+            SecretSources::new(
+                BTreeMap::from([
+                    ("given".to_owned(), secret("from the invocation")),
+                    ("given-empty".to_owned(), secret("")),
+                ]),
+                Some(dir.0.clone()),
+                Box::new(|name| match name {
+                    "OSQUERY_LIVE_QUERY_SECRET_GIVEN"
+                    | "OSQUERY_LIVE_QUERY_SECRET_FILE"
+                    | "OSQUERY_LIVE_QUERY_SECRET_FILE_EMPTY"
+                    | "OSQUERY_LIVE_QUERY_SECRET_A_B_9" => Some("from the environment\n".into()),
+                    "OSQUERY_LIVE_QUERY_SECRET_EMPTY" => Some("".into()),
+                    _ => None,
+                }),
+            )
+        }
+
+        #[test]
+        fn the_first_source_that_has_it_decides() {
+            let dir = Dir::new("order");
+            dir.file("given", b"from the file", 0o600);
+            dir.file("file", b"from the file\n", 0o600);
+            dir.file("windows", b"a\n\r\n", 0o640);
+            dir.file("open", b"x", 0o644);
+            std::os::unix::fs::symlink("file", dir.0.join("link")).unwrap();
+            let sources = sources(&dir);
+            let find = |name: &str| {
+                let found = sources.find(name).unwrap();
+                (found.secret.expose().to_owned(), found.warning)
+            };
+            assert_eq!(find("given"), ("from the invocation".into(), None));
+            assert_eq!(find("file"), ("from the file".into(), None));
+            assert_eq!(find("link"), ("from the file".into(), None));
+            assert_eq!(find("windows"), ("a\n".into(), None));
+            assert_eq!(find("a_b-9"), ("from the environment\n".into(), None));
+            assert_eq!(
+            find("open"),
+            ("x".into(), Some("every user of this machine may read the file of the secret `open`: chmod o-r".into()))
+        );
+        }
+
+        #[test]
+        fn what_cant_be_used_is_said_without_its_value() {
+            let dir = Dir::new("unusable");
+            dir.file("file-empty", b"\n", 0o600);
+            dir.file("bytes", b"\xffmarker", 0o600);
+            dir.file("long", &vec![b'm'; MAX_FILE_BYTES + 1], 0o600);
+            std::fs::create_dir_all(dir.0.join("directory")).unwrap();
+            std::os::unix::fs::symlink("loop", dir.0.join("loop")).unwrap();
+            let sources = sources(&dir);
+            let long = "n".repeat(300);
+            for (name, message) in [
+                (
+                    "none",
+                    "the secret `none` is missing: neither the invocation's `secrets` nor a file of that name in the secrets directory nor the variable OSQUERY_LIVE_QUERY_SECRET_NONE has it",
+                ),
+                (
+                    "given-empty",
+                    "the secret `given-empty` can't be used: it is empty in the invocation's `secrets`",
+                ),
+                (
+                    "file-empty",
+                    "the secret `file-empty` can't be used: its file is empty",
+                ),
+                (
+                    "empty",
+                    "the secret `empty` can't be used: the variable OSQUERY_LIVE_QUERY_SECRET_EMPTY is empty",
+                ),
+                (
+                    "bytes",
+                    "the secret `bytes` can't be used: its file is not UTF-8",
+                ),
+                (
+                    "long",
+                    "the secret `long` can't be used: its file is longer than 64 KiB",
+                ),
+                (
+                    "directory",
+                    "the secret `directory` can't be used: what stands under its name in the secrets directory is not a file",
+                ),
+                (
+                    "loop",
+                    "the secret `loop` can't be used: its file can't be read: filesystem loop or indirection limit (e.g. symlink loop)",
+                ),
+                (long.as_str(), "its file can't be read: invalid filename"),
+                (
+                    "../file",
+                    "the secret `../file` can't be used: its name may hold letters, digits, `_` and `-` only",
+                ),
+                (
+                    "",
+                    "the secret `` can't be used: its name may hold letters, digits, `_` and `-` only",
+                ),
+            ] {
+                let error = sources.find(name).unwrap_err().to_string();
+                if name == long {
+                    assert!(error.ends_with(message), "{error}");
+                } else {
+                    assert_eq!(error, message);
+                }
+            }
+            let without_dir = SecretSources::new(BTreeMap::new(), None, Box::new(|_| None));
+            assert!(
+                without_dir
+                    .find("file")
+                    .unwrap_err()
+                    .to_string()
+                    .contains("nor a secrets directory (`--secrets-dir`)")
+            );
+        }
+    }
 }

@@ -64,11 +64,23 @@ fn cases_are_many_and_each_is_whole() {
     let names = steps();
     assert!(names.len() >= 40, "only {} cases", names.len());
     for (name, _) in &names {
-        assert!(folder().join(format!("{name}.case.yaml")).exists(), "{name}.case.yaml");
-        assert!(folder().join(format!("{name}.document.json")).exists(), "{name}.document.json");
+        assert!(
+            folder().join(format!("{name}.case.yaml")).exists(),
+            "{name}.case.yaml"
+        );
+        assert!(
+            folder().join(format!("{name}.document.json")).exists(),
+            "{name}.document.json"
+        );
     }
-    let files = std::fs::read_dir(folder()).expect("tests/cases is there").count();
-    assert_eq!(files, 3 * names.len() + 1, "a file of no case (README.md aside)");
+    let files = std::fs::read_dir(folder())
+        .expect("tests/cases is there")
+        .count();
+    assert_eq!(
+        files,
+        3 * names.len() + 1,
+        "a file of no case (README.md aside)"
+    );
 }
 
 #[test]
@@ -85,7 +97,10 @@ fn cases_come_out_as_written() {
                     };
                     let result = std::panic::catch_unwind(|| run(&name, &path));
                     if let Err(message) = result.unwrap_or_else(|panic| Err(words(&*panic))) {
-                        failures.lock().expect("no case panicked").push(format!("{name}: {message}"));
+                        failures
+                            .lock()
+                            .expect("no case panicked")
+                            .push(format!("{name}: {message}"));
                     }
                 }
             });
@@ -109,11 +124,17 @@ fn run(name: &str, path: &Path) -> Result<(), String> {
         let scenario = Scenario::from_yaml(&scenario.to_string()).expect("a scenario");
         Simulator::spawn(scenario).expect("a simulator")
     });
-    let server = simulator.as_ref().map_or("https://unused.invalid".into(), Simulator::base_url);
-    let authority = simulator.as_ref().and_then(Simulator::ca_path).unwrap_or(Path::new("none"));
+    let server = simulator
+        .as_ref()
+        .map_or("https://unused.invalid".into(), Simulator::base_url);
+    let authority = simulator
+        .as_ref()
+        .and_then(Simulator::ca_path)
+        .unwrap_or(Path::new("none"));
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     let place = |text: &str| {
-        text.replace("$SERVER", &server).replace("$CA_FILE", &authority.display().to_string())
+        text.replace("$SERVER", &server)
+            .replace("$CA_FILE", &authority.display().to_string())
     };
     let input = match String::from_utf8(bytes) {
         Ok(text) => place(&text).into_bytes(),
@@ -146,11 +167,15 @@ fn run(name: &str, path: &Path) -> Result<(), String> {
     let document_path = folder().join(format!("{name}.document.json"));
     if std::env::var_os("UPDATE_CASES").is_some() {
         std::fs::write(&document_path, &came).expect("the document is written");
-        std::fs::write(&case_path, updated(&case_text, ran.status, &stderr)).expect("the case is written");
+        std::fs::write(&case_path, updated(&case_text, ran.status, &stderr))
+            .expect("the case is written");
         return Ok(());
     }
     let expected = std::fs::read_to_string(&document_path).map_err(|error| error.to_string())?;
-    let (got, want) = ((ran.status, &stderr, &came), (case.exit, &case.stderr, &expected));
+    let (got, want) = (
+        (ran.status, &stderr, &came),
+        (case.exit, &case.stderr, &expected),
+    );
     if got == want {
         Ok(())
     } else {

@@ -1,5 +1,7 @@
 //! Tests from outside: the real binary against the simulator. One file a topic.
 
+mod backend_fleet;
+mod backend_osctrl;
 mod cases;
 mod faults_access;
 mod faults_answers;

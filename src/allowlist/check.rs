@@ -321,23 +321,14 @@ fn parameters(template: &Template, statement: &Statement<'_>) -> Vec<Problem> {
             problems.push(Problem::new("sql", "undeclared_parameter", message));
         }
     }
-    let collapsed = template.sql.to_ascii_lowercase();
-    let collapsed = collapsed.split_whitespace().collect::<Vec<_>>().join(" ");
+    let compared = compared_by_pattern(&template.sql);
     for (name, parameter) in &template.parameters {
         let path = format!("parameters.{name}");
         if !used.contains(name.as_str()) {
             let message = format!("`{path}` is declared, but the SQL does not use `:{name}`");
             problems.push(Problem::new(&path, "unused_parameter", message));
         }
-        let compared = ["like", "glob", "match", "regexp"].iter().any(|operator| {
-            collapsed
-                .match_indices(&format!(" {operator} :{name}"))
-                .any(|(start, found)| {
-                    let after = collapsed[start + found.len()..].chars().next();
-                    after.is_none_or(|next| !next.is_ascii_alphanumeric() && next != '_')
-                })
-        });
-        if compared && !parameter.kind.is_pattern() {
+        if compared.contains(name.as_str()) && !parameter.kind.is_pattern() {
             let message = format!(
                 "`{path}` stands after LIKE: make it a `pattern` or a `path_pattern`, or compare with ="
             );
@@ -349,4 +340,28 @@ fn parameters(template: &Template, statement: &Statement<'_>) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The parameters that stand in what LIKE and its kin compare with, `'%' || :name` included. This looks
+/// at words and may see one too many; it guards against a slip of the template's author, not of a step.
+fn compared_by_pattern(sql: &str) -> BTreeSet<String> {
+    const OPERATORS: [&str; 4] = ["like", "glob", "match", "regexp"];
+    const ENDS: [&str; 8] = [
+        "and", "or", "limit", "order", "group", "union", "where", "from",
+    ];
+    let mut found = BTreeSet::new();
+    let mut inside = false;
+    for word in sql.to_ascii_lowercase().split_whitespace() {
+        if OPERATORS.contains(&word) {
+            inside = true;
+        } else if ENDS.contains(&word) {
+            inside = false;
+        } else if inside {
+            let is_name = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+            for part in word.split(':').skip(1) {
+                found.insert(part.chars().take_while(|sign| is_name(*sign)).collect());
+            }
+        }
+    }
+    found
 }

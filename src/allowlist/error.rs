@@ -15,11 +15,18 @@ pub enum AllowlistError {
 }
 
 impl AllowlistError {
-    /// Everything that is wrong, for the document's `error.details`.
+    /// Everything that is wrong, for the document's `error.details`, with paths in the step.
     pub fn problems(&self) -> Vec<Problem> {
         match self {
             Self::Refused(problems) => problems.clone(),
-            Self::Template(error) => error.problems.clone(),
+            // Positions in the template's file would look like positions in the step.
+            Self::Template(error) => {
+                let of_step = |problem: &Problem| {
+                    let message = format!("template {}: {}", error.label, placed(problem));
+                    Problem::new("params.template", problem.rule.as_str(), message)
+                };
+                error.problems.iter().map(of_step).collect()
+            }
         }
     }
 }
@@ -36,16 +43,16 @@ pub struct TemplateError {
 
 /// The problems as one line.
 fn joined(problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems
-        .iter()
-        .map(|problem| match (problem.line, problem.column) {
-            (Some(line), Some(column)) => {
-                format!("line {line}, column {column}: {}", problem.message)
-            }
-            _ => problem.message.clone(),
-        })
-        .collect();
+    let lines: Vec<String> = problems.iter().map(placed).collect();
     lines.join("; ")
+}
+
+/// A problem's message after its position, where it has one.
+fn placed(problem: &Problem) -> String {
+    match (problem.line, problem.column) {
+        (Some(line), Some(column)) => format!("line {line}, column {column}: {}", problem.message),
+        _ => problem.message.clone(),
+    }
 }
 
 /// How a name from a document is shown. Names are words; what is not one may be a value that slipped
@@ -65,6 +72,23 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .filter(|(distance, _)| *distance <= within)
         .min()
         .map(|(_, other)| other)
+}
+
+/// The known names that share a word with the one that is not known, five at most.
+pub(super) fn alike<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    // `user` and `users` are one word.
+    let words: Vec<&str> = name
+        .split('_')
+        .map(|word| word.trim_end_matches('s'))
+        .filter(|word| word.len() > 2)
+        .collect();
+    let shares = |other: &&str| {
+        other
+            .split('_')
+            .any(|word| words.contains(&word.trim_end_matches('s')))
+    };
+    known.into_iter().filter(shares).take(5).collect()
 }
 
 /// Names as a list in a sentence, each in backquotes.
@@ -90,6 +114,43 @@ mod tests {
         );
         assert_eq!(nearest("users", known), None);
         assert_eq!(nearest("", known), None);
+    }
+
+    #[test]
+    fn a_broken_template_is_a_problem_of_the_step_that_names_it() {
+        let position = crate::problem::Position { line: 3, column: 6 };
+        let error = AllowlistError::Template(TemplateError {
+            label: "`one`".into(),
+            problems: vec![
+                Problem::new("sql", "sql", "`sql` holds no statement").at(Some(position)),
+                Problem::new("name", "name", "wrong"),
+            ],
+        });
+        let of_step = |rule: &str, message: &str| Problem::new("params.template", rule, message);
+        assert_eq!(
+            error.problems(),
+            [
+                of_step(
+                    "sql",
+                    "template `one`: line 3, column 6: `sql` holds no statement"
+                ),
+                of_step("name", "template `one`: wrong"),
+            ]
+        );
+        assert_eq!(
+            error.to_string(),
+            "template `one`: line 3, column 6: `sql` holds no statement; wrong"
+        );
+    }
+
+    #[test]
+    fn shares_words() {
+        let known = ["listening_ports", "container_ports", "users"];
+        assert_eq!(
+            alike("open_port", known),
+            ["listening_ports", "container_ports"]
+        );
+        assert_eq!(alike("", known), Vec::<&str>::new());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod bind;
 mod check;
+mod declaration;
 mod embedded;
 mod error;
 mod functions;

@@ -12,10 +12,13 @@ use crate::problem::Problem;
 use crate::step::model::TemplateCall;
 
 use super::check::{self, Sandbox};
-use super::error::{AllowlistError, TemplateError, listed, nearest, shown};
+use super::error::{AllowlistError, TemplateError, alike, listed, nearest, shown};
 use super::parameter::{Bound, ParameterType};
 use super::template::Template;
 use super::{Statement, bind, embedded, load};
+
+/// More templates than this are not listed in a message.
+const MOST_LISTED: usize = 12;
 
 /// The templates that steps may name.
 #[derive(Debug)]
@@ -139,19 +142,25 @@ impl Registry {
     }
 
     fn unknown_template(&self, name: &str) -> Problem {
-        let all = listed(self.names());
         let message = match (shown(name), nearest(name, self.names())) {
-            (Some(name), Some(near)) => {
-                format!("unknown template `{name}`: did you mean `{near}`? The templates are {all}")
-            }
-            (Some(name), None) => format!("unknown template `{name}`; the templates are {all}"),
-            (None, _) => format!("`template` must name one of {all}"),
+            (Some(name), Some(near)) => format!(
+                "unknown template `{name}`: did you mean `{near}`? {}",
+                capitalized(&self.all())
+            ),
+            (Some(name), None) => match alike(name, self.names()).as_slice() {
+                [] => format!("unknown template `{name}`; {}", self.all()),
+                alike => format!(
+                    "unknown template `{name}`; like it are {}; {}",
+                    listed(alike.iter().copied()),
+                    self.all()
+                ),
+            },
+            (None, _) => format!("`template` must name a template; {}", self.all()),
         };
         Problem::new("params.template", "unknown_template", message)
     }
 
     fn raw_sql(&self, key: &str) -> Problem {
-        let all = listed(self.names());
         let offer = match shown(key) {
             Some(key) if key.eq_ignore_ascii_case("query") || key.eq_ignore_ascii_case("sql") => {
                 format!("`{key}` offers SQL: ")
@@ -161,10 +170,28 @@ impl Registry {
         };
         let path = shown(key).map_or_else(|| "params".to_owned(), |key| format!("params.{key}"));
         let message = format!(
-            "{offer}this tool sends only allowlisted templates; name one in `params.template`: {all}"
+            "{offer}this tool sends only allowlisted templates; name one in `params.template`: {}",
+            self.all()
         );
         Problem::new(path, "raw_sql", message)
     }
+
+    /// All templates in a sentence, or how to see them where they are many.
+    fn all(&self) -> String {
+        match self.entries.len() {
+            0 => "there are no templates".to_owned(),
+            1..=MOST_LISTED => format!("the templates are {}", listed(self.names())),
+            count => format!("`osquery-live-query templates` lists all {count}"),
+        }
+    }
+}
+
+/// A sentence's first letter in upper case, unless it is code.
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_ascii_uppercase().to_string() + letters.as_str()
+    })
 }
 
 /// The values of a call by parameter; what is wrong with them goes to `problems`.

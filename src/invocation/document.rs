@@ -37,7 +37,7 @@ impl Document {
     /// Reads text as one JSON or YAML document.
     ///
     /// # Errors
-    /// Where it is neither, or breaks the rules of both ([`super::yaml`], [`super::json`]).
+    /// Where it is neither, or breaks the rules that both have.
     pub fn parse(text: &str) -> Result<Self, DecodeError> {
         if !text.trim_start().starts_with(['{', '[']) {
             return Self::parse_yaml(text);
@@ -87,6 +87,11 @@ impl Document {
     /// The value, without its places.
     pub fn into_value(self) -> Value {
         self.value
+    }
+
+    /// Takes the value at a key out and leaves null; the places stay.
+    pub(super) fn take(&mut self, key: &str) -> Value {
+        self.value.get_mut(key).map(Value::take).unwrap_or_default()
     }
 
     /// Where the node at a path stands; where there is none, the deepest node on the way.

@@ -64,7 +64,8 @@ fn parse_strictly(text: &str) -> Result<Value, JsonError> {
                 let words = words
                     .split(" at line ")
                     .next()
-                    .unwrap_or("it can't be read");
+                    .unwrap_or("it can't be read")
+                    .replace("EOF while parsing", "it ends within");
                 JsonError::Syntax(refuse(
                     position_of(text, offset),
                     format!("this is not JSON: {words}"),
@@ -424,7 +425,7 @@ mod tests {
             ),
             (
                 "{\"a\": \"marker",
-                "this is not JSON: EOF while parsing a string",
+                "this is not JSON: it ends within a string",
                 1,
                 13,
             ),

@@ -8,6 +8,7 @@ mod stdin;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -28,8 +29,7 @@ pub const PROTOCOLS: &[u64] = &[1];
 /// The keys of an invocation.
 const INVOCATION_KEYS: &[&str] = &["protocol", "step", "context", "secrets"];
 
-/// One step to execute, with what the engine gave along.
-#[derive(Debug)]
+/// One step to execute, with what the engine gave along. Its `Debug` shows no value.
 pub struct Invocation {
     /// The step as it was written; not yet checked.
     pub step: Document,
@@ -39,6 +39,15 @@ pub struct Invocation {
     pub secrets: BTreeMap<String, Secret>,
     /// How the input was written.
     pub form: Form,
+}
+
+impl fmt::Debug for Invocation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Invocation")
+            .field("form", &self.form)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The forms of input.
@@ -178,7 +187,7 @@ fn alone(step: Document, form: Form) -> Invocation {
     }
 }
 
-fn decode_invocation(document: Document) -> Result<Invocation, DecodeError> {
+fn decode_invocation(mut document: Document) -> Result<Invocation, DecodeError> {
     let at = |key: &str| document.position_of_value(&Path::of(&[key]));
     let spoken = PROTOCOLS
         .iter()
@@ -217,7 +226,7 @@ fn decode_invocation(document: Document) -> Result<Invocation, DecodeError> {
     }
     let context = match entries.get("context") {
         None | Some(Value::Null) => None,
-        Some(Value::Object(context)) => Some(context.clone()),
+        Some(Value::Object(_)) => Some(()),
         Some(other) => {
             return Err(DecodeError::new(format!(
                 "`context` must be a mapping, not {}",
@@ -264,6 +273,11 @@ fn decode_invocation(document: Document) -> Result<Invocation, DecodeError> {
             );
         }
     }
+    // Taken, not copied: a context may be most of the input.
+    let context = context.and_then(|()| match document.take("context") {
+        Value::Object(context) => Some(context),
+        _ => None,
+    });
     let step = document
         .into_child(Segment::Key("step".into()))
         .ok_or_else(empty)?;

@@ -1,3 +1,5 @@
+//! Every form of input, and every way to get it wrong.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -316,7 +318,6 @@ fn hostile_input_is_refused_soon() {
             "{name}: {:?}",
             start.elapsed()
         );
-        println!("{name}: {:?}", start.elapsed());
     }
 }
 

@@ -7,13 +7,16 @@ pub mod model;
 pub mod render;
 pub mod schema;
 mod typed;
+mod violation;
 mod words;
 
-use crate::invocation::{Invocation, Path};
+use serde_json::{Map, Value};
+
+use crate::invocation::{Document, Invocation, Path};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
 use model::RenderedStep;
-use render::{ContextIs, SecretUse};
+use render::{ContextIs, Rendering, SecretUse};
 use schema::Stage;
 
 /// Why a step can't be run; every problem that could be found, in the order of the text, without values.
@@ -40,11 +43,36 @@ impl StepError {
     }
 }
 
+/// Problems of one step at most: more are counted only. An engine's alert may break thousands of targets
+/// in the same way, and each problem's place is looked up in the text.
+const MOST_PROBLEMS: usize = 50;
+
+/// The rule of the problem that says how many others were left out.
+const LEFT_OUT: &str = "more";
+
+/// Says how many problems were left out.
+fn left_out(count: usize) -> Option<Problem> {
+    (count > 0).then(|| {
+        Problem::new(
+            "",
+            LEFT_OUT,
+            format!("and {count} more problems, which are left out here"),
+        )
+    })
+}
+
 /// The first problem, and how many more there are.
 fn summary(problems: &[Problem]) -> String {
     match problems {
         [] => String::new(),
         [only] => only.message.clone(),
+        [first, .., last] if last.rule == LEFT_OUT => {
+            format!(
+                "{} (and more than {} others)",
+                first.message,
+                MOST_PROBLEMS - 1
+            )
+        }
         [first, others @ ..] => format!("{} (and {} more)", first.message, others.len()),
     }
 }
@@ -57,27 +85,48 @@ pub fn prepare(
     invocation: &Invocation,
     secrets: &SecretSources,
 ) -> Result<RenderedStep, StepError> {
-    let document = &invocation.step;
-    check_written(document)?;
-    let rendering = render::render(
-        document,
+    let rendering = examine(
+        &invocation.step,
         invocation.context.as_ref(),
         ContextIs::Complete,
         SecretUse::Resolve(secrets),
-    )
-    .map_err(StepError::Render)?;
-    let problems = schema::check(&rendering.step, document, Stage::Rendered);
-    if !problems.is_empty() {
-        return Err(StepError::Schema(problems));
-    }
+    )?;
     typed::type_step(rendering).map_err(|problem| StepError::Schema(vec![problem]))
+}
+
+/// The way of [`prepare`] up to the types, also for those who know only a part of the context, or who must
+/// not read secrets.
+///
+/// # Errors
+/// All problems of the first check, of the rendering, or of the second check.
+pub fn examine(
+    document: &Document,
+    context: Option<&Map<String, Value>>,
+    context_is: ContextIs,
+    secrets: SecretUse<'_>,
+) -> Result<Rendering, StepError> {
+    check_written(document)?;
+    let rendering =
+        render::render(document, context, context_is, secrets).map_err(StepError::Render)?;
+    // What could not be rendered yet is still without a type.
+    let stage = if rendering.unknown.is_empty() {
+        Stage::Rendered
+    } else {
+        Stage::Written
+    };
+    let problems = schema::check(&rendering.step, document, stage);
+    if problems.is_empty() {
+        Ok(rendering)
+    } else {
+        Err(StepError::Schema(problems))
+    }
 }
 
 /// What is known of a step before any context or secret: its schema, and whether it offers SQL.
 ///
 /// # Errors
 /// All violations of the schema; else, keys that offer SQL.
-pub fn check_written(document: &crate::invocation::Document) -> Result<(), StepError> {
+pub fn check_written(document: &Document) -> Result<(), StepError> {
     let step = document.value();
     let problems = schema::check(step, document, Stage::Written);
     if !problems.is_empty() {

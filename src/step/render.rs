@@ -3,12 +3,15 @@
 //! and a secret goes into a credential as a whole or not at all. A value never adds structure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
 use super::evaluate::{Evaluator, MAX_ITEMS, MAX_SCALAR_BYTES, NoValue, no_value};
 use super::expression::{Part, Template, holds_expression, secret_reference};
-use super::schema::{offers_sql, sort, target_fault};
+use super::schema::{offers_sql, sort};
+use super::violation::target_fault;
+use super::{MOST_PROBLEMS, left_out};
 use crate::invocation::{Document, Path, Segment, kind};
 use crate::problem::Problem;
 use crate::secret::{Secret, SecretSources};
@@ -38,8 +41,7 @@ pub enum ContextIs {
     Partial,
 }
 
-/// A step with its expressions rendered.
-#[derive(Debug)]
+/// A step with its expressions rendered. Its `Debug` shows no value: a credential may be written out.
 pub struct Rendering {
     /// The step; credentials stand in it as they were written, and targets are lists.
     pub step: Value,
@@ -49,6 +51,16 @@ pub struct Rendering {
     pub unknown: Vec<Path>,
     /// What the step's author should know although it works.
     pub warnings: Vec<String>,
+}
+
+impl fmt::Debug for Rendering {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Rendering")
+            .field("unknown", &self.unknown)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a credential's field holds.
@@ -76,6 +88,7 @@ pub fn render(
         evaluator: Evaluator::new(context),
         context_is,
         problems: Vec::new(),
+        left_out: 0,
         unknown: Vec::new(),
     };
     let mut step = document.value().clone();
@@ -111,6 +124,7 @@ pub fn render(
         })
     } else {
         sort(&mut renderer.problems);
+        renderer.problems.extend(left_out(renderer.left_out));
         Err(renderer.problems)
     }
 }
@@ -120,14 +134,15 @@ struct Renderer<'a> {
     evaluator: Evaluator<'a>,
     context_is: ContextIs,
     problems: Vec<Problem>,
+    left_out: usize,
     unknown: Vec<Path>,
 }
 
 impl Renderer<'_> {
     /// A problem as the end of a sentence that begins with the field's name.
     fn report(&mut self, path: &Path, fault: NoValue) {
-        // One alert without a field may make thousands of the same kind.
-        if self.problems.len() >= 100 {
+        if self.problems.len() == MOST_PROBLEMS {
+            self.left_out += 1;
             return;
         }
         let message = format!("`{}` {}", path.subject(), fault.message);
@@ -340,7 +355,7 @@ impl Renderer<'_> {
                     || format!("yields a name that {fault}"),
                     |fault| format!("yields a name that is {fault}"),
                 );
-                self.report(path, no_value("empty_target", fault));
+                self.report(path, no_value("target_name", fault));
                 None
             }
         }

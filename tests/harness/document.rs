@@ -110,7 +110,11 @@ impl Document {
     pub fn assert_invariant(&self) {
         let answered: BTreeSet<&String> = self.results.keys().collect();
         let silent: BTreeSet<&String> = self.timed_out_hosts.iter().collect();
-        assert_eq!(silent.len(), self.timed_out_hosts.len(), "a name twice: {self:?}");
+        assert_eq!(
+            silent.len(),
+            self.timed_out_hosts.len(),
+            "a name twice: {self:?}"
+        );
         assert!(answered.is_disjoint(&silent), "in both: {self:?}");
         let all: BTreeSet<&String> = answered.union(&silent).copied().collect();
         if !self.hosts.is_empty() || !all.is_empty() {
@@ -140,13 +144,17 @@ impl Document {
             let (column, value): (&String, &Value) = (column, value);
             (column, value.as_str().expect("osquery's values are text"))
         };
-        rows.iter().map(|row| row.iter().map(cell).collect()).collect()
+        rows.iter()
+            .map(|row| row.iter().map(cell).collect())
+            .collect()
     }
 
     /// Each target's status.
     pub fn statuses(&self) -> BTreeMap<&str, &str> {
         let hosts = self.hosts.iter();
-        hosts.map(|(name, host)| (name.as_str(), host.status.as_str())).collect()
+        hosts
+            .map(|(name, host)| (name.as_str(), host.status.as_str()))
+            .collect()
     }
 
     /// The campaign.

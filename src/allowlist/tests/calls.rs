@@ -221,7 +221,7 @@ fn unknown_templates_are_named_with_the_nearest_and_all() {
     );
     assert_eq!(
         message("SELECT 1"),
-        "`template` must name one of `active_connections`, `listening_ports`"
+        "`template` must name a template; the templates are `active_connections`, `listening_ports`"
     );
     let error = two()
         .bind(&call("users", &json!({"x": 1})), now())
@@ -247,7 +247,7 @@ fn raw_sql_is_refused_by_name() {
         panic!("a call that offers SQL is refused");
     };
     let all = "this tool sends only allowlisted templates; name one in `params.template`: \
-               `active_connections`, `listening_ports`";
+               the templates are `active_connections`, `listening_ports`";
     let seen: Vec<(String, String)> = problems
         .into_iter()
         .map(|problem| {
@@ -456,4 +456,26 @@ fn booleans_and_choices() {
         bound(&registry, json!("TCP")),
         Err("parameter `value` must be one of `tcp`, `udp`".to_owned())
     );
+}
+
+#[test]
+fn of_many_templates_only_those_alike_are_listed() {
+    let many = Registry::embedded().names().count();
+    let lists = format!("`osquery-live-query templates` lists all {many}");
+    for (name, message) in [
+        (
+            "runing_processes",
+            format!(
+                "unknown template `runing_processes`: did you mean `running_processes`? {lists}"
+            ),
+        ),
+        (
+            "arp_table",
+            format!("unknown template `arp_table`; like it are `arp_entries`; {lists}"),
+        ),
+        ("nonsense", format!("unknown template `nonsense`; {lists}")),
+        ("", format!("`template` must name a template; {lists}")),
+    ] {
+        assert_eq!(sql(name, &json!({})), Err(message));
+    }
 }

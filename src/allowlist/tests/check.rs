@@ -283,6 +283,11 @@ fn what_a_template_says_has_to_be_so() {
             "`sql` must name its parameters as `:name`, not `?`, `@name` or `$name`",
         ),
         (
+            "SELECT pid, name FROM processes WHERE name LIKE '%' || lower(:value) OR pid = 1",
+            VALUE,
+            "`parameters.value` stands after LIKE: make it a `pattern` or a `path_pattern`, or compare with =",
+        ),
+        (
             "SELECT pid, name FROM processes WHERE name NOT LIKE\n :value",
             VALUE,
             "`parameters.value` stands after LIKE: make it a `pattern` or a `path_pattern`, or compare with =",

@@ -231,7 +231,10 @@ fn the_schema_agrees_with_the_loader() {
         }
     }
     let types = &schema["$defs"]["parameter"]["properties"]["type"]["enum"];
-    assert_eq!(*types, serde_json::json!(crate::allowlist::load::TYPES));
+    assert_eq!(
+        *types,
+        serde_json::json!(crate::allowlist::declaration::TYPES)
+    );
     // What the schema does not know, the loader refuses, and the other way round.
     for (from, to) in [
         ("severity: info", "severity: info\nqueries: []"),

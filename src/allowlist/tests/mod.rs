@@ -6,6 +6,7 @@ mod check;
 mod files;
 mod pack;
 mod properties;
+mod rows;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
-use super::{NOW, call, now};
+use super::{call, now};
 use crate::allowlist::{Registry, Template, embedded};
 
 fn root() -> &'static Path {
@@ -155,8 +155,8 @@ fn every_table_and_column_is_osquerys_on_every_platform() {
     }
 }
 
-/// The call that a template's own defaults and examples make.
-fn example_sql(template: &Template) -> String {
+/// The SQL that a template's own defaults and examples make.
+fn example_sql(registry: &Registry, template: &Template) -> String {
     let params: Map<String, Value> = template
         .parameters()
         .iter()
@@ -164,82 +164,138 @@ fn example_sql(template: &Template) -> String {
         .filter_map(|(name, parameter)| Some((name.clone(), json!(parameter.example.as_ref()?))))
         .collect();
     let call = call(template.name(), &Value::Object(params));
-    let statement = Registry::embedded().bind(&call, now()).unwrap();
-    statement.sql().to_owned()
+    registry.bind(&call, now()).unwrap().sql().to_owned()
 }
 
-/// Tables such as `file` answer with nothing unless a column that osquery requires is constrained. The
-/// tables are made with an index on each required column and nothing else: SQLite then searches by it
-/// where the SQL constrains it, and scans where it does not.
+/// A template's tables that have required columns, and those of its plan's steps that search by one.
+///
+/// The tables are made with an index on each required column and nothing else: SQLite then searches by
+/// it where the SQL constrains it, and scans where it does not.
+fn required(
+    registry: &Registry,
+    template: &Template,
+    tables: &Map<String, Value>,
+) -> (BTreeSet<String>, Vec<String>) {
+    let connection = Connection::open_in_memory().unwrap();
+    let mut needy = BTreeSet::new();
+    for (name, declared) in template.tables() {
+        // osquery takes LIKE for a constraint, which SQLite does by an index without regard to case.
+        let columns: Vec<String> = declared
+            .all_columns()
+            .map(|column| format!("\"{column}\" COLLATE NOCASE"))
+            .collect();
+        let columns = columns.join(", ");
+        connection
+            .execute_batch(&format!("CREATE TABLE \"{name}\" ({columns})"))
+            .unwrap();
+        for column in tables[name]["columns"].as_array().unwrap() {
+            if column["required"] != true {
+                continue;
+            }
+            needy.insert(name.clone());
+            let column = column["name"].as_str().unwrap();
+            if declared.all_columns().any(|read| read == column) {
+                let index = format!("\"{name}_{column}\" ON \"{name}\" (\"{column}\")");
+                connection
+                    .execute_batch(&format!("CREATE INDEX {index}"))
+                    .unwrap();
+            }
+        }
+    }
+    for function in template.functions() {
+        let flags = rusqlite::functions::FunctionFlags::SQLITE_UTF8;
+        connection
+            .create_scalar_function(function.as_str(), -1, flags, |_| Ok(rusqlite::types::Null))
+            .unwrap();
+    }
+    let sql = format!("EXPLAIN QUERY PLAN {}", example_sql(registry, template));
+    let mut statement = connection.prepare(&sql).unwrap();
+    let steps = statement
+        .query_map([], |row| row.get::<_, String>(3))
+        .unwrap();
+    let searches = |step: &String| {
+        step.starts_with("SEARCH")
+            && needy
+                .iter()
+                .any(|table| step.contains(&format!("{table}_")))
+    };
+    let searches = steps.map(Result::unwrap).filter(searches).collect();
+    (needy, searches)
+}
+
+/// Tables such as `file` answer with nothing unless a column that osquery requires is constrained.
 #[test]
 fn required_columns_are_constrained() {
     let Some(tables) = osquery_tables() else {
         return;
     };
+    let registry = Registry::embedded();
     let mut seen = 0;
-    for template in Registry::embedded().templates() {
-        let connection = Connection::open_in_memory().unwrap();
-        let mut needy = BTreeSet::new();
-        for (name, declared) in template.tables() {
-            let columns: Vec<String> = declared
-                .all_columns()
-                .map(|column| format!("\"{column}\" COLLATE NOCASE"))
-                .collect();
-            let columns = columns.join(", ");
-            connection
-                .execute_batch(&format!("CREATE TABLE \"{name}\" ({columns})"))
-                .unwrap();
-            for column in tables[name]["columns"].as_array().unwrap() {
-                let column_name = column["name"].as_str().unwrap();
-                let read = declared.all_columns().any(|read| read == column_name);
-                if column["required"] == true {
-                    needy.insert(name.clone());
-                }
-                if column["required"] == true && read {
-                    let index =
-                        format!("\"{name}_{column_name}\" ON \"{name}\" (\"{column_name}\")");
-                    connection
-                        .execute_batch(&format!("CREATE INDEX {index}"))
-                        .unwrap();
-                }
-            }
-        }
-        for function in template.functions() {
-            let flags = rusqlite::functions::FunctionFlags::SQLITE_UTF8;
-            connection
-                .create_scalar_function(function.as_str(), -1, flags, |_| Ok(rusqlite::types::Null))
-                .unwrap();
-        }
-        for collation in template.collations() {
-            connection
-                .create_collation(collation.as_str(), |left, right| left.cmp(right))
-                .unwrap();
-        }
-        if needy.is_empty() {
-            continue;
-        }
-        seen += 1;
-        let sql = format!("EXPLAIN QUERY PLAN {}", example_sql(template));
-        let mut statement = connection.prepare(&sql).unwrap();
-        let plan: Vec<String> = statement
-            .query_map([], |row| row.get::<_, String>(3))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        let searches = plan.iter().filter(|step| {
-            step.starts_with("SEARCH")
-                && needy
-                    .iter()
-                    .any(|table| step.contains(&format!("{table}_")))
-        });
+    for template in registry.templates() {
+        let (needy, searches) = required(registry, template, &tables);
+        seen += needy.len();
         assert!(
-            searches.count() >= needy.len(),
-            "{}: a required column is not constrained: {plan:?}",
+            searches.len() >= needy.len(),
+            "{}: a required column of {needy:?} is not constrained",
             template.name()
         );
     }
-    assert!(
-        seen > 0,
-        "no template reads a table with required columns at {NOW}"
-    );
+    assert!(seen > 0, "some templates read tables with required columns");
+    // What the test would say of a template that forgets.
+    let text = "name: one\nintent: Reads files without saying which.\nplatforms: [linux]\nseverity: info\n\
+                sql: SELECT path FROM file WHERE size > 5\ntables:\n  file:\n    columns: [path, size]\n";
+    let registry = Registry::new([("one", text)]);
+    let (needy, searches) = required(&registry, registry.template("one").unwrap(), &tables);
+    assert_eq!((needy.len(), searches.len()), (1, 0));
+}
+
+#[test]
+fn wildcards_over_file_systems_stay_out_of_templates() {
+    for template in Registry::embedded().templates() {
+        let sql = template.sql();
+        assert!(
+            !sql.contains("%%"),
+            "{}: `%%` walks whole trees",
+            template.name()
+        );
+        let reads_files = template
+            .tables()
+            .keys()
+            .any(|table| table == "file" || table == "hash");
+        if reads_files {
+            assert!(
+                !sql.contains("LIKE '/%"),
+                "{}: starts with a wildcard",
+                template.name()
+            );
+            assert!(
+                !sql.contains("LIKE '%"),
+                "{}: starts with a wildcard",
+                template.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn techniques_are_written_as_attack_writes_them() {
+    for template in Registry::embedded().templates() {
+        for tag in template.tags() {
+            let mut signs = tag.chars();
+            if signs.next() == Some('T') {
+                let number = signs.as_str();
+                let (technique, part) = number.split_once('.').unwrap_or((number, "001"));
+                let digits = |text: &str, count: usize| {
+                    text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
+                };
+                assert!(
+                    digits(technique, 4) && digits(part, 3),
+                    "{}: {tag}",
+                    template.name()
+                );
+            } else {
+                assert_eq!(*tag, tag.to_lowercase(), "{}", template.name());
+            }
+        }
+    }
 }

@@ -277,4 +277,18 @@ proptest! {
             prop_assert!(text.find('%').is_none_or(|at| at > 2));
         }
     }
+
+    #[test]
+    fn any_file_is_a_template_or_an_error(at in any::<prop::sample::Index>(), put in "[ -~\n]{0,12}", cut in 0_usize..9) {
+        let (name, text) = &crate::allowlist::embedded::TEMPLATES[at.index(crate::allowlist::embedded::TEMPLATES.len())];
+        let from = at.index(text.len());
+        let from = (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let to = (from + cut..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        let changed = format!("{}{put}{}", &text[..from], &text[to.max(from)..]);
+        let registry = Registry::new([(*name, changed)]);
+        if let Err(errors) = registry.check_all(now()) {
+            prop_assert!(!errors[0].problems.is_empty());
+            prop_assert!(errors[0].to_string().len() < 4_000);
+        }
+    }
 }

@@ -148,22 +148,20 @@ impl Rest {
         let Some(session) = self.session.take() else {
             return;
         };
-        let reply = self
-            .http
-            .until(by)
-            .send(Request {
-                method: Method::Post,
-                path: &["api", "v1", "fleet", "logout"],
-                query: &[],
-                body: Some(&json!({})),
-                bearer: Some(&session),
-                repeat: Repeat::Safe,
-                max_bytes: SMALL_ANSWER_BYTES,
-            })
-            .await;
-        match reply {
-            Ok(reply) => tracing::debug!(status = reply.status, "logged out"),
-            Err(error) => tracing::debug!(%error, "the logout failed"),
+        let (http, body) = (self.http.with_deadline(by), json!({}));
+        let reply = http.send(Request {
+            method: Method::Post,
+            path: &["api", "v1", "fleet", "logout"],
+            query: &[],
+            body: Some(&body),
+            bearer: Some(&session),
+            repeat: Repeat::Safe,
+            max_bytes: SMALL_ANSWER_BYTES,
+        });
+        match tokio::time::timeout_at(by, reply).await {
+            Ok(Ok(reply)) => tracing::debug!(status = reply.status, "logged out"),
+            Ok(Err(error)) => tracing::debug!(%error, "the logout failed"),
+            Err(_) => tracing::debug!("the logout was not answered in time"),
         }
     }
 
