@@ -101,9 +101,10 @@ fn faults_secrets_of_sessions() {
     on_both(|kind| {
         for fault in [
             Fault::default(),
-            kind.finding()
-                .status(500)
-                .body("bad password fleet-admin-password osctrl-admin-password"),
+            kind.finding().status(500).body(match kind {
+                Kind::Fleet => "bad password fleet-admin-password",
+                Kind::Osctrl => "bad password osctrl-admin-password",
+            }),
             Fault::on("results/websocket").times(1).socket(SocketFault {
                 close: Some(SocketClose::Cut),
                 ..SocketFault::default()

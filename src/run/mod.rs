@@ -193,7 +193,8 @@ impl Run<'_> {
         let document = Document {
             about: Some(About {
                 backend: self.step.step().server.backend,
-                id: backend.campaign_id(),
+                // A server chooses it.
+                id: backend.campaign_id().map(|id| logs::redacted(&id)),
                 elapsed: self.started.elapsed(),
                 may_be_running: backend.may_be_running(all_answered),
             }),
