@@ -191,3 +191,16 @@ fn faults_decoding() {
         compare(&format!("decode-{name}"), &ran, &address);
     }
 }
+
+#[test]
+fn faults_empty_stdin() {
+    let line =
+        "error[decode]: stdin is empty: expected one `osquery_live_query` step as YAML or JSON\n";
+    for args in [&[][..], &["run"], &["check"]] {
+        let document = step(" \n")
+            .args(args)
+            .run()
+            .assert_failure(10, "decode", line);
+        assert!(document.hosts.is_empty() && document.campaign.is_none());
+    }
+}

@@ -1,10 +1,12 @@
 //! The deadline and signals: whenever they come, one document is written, what came is kept, and the
 //! server is told to stop.
 
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use osquery_simulator::{
-    CampaignState, FLEET_ADMIN_PASSWORD, Fault, OSCTRL_ADMIN_PASSWORD, Scenario,
+    Answer, CampaignState, FLEET_ADMIN_PASSWORD, Fault, HostSpec, Huge, OSCTRL_ADMIN_PASSWORD,
+    Scenario,
 };
 
 use crate::harness::document::Document;
@@ -116,13 +118,7 @@ fn faults_signals_in_the_middle() {
             let document = ran.document();
             assert_cancelled(&document, &name);
             assert_eq!(ran.stderr, "");
-            site.wait("the end of the campaign", |seen| {
-                matches!(
-                    (kind, seen.campaigns[0].state),
-                    (Kind::Fleet, CampaignState::Completed)
-                        | (Kind::Osctrl, CampaignState::Expired)
-                )
-            });
+            wait_for_the_end(&site);
         }
     });
 }
@@ -260,4 +256,43 @@ fn faults_second_signal() {
         second.elapsed() < Duration::from_millis(1_500),
         "the 2 s were not waited for"
     );
+}
+
+/// A reader that is slow, or stuck, does not keep the campaign running.
+#[test]
+fn faults_reader_that_waits() {
+    on_both(|kind| {
+        let rows = Huge {
+            rows: 2_000,
+            row_bytes: 1_000,
+        };
+        let huge = HostSpec::named("huge").answering(Answer::Huge(rows));
+        let mut scenario = Scenario::of([huge, silent("web-02")]);
+        scenario.fleet.tick = Duration::from_millis(300);
+        let site = Site::new(kind, scenario);
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let step = site.step(&["huge", "web-02"]).timeout(3);
+        let running = step.binary().stdout_to(writer).start();
+        wait_for_the_end(&site);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("the document");
+        let ran = running.wait();
+        assert_eq!((ran.status, &*ran.stderr), (0, ""));
+        let document: Document = serde_json::from_str(&text).expect("the whole document");
+        document.assert_invariant();
+        assert_eq!(document.results["huge"].len(), 2_000);
+        assert_eq!(document.timed_out_hosts, ["web-02"]);
+    });
+}
+
+fn wait_for_the_end(site: &Site) {
+    site.wait("the end of the campaign", |seen| {
+        let Some(campaign) = seen.campaigns.first() else {
+            return false;
+        };
+        matches!(
+            (site.kind, campaign.state),
+            (Kind::Fleet, CampaignState::Completed) | (Kind::Osctrl, CampaignState::Expired)
+        )
+    });
 }

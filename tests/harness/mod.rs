@@ -144,11 +144,6 @@ impl Binary {
 }
 
 impl Running {
-    /// The process's number.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends a signal (`TERM`, `INT`, `KILL`).
     pub fn signal(&self, name: &str) {
         let sent = Command::new("sh")
@@ -183,12 +178,6 @@ impl Running {
     #[track_caller]
     pub fn wait_for_stdout(&self, text: &str) {
         self.stdout.wait_for(text);
-    }
-
-    /// Waits until stderr holds this text.
-    #[track_caller]
-    pub fn wait_for_stderr(&self, text: &str) {
-        self.stderr.wait_for(text);
     }
 
     /// Waits for the end.
