@@ -177,7 +177,7 @@ fn faults_least_privilege() {
     let step = site
         .step(&["web-01", "db-01"])
         .token(OSCTRL_PLUGIN_TOKEN)
-        .timeout(2);
+        .timeout(4);
     let document = site.run("least-privilege", step);
     assert!(document.campaign().may_be_running);
     assert_eq!(site.seen().requests_to("POST", "/expire/").count(), 1);

@@ -206,7 +206,7 @@ fn faults_answers_of_foreign_hosts() {
         let mut other = host("web-99");
         other.uuid = Some("4C4C4544-FFFF-4000-8000-000000000099".into());
         let site = Site::new(kind, Scenario::of([host("web-01"), foreign, other]));
-        let step = site.step(&["web-01", "web-02"]).timeout(3);
+        let step = site.step(&["web-01", "web-02"]).timeout(4);
         let document = site.run("answers-of-foreign-hosts", step);
         // osctrl counts that there was an answer, and keeps it under another name.
         let status = &document.hosts["web-02"].status;

@@ -34,7 +34,7 @@ fn faults_failing_server_until_the_deadline() {
                 .status(status)
                 .body("<html>a web page</html>");
             let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
-            let step = site.step(&["web-01"]).timeout(2);
+            let step = site.step(&["web-01"]).timeout(3);
             let document = site.run(&format!("always-{status}-before-the-dispatch"), step);
             assert!(!document.campaign().may_be_running);
         });

@@ -15,7 +15,7 @@ fn faults_server_down() {
     on_both(|kind| {
         let address = closed_port();
         let ran = Step::of(kind, &address, &["web-01"])
-            .timeout(2)
+            .timeout(3)
             .binary()
             .run();
         compare(&format!("server-down.{}", kind.backend()), &ran, &address);
@@ -31,7 +31,7 @@ fn faults_unknown_name() {
     on_both(|kind| {
         let address = "https://osquery-live-query.invalid";
         let ran = Step::of(kind, address, &["web-01"])
-            .timeout(2)
+            .timeout(3)
             .binary()
             .run();
         compare(&format!("unknown-name.{}", kind.backend()), &ran, address);
@@ -136,7 +136,7 @@ fn faults_plain_server_behind_an_https_address() {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         let address = site.simulator.base_url().replace("http:", "https:");
         let step = Step::of(kind, &address, &["web-01"]);
-        let ran = with_roots(step).timeout(2).binary().run();
+        let ran = with_roots(step).timeout(3).binary().run();
         site.assert_no_secret(&ran);
         compare(
             &format!("plain-server-behind-https.{}", kind.backend()),
