@@ -259,13 +259,13 @@ fn faults_log_as_json() {
                 );
                 assert!(line["message"].is_string(), "{line}");
             }
-            let warned = lines.iter().any(|line| {
-                line["level"] == "WARN"
+            let told = lines.iter().any(|line| {
+                matches!(line["level"].as_str(), Some("WARN" | "ERROR"))
                     && line["message"]
                         .as_str()
                         .is_some_and(|text| text.contains("db-1"))
             });
-            assert!(warned, "{}", ran.stderr);
+            assert!(told, "{}", ran.stderr);
             let error = ran.document().error;
             let last = lines.last().expect("a line");
             if let Some(error) = error {
