@@ -137,7 +137,14 @@ fn every_way_out_has_its_outcome() {
     let gone = fleet_step("https://fleet.invalid", "timeout_seconds: 1");
     assert_eq!(under(&policy, &gone).run().status, 23);
     assert_eq!(outcome(), (json!("unreachable"), json!(23), json!(0)));
-    assert_eq!(lines(&folder).len(), 14);
+    // A bug.
+    let answering = server();
+    let ran = under(&policy, &fleet_step(&answering.base_url(), ""))
+        .env("OSQUERY_LIVE_QUERY_TEST_PANIC", "collecting")
+        .run();
+    assert_eq!(ran.status, 70, "{ran:?}");
+    assert_eq!(outcome(), (json!("internal"), json!(70), json!(1)));
+    assert_eq!(lines(&folder).len(), 16);
 }
 
 #[test]
