@@ -295,22 +295,39 @@ impl Policy {
     }
 
     fn refusal(&self, step: &Document, problems: Vec<Problem>) -> Failure {
+        let (what, hint) = match &self.path {
+            Some(path) => (
+                "the operator's policy forbids the step",
+                Some(format!("the policy is {}", path.display())),
+            ),
+            None => (
+                "the defaults forbid the step",
+                hint_without_policy(&problems),
+            ),
+        };
         let problems = problems
             .into_iter()
             .map(|problem| crate::checked::placed(problem, step))
             .collect();
-        let (what, hint) = match &self.path {
-            Some(path) => (
-                "the operator's policy forbids the step",
-                format!("the policy is {}", path.display()),
-            ),
-            None => (
-                "the defaults forbid the step",
-                "an operator's policy (`--policy FILE`) can say otherwise where the message names a key of it".to_owned(),
-            ),
-        };
-        Failure::of_problems(Code::Policy, what, problems).hint(hint)
+        let failure = Failure::of_problems(Code::Policy, what, problems);
+        Failure { hint, ..failure }
     }
+}
+
+/// What to do about rules that hold without a policy; some of them no policy changes.
+fn hint_without_policy(problems: &[Problem]) -> Option<String> {
+    let first = problems.first()?;
+    let hint = match &*first.rule {
+        "allow_http" | "template" => {
+            "an operator's policy (`--policy FILE`) can allow it with the key that the message names"
+        }
+        "trust" => {
+            "whoever can write to it chooses which servers are trusted: have root or this process's user own it, and nobody else write to it"
+        }
+        "address" => "look at `base_url`: no policy allows such an address",
+        _ => return None,
+    };
+    Some(hint.into())
 }
 
 fn reserved_secret(field: &str) -> Problem {

@@ -10,9 +10,16 @@ fn plain_http_goes_to_this_machine_only() {
         "http://localhost.example.com",
         "http://[64:ff9b::7f00:1]",
     ] {
-        assert_refused(
+        let document = assert_refused(
             &binary(&fleet_step(url, "")).run(),
             "the defaults forbid the step: params.base_url (line 5): `base_url` is plain http to another machine, where credentials and rows can be read on the way: use https (the policy's `allow_http` allows it)",
+        );
+        let hint = document.error.expect("an error").hint;
+        assert_eq!(
+            hint.as_deref(),
+            Some(
+                "an operator's policy (`--policy FILE`) can allow it with the key that the message names"
+            )
         );
     }
     let simulator = server();
