@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::logs;
 use crate::output::Format;
 use crate::run;
+use crate::templates::Selection;
 
 /// Runs one allowlisted osquery live query against Fleet or osctrl.
 ///
@@ -50,16 +51,46 @@ pub enum Verb {
     /// Checks the step, the credentials and the targets against the real server, and dispatches nothing.
     /// The document's `planned` holds the SQL and the hosts.
     Check(StepArgs),
-    /// List the allowlist, or show one template.
+    /// List the allowlist, or show one template with its SQL and an example step.
+    ///
+    /// The list has each template's intent, platforms and parameters: by topic on a terminal, one line
+    /// a template elsewhere. Touches no network.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  osquery-live-query templates --search ssh\n  osquery-live-query templates --tag persistence --platform windows\n  osquery-live-query templates processes_by_name\n  osquery-live-query templates processes_by_name --format step > step.yaml"
+    )]
     Templates(TemplatesArgs),
     /// Print a JSON Schema (draft 2020-12).
+    ///
+    /// For editors and for programs that write steps or read documents. Touches no network.
+    #[command(after_help = "Example:\n  osquery-live-query schema step > step.schema.json")]
     Schema {
         /// Which one.
         #[arg(value_enum)]
         name: SchemaName,
     },
-    /// Describe this build as JSON: version, protocols, backends, templates, exit codes.
+    /// Describe this build as JSON, for engines that adapt to it.
+    ///
+    /// One object: `name`, `version`, `protocols` (of the invocation), `step_type`, `backends`, `verbs`,
+    /// `schemas`, `templates` (their names) and `exit_codes` (each with its meaning, and whether the same
+    /// step may succeed later). Touches no network.
     Describe,
+    /// Print the completion script of a shell.
+    ///
+    /// It completes verbs, flags, their values and the names of templates.
+    #[command(
+        after_help = "Install:\n  bash  osquery-live-query completions bash > ~/.local/share/bash-completion/completions/osquery-live-query\n  zsh   osquery-live-query completions zsh > \"${fpath[1]}/_osquery-live-query\"\n  fish  osquery-live-query completions fish > ~/.config/fish/completions/osquery-live-query.fish"
+    )]
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: ShellName,
+    },
+    /// Print the manual page.
+    #[command(
+        after_help = "Install:\n  osquery-live-query man > ~/.local/share/man/man1/osquery-live-query.1"
+    )]
+    Man,
     /// Show a whole run against a simulated Fleet and a simulated osctrl on loopback.
     #[cfg(feature = "demo")]
     Demo,
@@ -69,10 +100,10 @@ pub enum Verb {
 #[derive(Debug, Args, Default)]
 pub struct StepArgs {
     /// A YAML or JSON file with the context ({alert: …}) for a step that comes without an invocation.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub context: Option<PathBuf>,
     /// A directory with one file per secret [default: $CREDENTIALS_DIRECTORY].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub secrets_dir: Option<PathBuf>,
 }
 
@@ -93,9 +124,43 @@ pub struct RunArgs {
 /// Flags of `templates`.
 #[derive(Debug, Args)]
 pub struct TemplatesArgs {
+    /// What is done with templates beside showing them.
+    #[command(subcommand)]
+    pub verb: Option<TemplatesVerb>,
     /// Show this template whole, with an example step.
     pub name: Option<String>,
-    /// A table for people, or JSON.
+    /// Which templates are listed.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// How they are shown.
+    #[arg(long, value_enum, default_value_t = TemplatesFormat::Text)]
+    pub format: TemplatesFormat,
+}
+
+/// Verbs of `templates`.
+#[derive(Debug, Subcommand)]
+pub enum TemplatesVerb {
+    /// Check templates that you write: form, SQL, parameters and osquery's own tables.
+    ///
+    /// All problems at once, each as PATH:LINE:COLUMN: MESSAGE [RULE]. SQLite reads the SQL: one statement
+    /// that only reads the declared columns of the declared tables, with every parameter declared and
+    /// used. With --osquery-schema every table and column has to exist on the template's platforms, and
+    /// columns that osquery requires have to be constrained. Touches no network.
+    ///
+    /// Exit status: 0 no problems, 1 problems, 2 wrong flags or unreadable files.
+    Check(TemplatesCheckArgs),
+}
+
+/// Flags of `templates check`.
+#[derive(Debug, Args)]
+pub struct TemplatesCheckArgs {
+    /// Template files, and folders with them (*.yaml, *.yml); without any, the built-in templates are checked.
+    #[arg(value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// osquery's schema of the version that your hosts run, as JSON: osquery-site publishes it as src/data/osquery_schema_versions/VERSION.json.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub osquery_schema: Option<PathBuf>,
+    /// For people and editors, or JSON (`schema templates-check`).
     #[arg(long, value_enum, default_value_t = ListFormat::Text)]
     pub format: ListFormat,
 }
@@ -123,6 +188,30 @@ pub enum FormatName {
 
 /// Values of `templates --format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TemplatesFormat {
+    /// For people.
+    Text,
+    /// For machines (`schema templates`).
+    Json,
+    /// For documentation.
+    Markdown,
+    /// Only the example step of the template that is named, as YAML to start from.
+    Step,
+}
+
+/// The shells that have completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShellName {
+    /// GNU bash with bash-completion.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// Values of `templates check --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
     /// For people.
     Text,
@@ -146,8 +235,22 @@ pub enum SchemaName {
     Step,
     /// The document on stdout.
     Output,
-    /// A template of the allowlist.
+    /// A template of the allowlist, as its file is written.
     Template,
+    /// What `templates --format json` prints.
+    Templates,
+    /// What `templates check --format json` prints.
+    TemplatesCheck,
+}
+
+impl From<ShellName> for clap_complete::Shell {
+    fn from(name: ShellName) -> Self {
+        match name {
+            ShellName::Bash => Self::Bash,
+            ShellName::Zsh => Self::Zsh,
+            ShellName::Fish => Self::Fish,
+        }
+    }
 }
 
 impl From<FormatName> for Format {
@@ -224,7 +327,7 @@ fn writes_document(args: &[OsString]) -> bool {
     let verb = words.find(|word| !word.starts_with('-'));
     !matches!(
         verb,
-        Some("templates" | "schema" | "describe" | "demo" | "help")
+        Some("templates" | "schema" | "describe" | "completions" | "man" | "demo" | "help")
     )
 }
 

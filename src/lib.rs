@@ -16,6 +16,7 @@ pub mod exit;
 pub mod failure;
 pub mod invocation;
 pub mod logs;
+pub mod manual;
 pub mod output;
 pub mod problem;
 pub mod report;

@@ -6,3 +6,7 @@ pub const STEP: &str = include_str!("../schemas/step.schema.json");
 pub const OUTPUT: &str = include_str!("../schemas/output.schema.json");
 /// A template of the allowlist.
 pub const TEMPLATE: &str = include_str!("../schemas/template.schema.json");
+/// What `templates --format json` prints.
+pub const TEMPLATES: &str = include_str!("../schemas/templates-output.schema.json");
+/// What `templates check --format json` prints.
+pub const TEMPLATES_CHECK: &str = include_str!("../schemas/templates-check.schema.json");

@@ -42,9 +42,9 @@ struct Document {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TableDocument {
-    columns: Spanned<Vec<String>>,
+    columns: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
-    hidden: Vec<String>,
+    hidden: Vec<Spanned<String>>,
 }
 
 /// What is found on the way, with the file's name for the error.
@@ -63,14 +63,30 @@ impl Findings {
 /// Reads a template. `stem` is the name of its file without `.yaml`, which its name must repeat; `now`
 /// (unix seconds) is what defaults that are ages are tried against.
 pub(super) fn load(stem: &str, text: &str, now: i64) -> Result<Template, TemplateError> {
+    load_placed(stem, text, now).map(|(template, _)| template)
+}
+
+/// Where the keys of a template's file have their values, by path (`sql`, `tables.users`,
+/// `tables.users.uid`, `parameters.limit`).
+pub(super) type Places = BTreeMap<String, Position>;
+
+/// The same, with the places of what the template says.
+pub(super) fn load_placed(
+    stem: &str,
+    text: &str,
+    now: i64,
+) -> Result<(Template, Places), TemplateError> {
     let mut found = Findings {
         label: format!("`{stem}`"),
         problems: Vec::new(),
     };
     let document = parse(text, &mut found);
-    let template = document.map(|document| template(stem, document, now, &mut found));
+    let template = document.map(|document| {
+        let places = places(&document);
+        (template(stem, document, now, &mut found), places)
+    });
     match template {
-        Some(template) if found.problems.is_empty() => Ok(template),
+        Some(placed) if found.problems.is_empty() => Ok(placed),
         _ => Err(TemplateError {
             label: found.label,
             problems: found.problems,
@@ -148,6 +164,32 @@ fn in_words(error: &serde_saphyr::Error) -> String {
             format!("is not valid YAML: {}", &first[..end])
         }
     }
+}
+
+fn places(document: &Document) -> Places {
+    let mut places = vec![
+        ("name".to_owned(), at(&document.name)),
+        ("sql".to_owned(), at(&document.sql)),
+        ("tables".to_owned(), at(&document.tables)),
+        ("platforms".to_owned(), at(&document.platforms)),
+    ];
+    for (name, table) in &document.tables.value {
+        places.push((format!("tables.{name}"), at(&table.columns)));
+        for column in table.columns.value.iter().chain(&table.hidden) {
+            places.push((format!("tables.{name}.{}", column.value), at(column)));
+        }
+    }
+    for (name, parameter) in &document.parameters {
+        places.push((format!("parameters.{name}"), at(parameter)));
+    }
+    for (path, names) in [
+        ("functions", &document.functions),
+        ("collations", &document.collations),
+    ] {
+        places.push((path.to_owned(), names.first().and_then(at)));
+    }
+    let known = |(path, place): (String, Option<Position>)| Some((path, place?));
+    places.into_iter().filter_map(known).collect()
 }
 
 fn at<T>(spanned: &Spanned<T>) -> Option<Position> {
@@ -260,6 +302,10 @@ fn platforms(names: &Spanned<Vec<String>>, found: &mut Findings) -> Vec<Platform
     platforms
 }
 
+fn plain(names: &[Spanned<String>]) -> Vec<String> {
+    names.iter().map(|name| name.value.clone()).collect()
+}
+
 fn tables(
     documents: &Spanned<BTreeMap<String, TableDocument>>,
     found: &mut Findings,
@@ -271,8 +317,8 @@ fn tables(
     let mut tables = BTreeMap::new();
     for (name, document) in &documents.value {
         let table = Table {
-            columns: document.columns.value.clone(),
-            hidden: document.hidden.clone(),
+            columns: plain(&document.columns.value),
+            hidden: plain(&document.hidden),
         };
         let mut seen = Vec::new();
         let path = format!("tables.{name}");
