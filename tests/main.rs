@@ -4,3 +4,5 @@ mod backend_fleet;
 mod backend_osctrl;
 mod cases;
 mod harness;
+mod templates;
+mod verbs;

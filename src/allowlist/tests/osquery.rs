@@ -75,7 +75,7 @@ fn problems_of_sql_are_placed_in_the_block() {
     );
     assert_eq!(
         found(&block("1 AS one", "uid, username")),
-        ["11:20 unused_column `tables.users` declares `username`, but the SQL does not read it"]
+        ["10:20 unused_column `tables.users` declares `username`, but the SQL does not read it"]
     );
 }
 
