@@ -65,7 +65,7 @@ pub enum Verb {
     /// For editors and for programs that write steps or read documents. Touches no network.
     #[command(after_help = "Example:\n  osquery-live-query schema step > step.schema.json")]
     Schema {
-        /// Which one.
+        /// Which schema.
         #[arg(value_enum)]
         name: SchemaName,
     },

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use clap::builder::PossibleValuesParser;
-use clap::{Command, CommandFactory};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::allowlist::Registry;
-use crate::cli::Cli;
+use crate::cli::{Cli, SchemaName, ShellName};
 use crate::describe;
 
 /// The completion script of a shell.
@@ -25,7 +25,58 @@ pub fn completions(shell: Shell) -> String {
     });
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, env!("CARGO_PKG_NAME"), &mut script);
-    String::from_utf8_lossy(&script).into_owned()
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    match shell {
+        Shell::Fish => script.push_str(&fish_values()),
+        // clap_complete 4.6 spells a name with hyphens in two ways, and then completes no verb's flags.
+        Shell::Bash => {
+            script = script.replace(
+                "osquery__subcmd__live__subcmd__query",
+                "osquery__live__query",
+            );
+        }
+        _ => {}
+    }
+    script
+}
+
+/// The values of arguments without a flag, which clap's script for fish leaves out.
+fn fish_values() -> String {
+    let described = |name: &str, meaning: &str| {
+        let meaning = meaning.replace('\\', "\\\\").replace('\'', "\\'");
+        format!("{name}\t'{meaning}'")
+    };
+    let templates = Registry::embedded().templates();
+    let templates: Vec<String> = templates
+        .map(|template| described(template.name(), template.intent()))
+        .collect();
+    let values = |values: &[PossibleValue]| -> Vec<String> {
+        let help = |value: &PossibleValue| value.get_help().map(ToString::to_string);
+        values
+            .iter()
+            .map(|value| described(value.get_name(), &help(value).unwrap_or_default()))
+            .collect()
+    };
+    let schemas: Vec<_> = of_enum::<SchemaName>();
+    let shells: Vec<_> = of_enum::<ShellName>();
+    [
+        ("templates", templates),
+        ("schema", values(&schemas)),
+        ("completions", values(&shells)),
+    ]
+    .into_iter()
+    .map(|(verb, values)| {
+        format!(
+            "complete -c osquery-live-query -n \"__fish_osquery_live_query_using_subcommand {verb}; and not __fish_seen_subcommand_from check\" -f -a \"{}\"\n",
+            values.join("\n").replace('"', "\\\"").replace('$', "\\$")
+        )
+    })
+    .collect()
+}
+
+fn of_enum<E: ValueEnum>() -> Vec<PossibleValue> {
+    let variants = E::value_variants().iter();
+    variants.filter_map(ValueEnum::to_possible_value).collect()
 }
 
 /// The manual page, section 1, with every verb in it.

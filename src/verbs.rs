@@ -77,8 +77,13 @@ fn text(result: Result<String, Failure>) -> u8 {
     }
 }
 
+/// Says why such a verb failed, and what to do, which no document says here.
 fn failed(failure: &Failure) -> u8 {
-    logs::failure(failure);
+    let mut said = failure.clone();
+    if let Some(hint) = &failure.hint {
+        said.message = format!("{}; {hint}", failure.message);
+    }
+    logs::failure(&said);
     failure.code.exit_status()
 }
 
