@@ -45,6 +45,12 @@ fn valid(schema: &str, document: &Value) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Says that a test, or a part of it, did not run.
+#[expect(clippy::print_stderr, reason = "says that the test is skipped")]
+fn skipped(program: &str) {
+    eprintln!("skipped: there is no {program}");
+}
+
 /// A folder of a test, removed at its end.
 struct Folder(PathBuf);
 
@@ -538,7 +544,7 @@ fn bash_takes_the_completions() {
          ask osquery-live-query schema st\n"
     );
     let Ok(output) = Command::new("bash").args(["--norc", "-c", &asked]).output() else {
-        eprintln!("skipped: there is no bash");
+        skipped("bash");
         return;
     };
     let said = String::from_utf8(output.stdout).expect("UTF-8");
@@ -564,7 +570,7 @@ fn zsh_and_fish_have_completions_too() {
             .args(["-n", &folder.path("script")])
             .output()
         else {
-            eprintln!("skipped: there is no {shell}");
+            skipped(shell);
             continue;
         };
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{shell}");
@@ -603,7 +609,7 @@ fn the_manual_page_is_one() {
         .args(["-man", "-Tascii", "-ww", &folder.path("page.1")])
         .output();
     let Ok(output) = groff else {
-        eprintln!("skipped: there is no groff");
+        skipped("groff");
         return;
     };
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -617,7 +623,7 @@ fn a_closed_pipe_is_no_error() {
         env!("CARGO_BIN_EXE_osquery-live-query")
     );
     let Ok(status) = Command::new("bash").args(["-c", &script]).status() else {
-        eprintln!("skipped: there is no bash");
+        skipped("bash");
         return;
     };
     assert_eq!(status.code(), Some(0));

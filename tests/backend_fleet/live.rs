@@ -180,6 +180,51 @@ async fn after_a_broken_stream_only_the_silent_hosts_are_asked_again() {
 }
 
 #[tokio::test]
+async fn three_broken_streams_lose_no_host_and_ask_none_that_has_answered() {
+    let scenario = quick([HostSpec::many(30, "h{n}")])
+        .with_fault(on_socket(breaking(5, SocketClose::Cut)).times(3));
+    let mut bench = Bench::new(scenario).await;
+    let everyone = Targets {
+        labels: vec!["All Hosts".into()],
+        ..Targets::default()
+    };
+    let hosts = bench.resolve(&everyone).await.unwrap().grouped;
+    bench.fleet.start(&statement(), &hosts).await.unwrap();
+    assert_eq!(bench.answers(30).await.len(), 30);
+    let asked: Vec<usize> = bench
+        .observed()
+        .campaigns
+        .iter()
+        .map(|campaign| campaign.hosts.len())
+        .collect();
+    assert_eq!(asked, [30, 25, 20, 15]);
+    bench.stop(true).await;
+    bench
+        .seen("no campaign goes on", |it| it.campaigns.iter().all(ended))
+        .await;
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_meanwhile_is_said_so_and_not_tried_again() {
+    let scenario = quick([host("a"), host("mute").answering(Scripted::Silent)])
+        .with_fault(on_socket(breaking(1, SocketClose::Cut)));
+    let mut bench = Bench::new(scenario).await;
+    bench.ask(&["a", "mute"]).await.unwrap();
+    bench.answers(1).await;
+    bench.simulator.revoke_tokens();
+    let error = bench.next().await.unwrap_err();
+    assert!(matches!(error, BackendError::Auth { .. }), "{error}");
+    assert!(
+        words(&error).contains("refused the API token (HTTP 401"),
+        "{error}"
+    );
+    assert_eq!(
+        bench.observed().requests_to("POST", "queries/run").count(),
+        2
+    );
+}
+
+#[tokio::test]
 async fn a_stream_that_stays_broken_is_given_up_after_three_new_campaigns() {
     let scenario = quick([host("mute").answering(Scripted::Silent)])
         .with_fault(on_socket(breaking(0, SocketClose::Zero)));

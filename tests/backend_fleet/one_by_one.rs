@@ -210,7 +210,7 @@ async fn an_upgrade_that_is_never_answered_is_given_up_in_time() {
     assert_answer_of(&bench.answers(1).await["1"], "a");
     let warnings = bench.warnings.text();
     assert!(
-        warnings.contains("refused the websocket (no answer within 1.0 s)"),
+        warnings.contains("refused the websocket (no answer within "),
         "{warnings}"
     );
 }

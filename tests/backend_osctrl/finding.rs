@@ -207,8 +207,15 @@ async fn labels_are_not_osctrls() {
 
 #[tokio::test]
 async fn a_server_that_does_not_say_who_is_inactive_is_no_failure() {
-    let fault = Fault::on("status=inactive").status(500);
-    let mut bench = Bench::new(office().with_fault(fault));
-    let hosts = bench.resolve(&["web-01"]).await;
-    assert_eq!((hosts.len(), hosts[0].online), (1, None));
+    let fault = || Fault::on("status=inactive");
+    let hanging = Fault {
+        hang: true,
+        ..fault()
+    };
+    for fault in [fault().status(500), fault().status(503), hanging] {
+        let mut bench = Bench::new(office().with_fault(fault));
+        let found = tokio::time::timeout(PATIENCE / 2, bench.resolve(&["web-01"]));
+        let hosts = found.await.unwrap();
+        assert_eq!((hosts.len(), hosts[0].online), (1, None));
+    }
 }

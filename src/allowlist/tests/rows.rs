@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use rusqlite::types::{Value as Cell, ValueRef};
 use serde_json::{Value, json};
 
-use super::{NOW, call, now};
+use super::{call, now};
 use crate::allowlist::Registry;
 
 /// A template's tables with rows, each a list of the columns that matter; all others are NULL.

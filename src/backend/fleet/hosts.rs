@@ -207,7 +207,11 @@ fn label_ids(rest: &Rest, labels: &[Label], names: &[String]) -> Result<Vec<u64>
             .filter(|label| label.name.to_lowercase() == lower);
         let exact = labels.iter().find(|label| label.name == *name);
         match (exact, same.next(), same.next()) {
-            (Some(label), _, _) | (None, Some(label), None) => ids.push(label.id),
+            (Some(label), _, _) | (None, Some(label), None) => {
+                if !ids.contains(&label.id) {
+                    ids.push(label.id);
+                }
+            }
             _ => unknown.push(name),
         }
     }

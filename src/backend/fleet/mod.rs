@@ -229,3 +229,30 @@ impl Backend for Fleet {
         self.rest.logout(now + LOGOUT_WITHIN).await;
     }
 }
+
+/// Reads any bytes as everything that Fleet may send; for the fuzzer only.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let keep = Keep {
+        rows: 100,
+        bytes: 10_000,
+    };
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Heard::Answer {
+            answer: super::Answer::Rows(rows),
+            ..
+        } = socket::read(text, keep)
+        {
+            assert!(rows.kept() <= 100 && rows.json().len() <= 10_000);
+        }
+        let _ = wire::reason(text);
+    }
+    let _ = serde_json::from_slice::<wire::HostsPage>(bytes);
+    let _ = serde_json::from_slice::<wire::LabelsSummary>(bytes);
+    let _ = serde_json::from_slice::<wire::LoggedIn>(bytes);
+    let _ = serde_json::from_slice::<wire::Me>(bytes);
+    let _ = serde_json::from_slice::<wire::Started>(bytes);
+    if let Ok(answer) = serde_json::from_slice::<wire::OneHostAnswer<'_>>(bytes) {
+        let _ = answer.error();
+    }
+}

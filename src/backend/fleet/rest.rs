@@ -147,7 +147,7 @@ impl Rest {
         let Some(session) = self.session.take() else {
             return;
         };
-        let (http, body) = (self.http.until(by), json!({}));
+        let (http, body) = (self.http.with_deadline(by), json!({}));
         let reply = http.send(Request {
             method: Method::Post,
             path: &["api", "v1", "fleet", "logout"],
@@ -399,7 +399,7 @@ impl Rest {
                 status: Some(code),
                 message: format!("{} answered {} with {status}", self.server(), reply.asked),
                 hint: match code {
-                    404 | 405 => Some("check that `base_url` is the server's own address, without the path of an API or a page".into()),
+                    404 | 405 => Some("check that `backend` is right, and that `base_url` is the server's own address, without the path of an API or a page".into()),
                     500..=599 => Some("the server's log says more".into()),
                     _ => None,
                 },

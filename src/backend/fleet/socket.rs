@@ -220,7 +220,7 @@ pub(super) fn most_bytes(keep: Keep) -> usize {
 }
 
 /// A message of the server.
-fn read(text: &str, keep: Keep) -> Heard {
+pub(super) fn read(text: &str, keep: Keep) -> Heard {
     let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
         return Heard::Garbled("a message that is not JSON of the expected form");
     };

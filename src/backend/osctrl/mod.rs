@@ -236,3 +236,38 @@ impl Osctrl {
 fn is_path_segment(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && name.len() <= 255 && !name.chars().any(char::is_control)
 }
+
+/// Reads any bytes as everything that osctrl may send; for the fuzzer only.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let reader = wire::Reader {
+        keep: Keep {
+            rows: 100,
+            bytes: 10_000,
+        },
+        shown: str::to_owned,
+    };
+    let mut progress = progress::Progress::new(3);
+    if let Ok(results) = wire::results(bytes) {
+        for _ in 0..3 {
+            let absorbed = progress.absorb(bytes, &results);
+            for fresh in absorbed.fresh {
+                let data = fresh.data.map(|data| &bytes[data]);
+                if let super::Answer::Rows(rows) = reader.answer(data, fresh.succeeded) {
+                    assert!(rows.kept() <= 100 && rows.json().len() <= 10_000);
+                }
+            }
+        }
+        let _ = progress.poll();
+    }
+    let _ = reader.answer(Some(bytes), true);
+    let _ = serde_json::from_slice::<wire::State>(bytes);
+    let _ = serde_json::from_slice::<wire::Dispatched>(bytes);
+    let _ = serde_json::from_slice::<wire::LoggedIn>(bytes);
+    let _ = serde_json::from_slice::<wire::Refusal>(bytes);
+    if let Ok(page) = serde_json::from_slice::<wire::Page<wire::Node>>(bytes) {
+        for node in page.items.unwrap_or_default() {
+            let _ = node.into_host();
+        }
+    }
+}

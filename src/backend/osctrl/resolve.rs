@@ -3,7 +3,10 @@
 //! Which node a name means is not decided here: every node that it could mean is returned.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::rest::{Call, Purpose, Rest, error_of, is_unknown_environment};
@@ -25,6 +28,8 @@ const MOST_NODES: u64 = 1_000_000;
 const MOST_SEARCHES: usize = 20;
 /// How often a list is read that holds less than it says.
 const READINGS: usize = 4;
+/// How long it is waited for what is not needed, once everything else is there.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Requests at the same time.
 const AT_ONCE: usize = 4;
 
@@ -267,25 +272,32 @@ async fn with_status(
     inactive_filters.push(("status", "inactive"));
     let mut hosts = Hosts::new();
     let mut inactive: HashSet<HostId> = HashSet::new();
-    let (listed, listed_inactive) = tokio::join!(
-        list(rest, filters, most, |host| if wanted(&host) {
+    let (listed, listed_inactive) = {
+        let listing = pin!(list(rest, filters, most, |host| if wanted(&host) {
             hosts.insert(host.id.clone(), host);
-        }),
-        list(rest, &inactive_filters, None, |host| if wanted(&host) {
-            inactive.insert(host.id);
-        }),
-    );
+        }));
+        let others = pin!(list(rest, &inactive_filters, None, |host| {
+            if wanted(&host) {
+                inactive.insert(host.id);
+            }
+        }));
+        // Who is inactive is worth a moment, not the step's whole time.
+        match select(listing, others).await {
+            Either::Left((Ok(Listed::Whole), others)) => {
+                let others = tokio::time::timeout(MOMENT, others).await;
+                (Ok(Listed::Whole), others.ok())
+            }
+            Either::Left((listed, _)) => (listed, None),
+            Either::Right((others, listing)) => (listing.await, Some(others)),
+        }
+    };
     if let Listed::Unsupported = listed? {
         return Ok(None);
     }
-    let knows_inactive = match listed_inactive {
-        Ok(Listed::Whole) => true,
-        Ok(Listed::Unsupported) => false,
-        Err(error) => {
-            tracing::debug!(cause = %error, "the server does not say which hosts are inactive");
-            false
-        }
-    };
+    let knows_inactive = matches!(listed_inactive, Some(Ok(Listed::Whole)));
+    if !knows_inactive {
+        tracing::debug!("the server does not say which hosts are inactive");
+    }
     Ok(Some(
         hosts
             .into_values()

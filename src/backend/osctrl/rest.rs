@@ -119,7 +119,7 @@ impl Rest {
 
     /// The same server and session with time until `deadline`, to tidy up when the step's is over.
     pub fn set_deadline(&mut self, deadline: Instant) {
-        self.http = self.http.until(deadline);
+        self.http = self.http.with_deadline(deadline);
     }
 
     /// Logs in where the credentials are a user's and nobody has yet.
