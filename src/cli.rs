@@ -9,20 +9,19 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::checked::Sources;
 use crate::exit::Code;
 use crate::failure::Failure;
+use crate::help;
 use crate::logs;
 use crate::output::Format;
 use crate::run;
 use crate::templates::Selection;
 
 /// Runs one allowlisted osquery live query against Fleet or osctrl.
-///
-/// Reads one `osquery_live_query` step (YAML or JSON) on stdin and writes one JSON document to stdout:
-/// every target is either a key of `results` or listed in `timed_out_hosts`. Warnings and errors go to
-/// stderr. Without a verb, `run` is meant.
 #[derive(Debug, Parser)]
 #[command(
     name = "osquery-live-query",
     version,
+    long_about = help::PROGRAM,
+    after_long_help = help::PROGRAM_EXAMPLES,
     args_conflicts_with_subcommands = true
 )]
 pub struct Cli {
@@ -41,55 +40,42 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Execute the step on stdin.
-    ///
-    /// Exit status: 0 a document with results (partial ones too), 2 wrong flags, 3 partial with
-    /// --fail-on-partial, 10 decode, 11 schema, 12 render, 13 allowlist, 14 policy, 20 auth, 21 targets,
-    /// 22 backend, 23 unreachable, 24 busy, 25 deadline, 70 internal, 130 SIGINT, 143 SIGTERM.
+    #[command(long_about = help::RUN, after_long_help = help::RUN_STATUS)]
     Run(RunArgs),
     /// Everything that `run` does up to the dispatch, and what would be sent to whom.
-    ///
-    /// Checks the step, the credentials and the targets against the real server, and dispatches nothing.
-    /// The document's `planned` holds the SQL and the hosts.
+    #[command(long_about = help::CHECK)]
     Check(StepArgs),
     /// List the allowlist, or show one template with its SQL and an example step.
-    ///
-    /// The list has each template's intent, platforms and parameters: by topic on a terminal, one line
-    /// a template elsewhere. Touches no network.
     #[command(
         args_conflicts_with_subcommands = true,
-        after_help = "Examples:\n  osquery-live-query templates --search ssh\n  osquery-live-query templates --tag persistence --platform windows\n  osquery-live-query templates processes_by_name\n  osquery-live-query templates processes_by_name --format step > step.yaml"
+        long_about = help::TEMPLATES,
+        after_help = help::TEMPLATES_EXAMPLES
     )]
     Templates(TemplatesArgs),
     /// Print a JSON Schema (draft 2020-12).
-    ///
-    /// For editors and for programs that write steps or read documents. Touches no network.
-    #[command(after_help = "Example:\n  osquery-live-query schema step > step.schema.json")]
+    #[command(
+        long_about = help::SCHEMA,
+        after_help = "Example:\n  osquery-live-query schema step > step.schema.json"
+    )]
     Schema {
         /// Which schema.
         #[arg(value_enum)]
         name: SchemaName,
     },
     /// Describe this build as JSON, for engines that adapt to it.
-    ///
-    /// One object: `name`, `version`, `protocols` (of the invocation), `step_type`, `backends`, `verbs`,
-    /// `schemas`, `templates` (their names) and `exit_codes` (each with its meaning, and whether the same
-    /// step may succeed later). Touches no network.
+    #[command(long_about = help::DESCRIBE)]
     Describe,
     /// Print the completion script of a shell.
     ///
     /// It completes verbs, flags, their values and the names of templates.
-    #[command(
-        after_help = "Install:\n  bash  osquery-live-query completions bash > ~/.local/share/bash-completion/completions/osquery-live-query\n  zsh   osquery-live-query completions zsh > \"${fpath[1]}/_osquery-live-query\"\n  fish  osquery-live-query completions fish > ~/.config/fish/completions/osquery-live-query.fish"
-    )]
+    #[command(after_help = help::COMPLETIONS_INSTALL)]
     Completions {
         /// Which shell.
         #[arg(value_enum)]
         shell: ShellName,
     },
     /// Print the manual page.
-    #[command(
-        after_help = "Install:\n  osquery-live-query man > ~/.local/share/man/man1/osquery-live-query.1"
-    )]
+    #[command(after_help = help::MAN_INSTALL)]
     Man,
     /// Show a whole run against a simulated Fleet and a simulated osctrl on loopback.
     #[cfg(feature = "demo")]
@@ -141,13 +127,7 @@ pub struct TemplatesArgs {
 #[derive(Debug, Subcommand)]
 pub enum TemplatesVerb {
     /// Check templates that you write: form, SQL, parameters and osquery's own tables.
-    ///
-    /// All problems at once, each as PATH:LINE:COLUMN: MESSAGE [RULE]. SQLite reads the SQL: one statement
-    /// that only reads the declared columns of the declared tables, with every parameter declared and
-    /// used. With --osquery-schema every table and column has to exist on the template's platforms, and
-    /// columns that osquery requires have to be constrained. Touches no network.
-    ///
-    /// Exit status: 0 no problems, 1 problems, 2 wrong flags or unreadable files.
+    #[command(long_about = help::TEMPLATES_CHECK)]
     Check(TemplatesCheckArgs),
 }
 

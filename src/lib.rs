@@ -14,6 +14,7 @@ pub mod demo;
 pub mod describe;
 pub mod exit;
 pub mod failure;
+mod help;
 pub mod invocation;
 pub mod logs;
 pub mod manual;
