@@ -9,7 +9,7 @@ use crate::problem::{Position, Problem};
 use crate::step::model::TemplateCall;
 
 use super::check::{self, At, Flaw};
-use super::load::{self, Places};
+use super::load::{self, Places, Repair};
 use super::osquery_schema::OsquerySchema;
 use super::registry::{Registry, unix_seconds};
 use super::template::Template;
@@ -23,9 +23,17 @@ pub fn check_file(
     osquery: Option<&OsquerySchema>,
     now: SystemTime,
 ) -> Vec<Problem> {
+    let (mut problems, text) = form(text);
+    let Some(text) = text else {
+        return problems;
+    };
+    let text = text.as_str();
     let (template, places) = match load::load_placed(stem, text, unix_seconds(now)) {
         Ok(loaded) => loaded,
-        Err(error) => return error.problems,
+        Err(error) => {
+            problems.extend(error.problems);
+            return sorted(problems);
+        }
     };
     let flaws = match check::at_its_edges(&template, unix_seconds(now)) {
         Err(flaws) => flaws,
@@ -39,9 +47,88 @@ pub fn check_file(
         template: &template,
         places: &places,
     };
-    let mut problems: Vec<Problem> = flaws.into_iter().map(|flaw| file.placed(flaw)).collect();
+    problems.extend(flaws.into_iter().map(|flaw| file.placed(flaw)));
+    sorted(problems)
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by_key(|problem| (problem.line, problem.column));
     problems
+}
+
+/// Problems of form behind which the others are still looked for.
+const MOST_REPAIRS: usize = 20;
+
+/// The problems of form, and the text as it would be without them, lines and all; none where what is
+/// meant can't be told.
+fn form(text: &str) -> (Vec<Problem>, Option<String>) {
+    let mut text = text.to_owned();
+    let mut problems: Vec<Problem> = Vec::new();
+    for _ in 0..MOST_REPAIRS {
+        let Some((problem, repair)) = load::form_problem(&text) else {
+            return (problems, Some(text));
+        };
+        problems.push(problem);
+        match repair.and_then(|repair| repaired(&text, &repair)) {
+            Some(mended) => text = mended,
+            None => break,
+        }
+    }
+    (problems, None)
+}
+
+fn repaired(text: &str, repair: &Repair) -> Option<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let begins = |place: &Position, key: &str| {
+        let line = lines.get(place.line.checked_sub(1)?)?;
+        let start = line.char_indices().nth(place.column.checked_sub(1)?)?.0;
+        line[start..]
+            .starts_with(key)
+            .then_some((place.line - 1, start))
+    };
+    let with = |changed: Vec<String>| Some(changed.join("\n") + "\n");
+    let owned = || lines.iter().map(|line| (*line).to_owned());
+    match repair {
+        Repair::Rename { place, from, to } => {
+            let (number, start) = begins(place, from)?;
+            let mut changed: Vec<String> = owned().collect();
+            changed[number].replace_range(start..start + from.len(), to);
+            with(changed)
+        }
+        Repair::Remove { place, key } => {
+            let (number, start) = begins(place, key)?;
+            // In `{a: 1, b: 2}` a line holds other keys too.
+            if !lines[number][..start].trim().is_empty() {
+                return None;
+            }
+            let inside = |line: &str| {
+                let indent = line.len() - line.trim_start().len();
+                line.trim().is_empty() || indent > start
+            };
+            let end = lines[number + 1..]
+                .iter()
+                .take_while(|line| inside(line))
+                .count()
+                + number;
+            let changed = owned().enumerate().map(|(index, line)| {
+                if (number..=end).contains(&index) {
+                    String::new()
+                } else {
+                    line
+                }
+            });
+            with(changed.collect())
+        }
+        Repair::Add(key) => {
+            let value = match key.as_str() {
+                "intent" => "Stands for the intent that is missing.",
+                "platforms" => "[linux]",
+                "severity" => "info",
+                _ => return None,
+            };
+            with(owned().chain([format!("{key}: {value}")]).collect())
+        }
+    }
 }
 
 /// The statement that the template's own defaults and examples make.

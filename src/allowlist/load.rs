@@ -47,6 +47,9 @@ struct TableDocument {
     hidden: Vec<Spanned<String>>,
 }
 
+/// The keys that every file has.
+const KEYS: [&str; 6] = ["name", "intent", "sql", "tables", "platforms", "severity"];
+
 /// What is found on the way, with the file's name for the error.
 struct Findings {
     label: String,
@@ -80,8 +83,8 @@ pub(super) fn load_placed(
         label: format!("`{stem}`"),
         problems: Vec::new(),
     };
-    let document = parse(text, &mut found);
-    let template = document.map(|document| {
+    let document = parse(text).map_err(|(problem, _)| found.problems.push(problem));
+    let template = document.ok().map(|document| {
         let places = places(&document);
         (template(stem, document, now, &mut found), places)
     });
@@ -94,7 +97,35 @@ pub(super) fn load_placed(
     }
 }
 
-fn parse(text: &str, found: &mut Findings) -> Option<Document> {
+/// What would let the parser go on behind a problem of form, so that the next one shows too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Repair {
+    /// The key at this place is another one, misspelt.
+    Rename {
+        /// Where it stands.
+        place: Position,
+        /// What it is.
+        from: String,
+        /// What it should be.
+        to: String,
+    },
+    /// The key at this place, with its value, is one too many.
+    Remove {
+        /// Where it stands.
+        place: Position,
+        /// What it is.
+        key: String,
+    },
+    /// This key of the file is missing.
+    Add(String),
+}
+
+/// The first problem of form that keeps the text from being a template's at all, and what would mend it.
+pub(super) fn form_problem(text: &str) -> Option<(Problem, Option<Repair>)> {
+    parse(text).err()
+}
+
+fn parse(text: &str) -> Result<Document, (Problem, Option<Repair>)> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         strict_booleans: true,
@@ -103,17 +134,46 @@ fn parse(text: &str, found: &mut Findings) -> Option<Document> {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
         budget: serde_saphyr::budget! { max_anchors: 0, max_aliases: 0, max_depth: 8, max_documents: 1 },
     };
-    match serde_saphyr::from_str_with_options(text, options) {
-        Ok(document) => Some(document),
-        Err(error) => {
-            let position = error.location().map(|location| Position {
-                line: usize::try_from(location.line()).unwrap_or_default(),
-                column: usize::try_from(location.column()).unwrap_or_default(),
-            });
-            let message = in_words(error.without_snippet());
-            found.add("", "yaml", message, position);
-            None
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let position = error.location().map(|location| Position {
+            line: usize::try_from(location.line()).unwrap_or_default(),
+            column: usize::try_from(location.column()).unwrap_or_default(),
+        });
+        let error = error.without_snippet();
+        let position = match error {
+            // The parser points at whatever key came last.
+            serde_saphyr::Error::SerdeMissingField { field, .. } if KEYS.contains(&&**field) => {
+                Some(Position { line: 1, column: 1 })
+            }
+            _ => position,
+        };
+        let problem = Problem::new("", "yaml", in_words(error)).at(position);
+        (problem, repair(error, position))
+    })
+}
+
+fn repair(error: &serde_saphyr::Error, position: Option<Position>) -> Option<Repair> {
+    use serde_saphyr::Error as Yaml;
+    match error {
+        Yaml::DuplicateMappingKey { key: Some(key), .. } => Some(Repair::Remove {
+            place: position?,
+            key: key.clone(),
+        }),
+        Yaml::SerdeUnknownField {
+            field, expected, ..
+        } => {
+            let (place, from) = (position?, field.to_string());
+            Some(match nearest(field, expected.iter().copied()) {
+                Some(near) => Repair::Rename {
+                    place,
+                    from,
+                    to: near.to_owned(),
+                },
+                None => Repair::Remove { place, key: from },
+            })
         }
+        Yaml::SerdeMissingField { field, .. } => Some(Repair::Add(field.to_string())),
+        _ => None,
     }
 }
 

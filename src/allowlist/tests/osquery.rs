@@ -168,3 +168,52 @@ fn what_is_no_schema_is_said_without_its_content() {
     assert!(!error.contains("secret"), "{error}");
     assert_eq!(OsquerySchema::parse("[]").unwrap_err(), "lists no tables");
 }
+
+#[test]
+fn problems_of_form_do_not_hide_each_other() {
+    let text = "name: one\nintent: short\nsql: SELECT uid FROM users\nplatfroms: [linux, plan9]\nowner:\n  - me\n\
+                tabels:\n  users:\n    columns: [uid, username]\nname: two\n";
+    assert_eq!(
+        found(text),
+        [
+            "1:1 yaml the key `severity` is missing",
+            "2:9 intent `intent` must be one line of 20 to 400 characters",
+            "4:1 yaml unknown key `platfroms`: did you mean `platforms`?",
+            "4:12 platforms `platforms` must be some of `linux`, `darwin`, `windows`, each once",
+            "5:1 yaml unknown key `owner`; the keys are `name`, `intent`, `sql`, `tables`, `platforms`, `tags`, `severity`, `functions`, `collations`, `recursive`, `parameters`",
+            "7:1 yaml unknown key `tabels`: did you mean `tables`?",
+            "10:1 yaml the key `name` stands twice",
+        ]
+    );
+    // What is meant can't be told where there is no SQL.
+    assert_eq!(
+        found("name: one\nseverity: info\n").len(),
+        2,
+        "the intent and the SQL are missing"
+    );
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+
+    /// Whatever happens to a template's text, the check ends and points into it.
+    #[test]
+    fn damaged_files_are_told_with_places_inside_them(
+        line in 0usize..10,
+        cut in 0usize..40,
+        put in "[a-z:{}\\[\\]'\"|&*!<>% \\-é\n]{0,6}",
+    ) {
+        let text = template(
+            "platforms: [linux]\nsql: |-\n  SELECT uid, username\n  FROM users\n  WHERE uid = :uid\ntables:\n  users:\n    columns: [uid, username]\nparameters:\n  uid: {type: integer, description: The id., minimum: 0, maximum: 9, default: 1}",
+        );
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let at = lines[line].char_indices().nth(cut).map_or(lines[line].len(), |(at, _)| at);
+        lines[line].insert_str(at, &put);
+        let text = lines.join("\n");
+        for problem in check_file("one", &text, Some(&schema()), now()) {
+            let count = text.lines().count() + 2;
+            proptest::prop_assert!(problem.line.is_none_or(|line| (1..=count).contains(&line)), "{problem:?}");
+            proptest::prop_assert!(!problem.message.is_empty());
+        }
+    }
+}
