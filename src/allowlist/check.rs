@@ -18,8 +18,7 @@ use rusqlite::{Batch, Connection, Statement};
 
 use serde_json::Value;
 
-use crate::problem::Problem;
-
+use super::flaw::{At, Flaw, Invalid};
 use super::parameter::{Bound, ParameterType};
 use super::template::Template;
 use super::{bind, functions};
@@ -60,76 +59,6 @@ enum Action {
     Recursive,
     Read(String, String),
     Function(String),
-}
-
-/// One thing that is wrong with a template, and what of it the eye should look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Flaw {
-    /// What is wrong, without a position.
-    pub(super) problem: Problem,
-    /// Where it is, closer than the problem's path says.
-    pub(super) at: Option<At>,
-}
-
-/// A place in a template that is closer than a key of its file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum At {
-    /// This many bytes into the SQL.
-    SqlOffset(usize),
-    /// This word of the SQL.
-    SqlWord(String),
-    /// A column that is declared for a table.
-    Column {
-        /// The table.
-        table: String,
-        /// Its column.
-        column: String,
-    },
-}
-
-impl Flaw {
-    /// A problem that its path places well enough.
-    pub(super) fn new(path: &str, rule: &str, message: impl Into<String>) -> Self {
-        Self {
-            problem: Problem::new(path, rule, message),
-            at: None,
-        }
-    }
-
-    /// The same problem at a place.
-    pub(super) fn at(mut self, at: At) -> Self {
-        self.at = Some(at);
-        self
-    }
-}
-
-impl From<Flaw> for Problem {
-    fn from(flaw: Flaw) -> Self {
-        flaw.problem
-    }
-}
-
-/// Why SQL does not pass: goes on after "`sql` ".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Invalid {
-    /// What is wrong, in words that may quote the SQL.
-    pub(super) reason: String,
-    at: Option<At>,
-}
-
-impl From<&str> for Invalid {
-    fn from(reason: &str) -> Self {
-        Self {
-            reason: reason.to_owned(),
-            at: None,
-        }
-    }
-}
-
-impl From<Invalid> for String {
-    fn from(invalid: Invalid) -> Self {
-        invalid.reason
-    }
 }
 
 /// What the authorizer allows, and what it has seen since it was last asked.

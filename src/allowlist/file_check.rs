@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use crate::problem::{Position, Problem};
 use crate::step::model::TemplateCall;
 
-use super::check::{self, At, Flaw};
-use super::load::{self, Places, Repair};
+use super::check;
+use super::flaw::{At, Flaw};
+use super::load::{self, Places};
 use super::osquery_schema::OsquerySchema;
 use super::registry::{Registry, unix_seconds};
 use super::template::Template;
@@ -69,66 +70,12 @@ fn form(text: &str) -> (Vec<Problem>, Option<String>) {
             return (problems, Some(text));
         };
         problems.push(problem);
-        match repair.and_then(|repair| repaired(&text, &repair)) {
+        match repair.and_then(|repair| repair.applied(&text)) {
             Some(mended) => text = mended,
             None => break,
         }
     }
     (problems, None)
-}
-
-fn repaired(text: &str, repair: &Repair) -> Option<String> {
-    let lines: Vec<&str> = text.lines().collect();
-    let begins = |place: &Position, key: &str| {
-        let line = lines.get(place.line.checked_sub(1)?)?;
-        let start = line.char_indices().nth(place.column.checked_sub(1)?)?.0;
-        line[start..]
-            .starts_with(key)
-            .then_some((place.line - 1, start))
-    };
-    let with = |changed: Vec<String>| Some(changed.join("\n") + "\n");
-    let owned = || lines.iter().map(|line| (*line).to_owned());
-    match repair {
-        Repair::Rename { place, from, to } => {
-            let (number, start) = begins(place, from)?;
-            let mut changed: Vec<String> = owned().collect();
-            changed[number].replace_range(start..start + from.len(), to);
-            with(changed)
-        }
-        Repair::Remove { place, key } => {
-            let (number, start) = begins(place, key)?;
-            // In `{a: 1, b: 2}` a line holds other keys too.
-            if !lines[number][..start].trim().is_empty() {
-                return None;
-            }
-            let inside = |line: &str| {
-                let indent = line.len() - line.trim_start().len();
-                line.trim().is_empty() || indent > start
-            };
-            let end = lines[number + 1..]
-                .iter()
-                .take_while(|line| inside(line))
-                .count()
-                + number;
-            let changed = owned().enumerate().map(|(index, line)| {
-                if (number..=end).contains(&index) {
-                    String::new()
-                } else {
-                    line
-                }
-            });
-            with(changed.collect())
-        }
-        Repair::Add(key) => {
-            let value = match key.as_str() {
-                "intent" => "Stands for the intent that is missing.",
-                "platforms" => "[linux]",
-                "severity" => "info",
-                _ => return None,
-            };
-            with(owned().chain([format!("{key}: {value}")]).collect())
-        }
-    }
 }
 
 /// The statement that the template's own defaults and examples make.

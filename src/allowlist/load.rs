@@ -15,6 +15,7 @@ use super::error::{TemplateError, listed, nearest};
 use super::functions;
 use super::parameter::Parameter;
 use super::path::PathForms;
+use super::repair::Repair;
 use super::template::{Severity, Table, Template};
 
 /// The file as it is written.
@@ -83,7 +84,7 @@ pub(super) fn load_placed(
         label: format!("`{stem}`"),
         problems: Vec::new(),
     };
-    let document = parse(text).map_err(|(problem, _)| found.problems.push(problem));
+    let document = parse(text).map_err(|wrong| found.problems.push(wrong.0));
     let template = document.ok().map(|document| {
         let places = places(&document);
         (template(stem, document, now, &mut found), places)
@@ -97,35 +98,12 @@ pub(super) fn load_placed(
     }
 }
 
-/// What would let the parser go on behind a problem of form, so that the next one shows too.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Repair {
-    /// The key at this place is another one, misspelt.
-    Rename {
-        /// Where it stands.
-        place: Position,
-        /// What it is.
-        from: String,
-        /// What it should be.
-        to: String,
-    },
-    /// The key at this place, with its value, is one too many.
-    Remove {
-        /// Where it stands.
-        place: Position,
-        /// What it is.
-        key: String,
-    },
-    /// This key of the file is missing.
-    Add(String),
-}
-
 /// The first problem of form that keeps the text from being a template's at all, and what would mend it.
 pub(super) fn form_problem(text: &str) -> Option<(Problem, Option<Repair>)> {
-    parse(text).err()
+    parse(text).err().map(|wrong| *wrong)
 }
 
-fn parse(text: &str) -> Result<Document, (Problem, Option<Repair>)> {
+fn parse(text: &str) -> Result<Document, Box<(Problem, Option<Repair>)>> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         strict_booleans: true,
@@ -148,33 +126,8 @@ fn parse(text: &str) -> Result<Document, (Problem, Option<Repair>)> {
             _ => position,
         };
         let problem = Problem::new("", "yaml", in_words(error)).at(position);
-        (problem, repair(error, position))
+        Box::new((problem, Repair::of(error, position)))
     })
-}
-
-fn repair(error: &serde_saphyr::Error, position: Option<Position>) -> Option<Repair> {
-    use serde_saphyr::Error as Yaml;
-    match error {
-        Yaml::DuplicateMappingKey { key: Some(key), .. } => Some(Repair::Remove {
-            place: position?,
-            key: key.clone(),
-        }),
-        Yaml::SerdeUnknownField {
-            field, expected, ..
-        } => {
-            let (place, from) = (position?, field.to_string());
-            Some(match nearest(field, expected.iter().copied()) {
-                Some(near) => Repair::Rename {
-                    place,
-                    from,
-                    to: near.to_owned(),
-                },
-                None => Repair::Remove { place, key: from },
-            })
-        }
-        Yaml::SerdeMissingField { field, .. } => Some(Repair::Add(field.to_string())),
-        _ => None,
-    }
 }
 
 /// The parser's complaint in the words of someone who writes a template.

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use serde::Deserialize;
 
-use super::check::{At, Flaw};
 use super::error::nearest;
+use super::flaw::{At, Flaw};
 use super::template::{Table, Template};
 
 /// The tables of one version of osquery.
