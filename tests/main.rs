@@ -3,6 +3,16 @@
 mod backend_fleet;
 mod backend_osctrl;
 mod cases;
+mod faults_access;
+mod faults_answers;
+mod faults_dispatch;
+mod faults_input;
+mod faults_network;
+mod faults_output;
+mod faults_scale;
+mod faults_secrets;
+mod faults_stream;
+mod faults_time;
 mod harness;
 mod templates;
 mod verbs;

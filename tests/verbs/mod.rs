@@ -4,6 +4,7 @@
 mod check;
 mod list;
 mod manual;
+mod whole;
 
 use std::path::PathBuf;
 
