@@ -52,7 +52,8 @@ Exit status:
    24  busy         429 or 503 for longer than the deadline allows
    25  deadline     the deadline came before a campaign was started
    70  internal     a bug
-  130, 143          SIGINT, SIGTERM";
+  130  interrupted  SIGINT: the campaign is stopped, the document written
+  143  terminated   SIGTERM: the same";
 
 /// `check`.
 pub(crate) const CHECK: &str = "\
