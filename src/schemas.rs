@@ -8,3 +8,7 @@ pub const OUTPUT: &str = include_str!("../schemas/output.schema.json");
 pub const TEMPLATE: &str = include_str!("../schemas/template.schema.json");
 /// The operator's policy.
 pub const POLICY: &str = include_str!("../schemas/policy.schema.json");
+/// What `templates --format json` prints.
+pub const TEMPLATES: &str = include_str!("../schemas/templates-output.schema.json");
+/// What `templates check --format json` prints.
+pub const TEMPLATES_CHECK: &str = include_str!("../schemas/templates-check.schema.json");

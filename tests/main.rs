@@ -15,4 +15,5 @@ mod faults_stream;
 mod faults_time;
 mod harness;
 mod policy;
+mod templates;
 mod verbs;

@@ -28,8 +28,8 @@ fn templates_are_allowed_and_denied_by_name_and_tag() {
     for policy in [
         "templates: {deny: {names: [logged_in_users]}}",
         "templates: {deny: {tags: [accounts]}}",
-        "templates: {deny: {tags: [t1033]}}",
-        "templates: {allow: {names: [logged_in_users]}, deny: {tags: [T1033]}}",
+        "templates: {deny: {tags: [ACCOUNTS]}}",
+        "templates: {allow: {names: [logged_in_users]}, deny: {tags: [accounts]}}",
         "templates: {allow: {tags: [accounts]}, deny: {names: [logged_in_users]}}",
     ] {
         assert_refused(&run(policy, "logged_in_users"), &denied("logged_in_users"));
@@ -49,7 +49,7 @@ fn templates_are_allowed_and_denied_by_name_and_tag() {
         "templates: {deny: {names: [listening_ports]}}",
         "templates: {allow: {names: [logged_in_users]}}",
         "templates: {allow: {tags: [accounts]}}",
-        "templates: {allow: {names: [listening_ports], tags: [T1033]}}",
+        "templates: {allow: {names: [listening_ports], tags: [accounts]}}",
     ] {
         assert_ran(&run(policy, "logged_in_users"));
     }
