@@ -6,14 +6,17 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::allowlist::{AllowlistError, Registry, Statement};
+use serde_json::{Map, Value};
+
+use crate::allowlist::{AllowlistError, Binder, Registry, Statement};
 use crate::exit::Code;
 use crate::failure::Failure;
-use crate::invocation::{self, ContextError, DecodeError, Document, MAX_INPUT_BYTES};
+use crate::invocation::{self, ContextError, DecodeError, Document, MAX_INPUT_BYTES, Segment};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
 use crate::step::model::RenderedStep;
-use crate::step::{self, StepError};
+use crate::step::render::{ContextIs, SecretUse, Unknown};
+use crate::step::{self, Outline, StepError};
 
 /// A step that keeps its schema and whose SQL the allowlist made. Only this can be dispatched.
 #[derive(Debug)]
@@ -67,14 +70,105 @@ pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
         std::mem::take(&mut invocation.secrets),
         sources.secrets_dir.clone(),
     );
-    let step = step::prepare(&invocation, &secrets)?;
-    match Registry::embedded().bind(&step.template, SystemTime::now()) {
-        Ok(statement) => Ok(CheckedStep { step, statement }),
+    let examined = examine(
+        &invocation.step,
+        invocation.context.as_ref(),
+        ContextIs::Complete,
+        SecretUse::Resolve(&secrets),
+        &mut Registry::embedded().binder(),
+        SystemTime::now(),
+    )?;
+    match examined.sql {
+        Sql::Final(statement) => Ok(CheckedStep {
+            step: examined.step,
+            statement,
+        }),
+        Sql::Preview(_) => Err(Failure::new(
+            Code::Internal,
+            "a complete context left something unknown (a bug)",
+        )
+        .into()),
+    }
+}
+
+/// A step that nothing speaks against, as far as it is known.
+#[derive(Debug)]
+pub struct Examined {
+    /// The step.
+    pub step: RenderedStep,
+    /// The SQL that its template becomes.
+    pub sql: Sql,
+    /// What names something that the context does not have; nothing where the context is complete.
+    pub unknown: Vec<Unknown>,
+}
+
+/// SQL as far as it is known.
+#[derive(Debug)]
+pub enum Sql {
+    /// Every parameter is known.
+    Final(Statement),
+    /// Some parameters stand in it as the step has them. Never sent.
+    Preview(String),
+}
+
+impl Sql {
+    /// The text.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Final(statement) => statement.sql(),
+            Self::Preview(text) => text,
+        }
+    }
+}
+
+/// The one way of `run`, `check` and `dry-run`: the step's schema, its rendering, and the allowlist. What
+/// belongs to every step before the network (a policy) belongs here.
+///
+/// # Errors
+/// Schema, render, allowlist: all problems of the first of these that fails.
+pub fn examine(
+    document: &Document,
+    context: Option<&Map<String, Value>>,
+    context_is: ContextIs,
+    secrets: SecretUse<'_>,
+    allowlist: &mut Binder<'_>,
+    now: SystemTime,
+) -> Result<Examined, Refused> {
+    let Outline { step, unknown } = step::outline(document, context, context_is, secrets)?;
+    let parameters = unknown_parameters(&unknown);
+    let sql = if parameters.is_empty() {
+        allowlist.bind(&step.template, now).map(Sql::Final)
+    } else {
+        let sql = allowlist.preview(&step.template, &parameters, now);
+        sql.map(Sql::Preview)
+    };
+    match sql {
+        Ok(sql) => Ok(Examined { step, sql, unknown }),
         Err(error) => Err(Refused {
-            failure: allowlist_failure(&error, &invocation.step),
+            failure: allowlist_failure(&error, document),
             named: step.targets.hosts,
         }),
     }
+}
+
+/// The template's parameters among what is unknown.
+fn unknown_parameters(unknown: &[Unknown]) -> Vec<&str> {
+    let names = unknown.iter();
+    let names = names.filter_map(|unknown| match unknown.path.segments() {
+        [Segment::Key(_), Segment::Key(field), Segment::Key(name), ..]
+            if field == "template_params" =>
+        {
+            Some(name.as_str())
+        }
+        _ => None,
+    });
+    names.collect()
+}
+
+/// What the allowlist says of a call in a document.
+pub(crate) fn allowlist_problems(error: &AllowlistError, document: &Document) -> Vec<Problem> {
+    let problems = error.problems().into_iter();
+    problems.map(|problem| placed(problem, document)).collect()
 }
 
 fn read_context(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -122,11 +216,7 @@ fn allowlist_failure(error: &AllowlistError, document: &Document) -> Failure {
         AllowlistError::Refused(_) => "the allowlist refuses the step",
         AllowlistError::Template(_) => "the template is broken",
     };
-    let problems = error.problems().into_iter().map(|problem| match error {
-        AllowlistError::Refused(_) => placed(problem, document),
-        AllowlistError::Template(_) => problem,
-    });
-    Failure::of_problems(Code::Allowlist, what, problems.collect())
+    Failure::of_problems(Code::Allowlist, what, allowlist_problems(error, document))
 }
 
 /// Gives a problem of the step the line and column of what its path names.

@@ -25,7 +25,7 @@ mod value;
 pub use error::{AllowlistError, TemplateError};
 pub use parameter::{Alphabet, HashAlgorithm, Parameter, ParameterType};
 pub use path::PathForms;
-pub use registry::Registry;
+pub use registry::{Binder, Registry};
 pub use template::{Severity, Table, Template};
 
 /// SQL that an allowlisted template became, with its parameters bound. Only the allowlist makes one.

@@ -8,7 +8,7 @@ pub mod render;
 pub mod schema;
 mod typed;
 mod violation;
-mod words;
+pub(crate) mod words;
 
 use serde_json::{Map, Value};
 
@@ -16,7 +16,7 @@ use crate::invocation::{Document, Invocation, Path};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
 use model::RenderedStep;
-use render::{ContextIs, Rendering, SecretUse};
+use render::{ContextIs, Rendering, SecretUse, Unknown};
 use schema::Stage;
 
 /// Why a step can't be run; every problem that could be found, in the order of the text, without values.
@@ -85,17 +85,43 @@ pub fn prepare(
     invocation: &Invocation,
     secrets: &SecretSources,
 ) -> Result<RenderedStep, StepError> {
-    let rendering = examine(
+    let outline = outline(
         &invocation.step,
         invocation.context.as_ref(),
         ContextIs::Complete,
         SecretUse::Resolve(secrets),
     )?;
-    typed::type_step(rendering).map_err(|problem| StepError::Schema(vec![problem]))
+    Ok(outline.step)
 }
 
-/// The way of [`prepare`] up to the types, also for those who know only a part of the context, or who must
-/// not read secrets.
+/// A step as far as it is known before it runs.
+#[derive(Debug)]
+pub struct Outline {
+    /// The step; what is unknown stands in it as it was written, or not at all where it is a number.
+    pub step: RenderedStep,
+    /// What names something that the context does not have; nothing where the context is complete.
+    pub unknown: Vec<Unknown>,
+}
+
+/// The way of [`prepare`], also for those who know only a part of the context, or who must not read
+/// secrets.
+///
+/// # Errors
+/// All problems of the first of these that fails.
+pub fn outline(
+    document: &Document,
+    context: Option<&Map<String, Value>>,
+    context_is: ContextIs,
+    secrets: SecretUse<'_>,
+) -> Result<Outline, StepError> {
+    let mut rendering = examine(document, context, context_is, secrets)?;
+    let unknown = std::mem::take(&mut rendering.unknown);
+    let step = typed::type_step(rendering, document)
+        .map_err(|problem| StepError::Schema(vec![problem]))?;
+    Ok(Outline { step, unknown })
+}
+
+/// The way of [`outline`] up to the types.
 ///
 /// # Errors
 /// All problems of the first check, of the rendering, or of the second check.

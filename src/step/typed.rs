@@ -8,24 +8,28 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
+use super::expression::holds_expression;
 use super::model::{
     BackendKind, Credentials, Limits, OfflineHosts, Platform, RenderedStep, Server, Targets,
     TemplateCall,
 };
 use super::render::{Credential, Rendering};
 use super::schema::whole_number;
+use crate::invocation::{Document, Path};
 use crate::problem::Problem;
+use crate::secret::Secret;
 
 const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
 const DEFAULT_MAX_HOSTS: u64 = 1_000;
 const DEFAULT_MAX_ROWS_PER_HOST: u64 = 10_000;
 const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The typed step.
+/// The typed step. What a partial context left unknown counts as not given; a credential that was not
+/// looked up is its reference.
 ///
 /// # Errors
 /// Only where the schema would let something pass that has no type here, which is a bug.
-pub(super) fn type_step(rendering: Rendering) -> Result<RenderedStep, Problem> {
+pub(super) fn type_step(rendering: Rendering, text: &Document) -> Result<RenderedStep, Problem> {
     let Rendering {
         step,
         credentials,
@@ -44,14 +48,23 @@ pub(super) fn type_step(rendering: Rendering) -> Result<RenderedStep, Problem> {
         .get("verify_tls")
         .and_then(Value::as_bool)
         .unwrap_or(true);
-    if base_url.scheme() == "http" && !is_loopback(&base_url) {
-        warnings.push(
-            "`base_url` is plain http: whoever is on the way can read the credentials and the rows"
-                .into(),
-        );
+    let insecure = if base_url.scheme() == "http" && !is_loopback(&base_url) {
+        Some((
+            "base_url",
+            "`base_url` is plain http: whoever is on the way can read the credentials and the rows",
+        ))
     } else if !verify_tls {
-        warnings.push("`verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows".into());
-    }
+        Some((
+            "verify_tls",
+            "`verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows",
+        ))
+    } else {
+        None
+    };
+    warnings.extend(insecure.map(|(field, message)| {
+        let path = Path::of(&["params", field]);
+        Problem::new(path.to_string(), "insecure", message).at(text.position_of_value(&path))
+    }));
     let secrets = credentials
         .iter()
         .filter(|(field, credential)| **field != "username" || credential.referenced)
@@ -81,7 +94,7 @@ pub(super) fn type_step(rendering: Rendering) -> Result<RenderedStep, Problem> {
             },
             base_url,
             environment: fields.optional_text("environment"),
-            credentials: type_credentials(&credentials)?,
+            credentials: type_credentials(&credentials, &fields)?,
             verify_tls,
             ca_file: fields.optional_text("ca_file").map(PathBuf::from),
         },
@@ -118,14 +131,13 @@ pub(super) fn type_step(rendering: Rendering) -> Result<RenderedStep, Problem> {
 
 fn type_credentials(
     credentials: &BTreeMap<&'static str, Credential>,
+    fields: &Fields<'_>,
 ) -> Result<Credentials, Problem> {
-    let text = |field: &'static str| {
-        credentials
-            .get(field)
-            .map(|credential| credential.text.clone())
-            .ok_or_else(|| fault(field))
+    let text = |field: &'static str| match credentials.get(field) {
+        Some(credential) => Ok(credential.text.clone()),
+        None => fields.text(field).map(|text| Secret::new(text.to_owned())),
     };
-    if credentials.contains_key("api_token") {
+    if fields.0.contains_key("api_token") {
         return text("api_token").map(Credentials::Token);
     }
     Ok(Credentials::Login {
@@ -171,6 +183,7 @@ impl<'a> Fields<'a> {
     fn number(&self, field: &str, default: u64) -> Result<u64, Problem> {
         match self.0.get(field) {
             None => Ok(default),
+            Some(Value::String(text)) if holds_expression(text) => Ok(default),
             Some(Value::String(text)) => whole_number(text.trim()).ok_or_else(|| fault(field)),
             Some(Value::Number(number)) => number
                 .as_u64()
