@@ -63,7 +63,7 @@ pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
     let mut invocation = invocation::decode(bytes)?;
     if let Some(path) = &sources.context {
         invocation = invocation
-            .with_context(&read_context(path)?)
+            .with_context(&context_bytes(path)?)
             .map_err(|error| context_failure(path, &error))?;
     }
     let secrets = SecretSources::of_process(
@@ -171,7 +171,16 @@ pub(crate) fn allowlist_problems(error: &AllowlistError, document: &Document) ->
     problems.map(|problem| placed(problem, document)).collect()
 }
 
-fn read_context(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The content of a context file.
+///
+/// # Errors
+/// `usage`, where it can't be read or is no mapping.
+pub(crate) fn read_context(path: &Path) -> Result<Map<String, Value>, Failure> {
+    invocation::decode_context(&context_bytes(path)?)
+        .map_err(|error| context_failure(path, &error.into()))
+}
+
+fn context_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let unusable = |what: &str| {
         Failure::new(
             Code::Usage,

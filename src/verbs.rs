@@ -48,10 +48,13 @@ fn verb(cli: Cli, started: Instant) -> u8 {
                 failure.code.exit_status()
             }
         },
+        Some(Verb::DryRun(args)) => crate::dry_run::run(&args.into()),
         Some(Verb::Schema { name }) => written(output::write_text(match name {
             SchemaName::Step => schemas::STEP,
             SchemaName::Output => schemas::OUTPUT,
             SchemaName::Template => schemas::TEMPLATE,
+            SchemaName::Playbook => return written(output::write_text(&schemas::playbook())),
+            SchemaName::DryRun => schemas::DRY_RUN,
         })),
         Some(Verb::Describe) => written(output::write_text(&describe::text())),
         #[cfg(feature = "demo")]

@@ -68,7 +68,7 @@ impl Document {
         }
     }
 
-    fn parse_yaml(text: &str, repeats: Repeats) -> Result<Self, DecodeError> {
+    pub(super) fn parse_yaml(text: &str, repeats: Repeats) -> Result<Self, DecodeError> {
         let forbidden = |letter: char| letter < ' ' && !matches!(letter, '\t' | '\n' | '\r');
         if let Some(offset) = text.find(forbidden) {
             return Err(refuse(

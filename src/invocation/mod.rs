@@ -113,19 +113,23 @@ impl Invocation {
         if self.form == Form::Invocation {
             return Err(ContextError::InvocationHasItsOwn);
         }
-        let document = parse(bytes)?;
-        match document.into_value() {
-            Value::Object(context) => self.context = Some(context),
-            Value::Null => self.context = Some(Map::new()),
-            other => {
-                return Err(DecodeError::new(format!(
-                    "expected a mapping such as `alert: {{…}}`, found {}",
-                    kind(&other)
-                ))
-                .into());
-            }
-        }
+        self.context = Some(decode_context(bytes)?);
         Ok(self)
+    }
+}
+
+/// Decodes a context: the bytes of a YAML or JSON mapping.
+///
+/// # Errors
+/// Where the bytes are not a mapping.
+pub fn decode_context(bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
+    match parse(bytes)?.into_value() {
+        Value::Object(context) => Ok(context),
+        Value::Null => Ok(Map::new()),
+        other => Err(DecodeError::new(format!(
+            "expected a mapping such as `alert: {{…}}`, found {}",
+            kind(&other)
+        ))),
     }
 }
 
@@ -296,6 +300,11 @@ fn decode_invocation(mut document: Document) -> Result<Invocation, DecodeError> 
 /// Where the bytes are not exactly one YAML or JSON document.
 pub fn decode_file(bytes: &[u8]) -> Result<Document, DecodeError> {
     Document::parse_as(text_of(bytes)?, yaml::Repeats::Expanded)
+}
+
+/// Reads text as YAML whatever it looks like, for the places of JSON's nodes: JSON is nearly always YAML.
+pub(crate) fn decode_as_yaml(text: &str) -> Result<Document, DecodeError> {
+    Document::parse_yaml(text, yaml::Repeats::Expanded)
 }
 
 /// Bytes into a document: size, encoding, then JSON or YAML.

@@ -1,0 +1,517 @@
+//! One file, from its bytes to findings and plans; and one step, on the way that `run` takes. Knows
+//! nothing of folders or of how findings are shown.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+use super::finding::{FileReport, Finding, Plan, PlannedTargets, Severity};
+use super::playbook;
+use crate::allowlist::{Binder, Registry};
+use crate::checked::{self, Examined, Refused};
+use crate::exit::Code;
+use crate::invocation::path::show_key;
+use crate::invocation::{self, DecodeError, Document, Form, Invocation, Path, Segment};
+use crate::problem::Problem;
+use crate::secret::SecretSources;
+use crate::step::model::{BackendKind, Platform, TemplateCall};
+use crate::step::render::{self, ContextIs, SecretUse, Unknown};
+use crate::step::words::near;
+
+/// Roots of the context that every engine gives.
+const ROOTS: [&str; 3] = ["alert", "inputs", "steps"];
+
+/// What holds for all files.
+#[derive(Debug)]
+pub struct Settings {
+    /// The content of `--context FILE`.
+    pub context: Option<Map<String, Value>>,
+    /// `--context-root`: other roots of the context.
+    pub roots: Vec<String>,
+    /// Whether secrets have to be there.
+    pub look_secrets_up: bool,
+    /// `--secrets-dir`.
+    pub secrets_dir: Option<std::path::PathBuf>,
+    /// Whether the text is kept although there is no finding.
+    pub keep_text: bool,
+    /// What ages count back from.
+    pub now: SystemTime,
+}
+
+/// What a step's expressions may name.
+#[derive(Debug)]
+pub struct Scope {
+    /// What is known of the context.
+    pub context: Option<Map<String, Value>>,
+    /// Whether that is all.
+    pub context_is: ContextIs,
+    /// What the playbook around it declares; `None` without a playbook.
+    pub names: Option<Names>,
+}
+
+/// What a playbook declares.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Its inputs.
+    pub inputs: BTreeSet<String>,
+    /// Its steps.
+    pub steps: BTreeSet<String>,
+}
+
+/// Examines files, and keeps the templates that it has checked.
+#[derive(Debug)]
+pub struct Examiner<'a> {
+    /// What holds for all files.
+    pub settings: &'a Settings,
+    allowlist: Binder<'static>,
+    secrets: Option<SecretSources>,
+}
+
+impl<'a> Examiner<'a> {
+    /// An examiner with nothing checked yet.
+    pub fn new(settings: &'a Settings) -> Self {
+        let sources =
+            || SecretSources::of_process(Default::default(), settings.secrets_dir.clone());
+        Self {
+            settings,
+            allowlist: Registry::embedded().binder(),
+            secrets: settings.look_secrets_up.then(sources),
+        }
+    }
+
+    /// Examines a file's bytes. `is_playbook` is what its name says; otherwise its content tells.
+    pub fn file(&mut self, bytes: &[u8], is_playbook: bool, report: &mut FileReport) {
+        if is_playbook {
+            match invocation::decode_file(bytes) {
+                Ok(document) => self.playbook_or_step(bytes, document, report),
+                Err(error) => report.findings.push(undecoded(&error, report)),
+            }
+        } else {
+            match invocation::decode(bytes) {
+                Ok(invocation) => self.single(invocation, report),
+                Err(error) => match invocation::decode_file(bytes) {
+                    Ok(document) if document.value().get("steps").is_some() => {
+                        playbook::examine(self, document, report);
+                    }
+                    _ => report.findings.push(undecoded(&error, report)),
+                },
+            }
+        }
+        let findings = &mut report.findings;
+        findings.sort_by(|one, other| {
+            (one.line, one.column, one.severity as u8).cmp(&(
+                other.line,
+                other.column,
+                other.severity as u8,
+            ))
+        });
+        let mut told = HashSet::new();
+        findings.retain(|finding| {
+            told.insert((
+                finding.line,
+                finding.column,
+                finding.message.clone(),
+                finding.step.clone(),
+            ))
+        });
+    }
+
+    fn playbook_or_step(&mut self, bytes: &[u8], document: Document, report: &mut FileReport) {
+        let playbook = match document.value() {
+            Value::Object(entries) => {
+                entries.contains_key("steps")
+                    || !(entries.contains_key("params") || entries.contains_key("step"))
+            }
+            _ => false,
+        };
+        if playbook {
+            return playbook::examine(self, document, report);
+        }
+        match invocation::decode(bytes) {
+            Ok(invocation) => self.single(invocation, report),
+            Err(error) => report.findings.push(undecoded(&error, report)),
+        }
+    }
+
+    /// A step without a playbook, or an invocation.
+    fn single(&mut self, mut invocation: Invocation, report: &mut FileReport) {
+        let secrets = std::mem::take(&mut invocation.secrets);
+        let scope = match (invocation.form, &self.settings.context) {
+            // What the engine would send: there will be no more.
+            (Form::Invocation, _) => Scope {
+                context: invocation.context.take(),
+                context_is: ContextIs::Complete,
+                names: None,
+            },
+            (_, Some(context)) => Scope {
+                context: Some(context.clone()),
+                context_is: ContextIs::Complete,
+                names: None,
+            },
+            (_, None) => Scope {
+                context: Some(Map::new()),
+                context_is: ContextIs::Partial,
+                names: None,
+            },
+        };
+        let own = self
+            .settings
+            .look_secrets_up
+            .then(|| SecretSources::of_process(secrets, self.settings.secrets_dir.clone()));
+        let kept = std::mem::replace(&mut self.secrets, own);
+        self.step(&invocation.step, &scope, report);
+        self.secrets = kept;
+    }
+
+    /// One of our steps, on the way that `run` takes up to the dispatch.
+    pub fn step(&mut self, document: &Document, scope: &Scope, report: &mut FileReport) {
+        let id = playbook::id_of(document.value());
+        let mut plan = outline(document.value(), id.clone());
+        let secrets = match &self.secrets {
+            Some(sources) => SecretUse::Resolve(sources),
+            None => SecretUse::CheckFormOnly,
+        };
+        let examined = checked::examine(
+            document,
+            scope.context.as_ref(),
+            scope.context_is,
+            secrets,
+            &mut self.allowlist,
+            self.settings.now,
+        );
+        let mut findings = Vec::new();
+        let mut timeout = None;
+        match examined {
+            Ok(examined) => {
+                timeout = Some(examined.step.timeout.as_secs());
+                self.examined(document, &examined, scope, &mut plan, &mut findings);
+            }
+            Err(refused) => {
+                self.refused(document, scope, refused, &mut findings);
+            }
+        }
+        findings.extend(engine_timeout(document, timeout));
+        let findings = findings.into_iter();
+        report
+            .findings
+            .extend(findings.map(|finding| finding.in_step(id.as_deref())));
+        report.plans.push(plan);
+    }
+
+    fn examined(
+        &self,
+        document: &Document,
+        examined: &Examined,
+        scope: &Scope,
+        plan: &mut Plan,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Examined { step, sql, unknown } = examined;
+        let warnings = step.warnings.iter().cloned();
+        findings.extend(warnings.map(|problem| Finding::of(Severity::Warning, problem)));
+        let problems = unknown.iter().flat_map(|unknown| {
+            let missing = unknown.missing.iter();
+            missing.filter_map(|missing| {
+                self.unknown_name(unknown, &missing.name, &missing.problem, scope)
+            })
+        });
+        findings.extend(problems.map(|problem| Finding::of(Severity::Error, problem)));
+        findings.extend(platforms(
+            document,
+            &step.template.name,
+            &step.targets.platforms,
+        ));
+        let is_unknown = |field: &str| {
+            let path = Path::of(&["params", field]);
+            unknown.iter().any(|unknown| unknown.path == path)
+        };
+        plan.sql = Some(sql.text().to_owned());
+        plan.backend = Some(step.server.backend.name());
+        plan.targets = Some(PlannedTargets {
+            hosts: step.targets.hosts.clone(),
+            labels: step.targets.labels.clone(),
+            platforms: step
+                .targets
+                .platforms
+                .iter()
+                .map(|one| one.name())
+                .collect(),
+        });
+        if !is_unknown("timeout_seconds") {
+            plan.timeout_seconds = Some(step.timeout.as_secs().into());
+        }
+    }
+
+    /// Whether a name that the context does not have can't be there later either.
+    fn unknown_name(
+        &self,
+        unknown: &Unknown,
+        name: &Path,
+        problem: &Problem,
+        scope: &Scope,
+    ) -> Option<Problem> {
+        let Some(Segment::Key(root)) = name.segments().first() else {
+            return None;
+        };
+        let member = match name.segments().get(1) {
+            Some(Segment::Key(member)) => Some(member.as_str()),
+            _ => None,
+        };
+        let told = |rule: &str, message: String| {
+            let subject = unknown.path.subject();
+            Some(Problem {
+                rule: rule.to_owned(),
+                message: format!("`{subject}` {message}"),
+                ..problem.clone()
+            })
+        };
+        let likely = |name: &str, known: &mut dyn Iterator<Item = &str>| {
+            near(name, known)
+                .map(|likely| format!(" (did you mean `{likely}`?)"))
+                .unwrap_or_default()
+        };
+        match (root.as_str(), &scope.names) {
+            ("inputs", Some(names)) => {
+                let member = member.unwrap_or_default();
+                if names.inputs.contains(member) {
+                    return None;
+                }
+                let likely = likely(member, &mut names.inputs.iter().map(String::as_str));
+                told(
+                    "undefined_input",
+                    format!("names `{name}`, but the playbook declares no such input{likely}"),
+                )
+            }
+            ("steps", Some(names)) => {
+                // A name with a `-` in it is written `steps['some-id']`.
+                let member = member.unwrap_or_default();
+                if names.steps.contains(member) {
+                    return None;
+                }
+                let likely = likely(member, &mut names.steps.iter().map(String::as_str));
+                told(
+                    "unknown_step",
+                    format!("names `{name}`, but the playbook has no such step{likely}"),
+                )
+            }
+            ("inputs" | "steps", None) => None,
+            (root, _) if self.has_root(root) => Some(problem.clone()),
+            (root, _) if ROOTS.contains(&root) || self.is_given_root(root) => None,
+            (root, _) => {
+                let given = self.settings.roots.iter().map(String::as_str);
+                let likely = likely(root, &mut ROOTS.into_iter().chain(given));
+                told(
+                    "undefined_root",
+                    format!(
+                        "names `{name}`, but no `{}` is in the context{likely}: there are `alert`, `inputs` and `steps`; `--context-root` or `--context` tells of others",
+                        show_key(root)
+                    ),
+                )
+            }
+        }
+    }
+
+    /// Whether the context file has it: then it has all of it.
+    fn has_root(&self, root: &str) -> bool {
+        let context = self.settings.context.as_ref();
+        context.is_some_and(|context| context.contains_key(root))
+    }
+
+    fn is_given_root(&self, root: &str) -> bool {
+        self.settings.roots.iter().any(|given| given == root)
+    }
+
+    /// What `run` would say, and what it would say next once that is mended.
+    fn refused(
+        &mut self,
+        document: &Document,
+        scope: &Scope,
+        refused: Refused,
+        findings: &mut Vec<Finding>,
+    ) {
+        let failure = refused.failure;
+        let code = failure.code;
+        let mut problems = failure.details;
+        if problems.is_empty() {
+            problems.push(Problem::new("", code.name(), failure.message));
+        }
+        let told: HashSet<String> = problems
+            .iter()
+            .map(|problem| problem.path.clone())
+            .collect();
+        if code != Code::Render {
+            let secrets = match &self.secrets {
+                Some(sources) => SecretUse::Resolve(sources),
+                None => SecretUse::CheckFormOnly,
+            };
+            let context = scope.context.as_ref();
+            if let Err(later) = render::render(document, context, scope.context_is, secrets) {
+                problems.extend(later.into_iter().filter(|one| !told.contains(&one.path)));
+            }
+        }
+        let later = self.allowlist_problems(document).into_iter();
+        problems.extend(later.filter(|one| !told.contains(&one.path)));
+        let problems = problems.into_iter();
+        findings.extend(problems.map(|problem| Finding::of(Severity::Error, problem)));
+        let platforms_written = platforms_written(document.value());
+        if let Some(template) = text(document.value(), "template") {
+            findings.extend(platforms(document, template, &platforms_written));
+        }
+    }
+
+    /// What the allowlist says of a step that can't be rendered: expressions stand for themselves.
+    fn allowlist_problems(&mut self, document: &Document) -> Vec<Problem> {
+        let step = document.value();
+        let Some(template) = text(step, "template").filter(|name| !name.trim().is_empty()) else {
+            return Vec::new();
+        };
+        if template.contains("{{") {
+            return Vec::new();
+        }
+        let params = step.get("params");
+        let params = params.and_then(|params| params.get("template_params"));
+        let params = match params {
+            None => Map::new(),
+            Some(Value::Object(params)) => params.clone(),
+            Some(_) => return Vec::new(),
+        };
+        let unknown: Vec<&str> = params
+            .iter()
+            .filter(|(_, value)| value.to_string().contains("{{"))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let call = TemplateCall {
+            name: template.to_owned(),
+            params: params.clone(),
+            foreign: Vec::new(),
+        };
+        match self.allowlist.preview(&call, &unknown, self.settings.now) {
+            Ok(_) => Vec::new(),
+            Err(error) => checked::allowlist_problems(&error, document),
+        }
+    }
+}
+
+fn undecoded(error: &DecodeError, report: &FileReport) -> Finding {
+    let message = match report.source {
+        Some(_) => error
+            .message
+            .replacen("stdin is empty", "the file is empty", 1),
+        None => error.message.clone(),
+    };
+    Finding::new(Severity::Error, "decode", message, error.position)
+}
+
+fn text<'a>(step: &'a Value, field: &str) -> Option<&'a str> {
+    step.get("params")?.get(field)?.as_str()
+}
+
+/// What a step says of itself before it is examined.
+fn outline(step: &Value, id: Option<String>) -> Plan {
+    let backend = text(step, "backend");
+    Plan {
+        id,
+        // Only names that could be templates' are shown: raw SQL is not.
+        template: text(step, "template")
+            .filter(|name| {
+                name.len() <= 128
+                    && name
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+            })
+            .map(str::to_owned),
+        backend: match backend {
+            Some("fleet" | "fleetdm") => Some(BackendKind::Fleet.name()),
+            Some("osctrl") => Some(BackendKind::Osctrl.name()),
+            _ => None,
+        },
+        timeout_seconds: text(step, "timeout_seconds")
+            .filter(|timeout| timeout.contains("{{") && timeout.len() <= 1024)
+            .map(Value::from),
+        ..Plan::default()
+    }
+}
+
+fn platforms_written(step: &Value) -> Vec<Platform> {
+    let platforms = step
+        .get("params")
+        .and_then(|params| params.get("target_platforms"));
+    let names = platforms.and_then(Value::as_array).into_iter().flatten();
+    names
+        .filter_map(|name| match name.as_str()? {
+            "linux" => Some(Platform::Linux),
+            "darwin" => Some(Platform::Darwin),
+            "windows" => Some(Platform::Windows),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A template that can't answer on the platforms that are asked.
+fn platforms(document: &Document, template: &str, asked: &[Platform]) -> Option<Finding> {
+    let template = Registry::embedded().template(template).ok()?;
+    let outside: Vec<&str> = asked
+        .iter()
+        .filter(|platform| !template.platforms().contains(platform))
+        .map(|platform| platform.name())
+        .collect();
+    if outside.is_empty() {
+        return None;
+    }
+    let known: Vec<&str> = template.platforms().iter().map(|one| one.name()).collect();
+    let known = known.join(", ");
+    let (severity, message) = if outside.len() == asked.len() {
+        (
+            Severity::Error,
+            format!(
+                "template `{}` works on {known} only: no host of `target_platforms` can answer it",
+                template.name()
+            ),
+        )
+    } else {
+        (
+            Severity::Warning,
+            format!(
+                "template `{}` works on {known} only: hosts with {} will answer with an error",
+                template.name(),
+                outside.join(" or ")
+            ),
+        )
+    };
+    let path = Path::of(&["params", "target_platforms"]);
+    let at = document.position_of_value(&path);
+    Some(Finding::new(severity, "platforms", message, at))
+}
+
+/// The engine's timeout of the step against the query's own deadline.
+fn engine_timeout(document: &Document, deadline: Option<u64>) -> Option<Finding> {
+    let step = document.value();
+    let engine = step.get("timeout_seconds")?.as_u64()?;
+    let written = step.get("params")?.get("timeout_seconds");
+    let deadline = match (deadline, written) {
+        (_, Some(Value::String(text))) if text.contains("{{") => return None,
+        (Some(deadline), _) => deadline,
+        (None, Some(written)) => written.as_u64()?,
+        (None, None) => return None,
+    };
+    let (severity, message) = if engine < deadline {
+        (
+            Severity::Error,
+            format!(
+                "the engine gives the step up after {engine} s, before its query's deadline of {deadline} s: nothing would come back; raise `timeout_seconds` of the step, or lower `params.timeout_seconds`"
+            ),
+        )
+    } else if engine < deadline + 3 {
+        (
+            Severity::Warning,
+            format!(
+                "the engine gives the step up after {engine} s, and its query's deadline is {deadline} s: leave some seconds for the document and for stopping the query on the server"
+            ),
+        )
+    } else {
+        return None;
+    };
+    let at = document.position_of_value(&Path::of(&["timeout_seconds"]));
+    Some(Finding::new(severity, "timeout", message, at))
+}
