@@ -33,11 +33,12 @@ fn scan(text: &str, names: &mut Vec<String>) {
             let begins = !is_word(before) && before != '.';
             before = letter;
             rest = after;
-            if word == "steps" && begins {
-                if let Some((name, after)) = member(rest) {
-                    names.push(name);
-                    rest = after;
-                }
+            if word == "steps"
+                && begins
+                && let Some((name, after)) = member(rest)
+            {
+                names.push(name);
+                rest = after;
             }
             continue;
         }

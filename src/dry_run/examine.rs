@@ -15,6 +15,7 @@ use crate::invocation::path::show_key;
 use crate::invocation::{self, DecodeError, Document, Form, Invocation, Path, Segment};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
+use crate::step::DEFAULT_TIMEOUT_SECONDS;
 use crate::step::model::{BackendKind, Platform, TemplateCall};
 use crate::step::render::{self, ContextIs, SecretUse, Unknown};
 use crate::step::words::near;
@@ -210,13 +211,7 @@ impl<'a> Examiner<'a> {
         let Examined { step, sql, unknown } = examined;
         let warnings = step.warnings.iter().cloned();
         findings.extend(warnings.map(|problem| Finding::of(Severity::Warning, problem)));
-        let problems = unknown.iter().flat_map(|unknown| {
-            let missing = unknown.missing.iter();
-            missing.filter_map(|missing| {
-                self.unknown_name(unknown, &missing.name, &missing.problem, scope)
-            })
-        });
-        findings.extend(problems.map(|problem| Finding::of(Severity::Error, problem)));
+        findings.extend(self.unknown_names(unknown, scope));
         findings.extend(platforms(
             document,
             &step.template.name,
@@ -241,6 +236,19 @@ impl<'a> Examiner<'a> {
         if !is_unknown("timeout_seconds") {
             plan.timeout_seconds = Some(step.timeout.as_secs().into());
         }
+    }
+
+    /// Names that can't be there later either.
+    fn unknown_names(&self, unknown: &[Unknown], scope: &Scope) -> Vec<Finding> {
+        let problems = unknown.iter().flat_map(|unknown| {
+            let missing = unknown.missing.iter();
+            missing.filter_map(|missing| {
+                self.unknown_name(unknown, &missing.name, &missing.problem, scope)
+            })
+        });
+        problems
+            .map(|problem| Finding::of(Severity::Error, problem))
+            .collect()
     }
 
     /// Whether a name that the context does not have can't be there later either.
@@ -340,17 +348,22 @@ impl<'a> Examiner<'a> {
             .iter()
             .map(|problem| problem.path.clone())
             .collect();
+        let secrets = match &self.secrets {
+            Some(sources) => SecretUse::Resolve(sources),
+            None => SecretUse::CheckFormOnly,
+        };
+        let context = scope.context.as_ref();
+        let (rendering, later) = render::render_all(document, context, scope.context_is, secrets);
         if code != Code::Render {
-            let secrets = match &self.secrets {
-                Some(sources) => SecretUse::Resolve(sources),
-                None => SecretUse::CheckFormOnly,
-            };
-            let context = scope.context.as_ref();
-            if let Err(later) = render::render(document, context, scope.context_is, secrets) {
-                problems.extend(later.into_iter().filter(|one| !told.contains(&one.path)));
-            }
+            problems.extend(later.into_iter().filter(|one| !told.contains(&one.path)));
         }
-        let later = self.allowlist_problems(document).into_iter();
+        findings.extend(self.unknown_names(&rendering.unknown, scope));
+        let warnings = rendering.warnings.into_iter();
+        let warnings = warnings.chain(crate::step::insecure(document));
+        findings.extend(warnings.map(|problem| Finding::of(Severity::Warning, problem)));
+        let later = self
+            .allowlist_problems(document, &rendering.step)
+            .into_iter();
         problems.extend(later.filter(|one| !told.contains(&one.path)));
         let problems = problems.into_iter();
         findings.extend(problems.map(|problem| Finding::of(Severity::Error, problem)));
@@ -360,9 +373,9 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    /// What the allowlist says of a step that can't be rendered: expressions stand for themselves.
-    fn allowlist_problems(&mut self, document: &Document) -> Vec<Problem> {
-        let step = document.value();
+    /// What the allowlist says of a step as far as it could be rendered: expressions that are left stand
+    /// for themselves.
+    fn allowlist_problems(&mut self, document: &Document, step: &Value) -> Vec<Problem> {
         let Some(template) = text(step, "template").filter(|name| !name.trim().is_empty()) else {
             return Vec::new();
         };
@@ -493,7 +506,7 @@ fn engine_timeout(document: &Document, deadline: Option<u64>) -> Option<Finding>
         (_, Some(Value::String(text))) if text.contains("{{") => return None,
         (Some(deadline), _) => deadline,
         (None, Some(written)) => written.as_u64()?,
-        (None, None) => return None,
+        (None, None) => DEFAULT_TIMEOUT_SECONDS,
     };
     let (severity, message) = if engine < deadline {
         (

@@ -167,13 +167,13 @@ impl Graph<'_> {
             faults.push(self.cycle(&members, Severity::Error, ""));
         }
         let mut all = written;
-        for index in 0..self.steps.len() {
+        for (index, edges) in all.iter_mut().enumerate() {
             // Where dependencies order the steps, the list does not.
             if let Some(next) = self.falls_through(index)
                 && self.steps[index].depends_on.is_empty()
                 && self.steps[next].depends_on.is_empty()
             {
-                all[index].insert(next);
+                edges.insert(next);
             }
         }
         for members in components(&all) {
@@ -202,7 +202,7 @@ impl Graph<'_> {
             rule: "cycle",
             severity,
             message: match members {
-                [_] => format!("the step {} comes back to itself{unless}", names.join("")),
+                [_] => format!("this step comes back to itself{unless}"),
                 _ => format!(
                     "these steps run in a circle: {}{more}{unless}",
                     names.join(", ")
@@ -225,21 +225,16 @@ impl Graph<'_> {
             return;
         }
         let reached = walk(&self.generous(), 0);
-        for (index, step) in self.steps.iter().enumerate() {
-            // What depends on an unknown step has its own finding.
+        for index in 0..self.steps.len() {
             if reached.contains(&index) {
                 continue;
             }
-            let name = step.id.as_deref().map_or_else(
-                || format!("step {}", index + 1),
-                |id| format!("the step `{id}`"),
-            );
             faults.push(Fault {
                 step: index,
                 place: Place::Id,
                 rule: "unreached_step",
                 severity: Severity::Error,
-                message: format!("{name} is never reached: no step leads to it"),
+                message: "this step is never reached: no step leads to it".into(),
             });
         }
     }

@@ -18,6 +18,7 @@ use crate::secret::SecretSources;
 use model::RenderedStep;
 use render::{ContextIs, Rendering, SecretUse, Unknown};
 use schema::Stage;
+pub(crate) use typed::{DEFAULT_TIMEOUT_SECONDS, insecure};
 
 /// Why a step can't be run; every problem that could be found, in the order of the text, without values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

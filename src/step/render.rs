@@ -101,6 +101,19 @@ pub fn render(
     context_is: ContextIs,
     secrets: SecretUse<'_>,
 ) -> Result<Rendering, Vec<Problem>> {
+    match render_all(document, context, context_is, secrets) {
+        (rendering, problems) if problems.is_empty() => Ok(rendering),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// What could be rendered of a step, and all problems: for those who look on where something is wrong.
+pub fn render_all(
+    document: &Document,
+    context: Option<&Map<String, Value>>,
+    context_is: ContextIs,
+    secrets: SecretUse<'_>,
+) -> (Rendering, Vec<Problem>) {
     let mut renderer = Renderer {
         document,
         evaluator: Evaluator::new(context),
@@ -133,18 +146,15 @@ pub fn render(
             }
         }
     }
-    if renderer.problems.is_empty() {
-        Ok(Rendering {
-            step,
-            credentials,
-            unknown: renderer.unknown,
-            warnings,
-        })
-    } else {
-        sort(&mut renderer.problems);
-        renderer.problems.extend(left_out(renderer.left_out));
-        Err(renderer.problems)
-    }
+    sort(&mut renderer.problems);
+    renderer.problems.extend(left_out(renderer.left_out));
+    let rendering = Rendering {
+        step,
+        credentials,
+        unknown: renderer.unknown,
+        warnings,
+    };
+    (rendering, renderer.problems)
 }
 
 struct Renderer<'a> {

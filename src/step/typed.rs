@@ -19,7 +19,8 @@ use crate::invocation::{Document, Path};
 use crate::problem::Problem;
 use crate::secret::Secret;
 
-const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
+/// `timeout_seconds` of a step that names none.
+pub(crate) const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
 const DEFAULT_MAX_HOSTS: u64 = 1_000;
 const DEFAULT_MAX_ROWS_PER_HOST: u64 = 10_000;
 const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -48,23 +49,7 @@ pub(super) fn type_step(rendering: Rendering, text: &Document) -> Result<Rendere
         .get("verify_tls")
         .and_then(Value::as_bool)
         .unwrap_or(true);
-    let insecure = if base_url.scheme() == "http" && !is_loopback(&base_url) {
-        Some((
-            "base_url",
-            "`base_url` is plain http: whoever is on the way can read the credentials and the rows",
-        ))
-    } else if !verify_tls {
-        Some((
-            "verify_tls",
-            "`verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows",
-        ))
-    } else {
-        None
-    };
-    warnings.extend(insecure.map(|(field, message)| {
-        let path = Path::of(&["params", field]);
-        Problem::new(path.to_string(), "insecure", message).at(text.position_of_value(&path))
-    }));
+    warnings.extend(insecure(text));
     let secrets = credentials
         .iter()
         .filter(|(field, credential)| **field != "username" || credential.referenced)
@@ -201,6 +186,29 @@ impl<'a> Fields<'a> {
     fn size(&self, field: &str, default: u64) -> Result<usize, Problem> {
         usize::try_from(self.number(field, default)?).map_err(|_| fault(field))
     }
+}
+
+/// Settings of a step that let others read along. Expressions have no place in these fields.
+pub(crate) fn insecure(text: &Document) -> Option<Problem> {
+    let params = text.value().get("params")?;
+    let base_url = params.get("base_url").and_then(Value::as_str);
+    let base_url = base_url.and_then(|base_url| Url::parse(base_url).ok());
+    let plain = base_url.is_some_and(|url| url.scheme() == "http" && !is_loopback(&url));
+    let (field, message) = if plain {
+        (
+            "base_url",
+            "`base_url` is plain http: whoever is on the way can read the credentials and the rows",
+        )
+    } else if params.get("verify_tls") == Some(&Value::Bool(false)) {
+        (
+            "verify_tls",
+            "`verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows",
+        )
+    } else {
+        return None;
+    };
+    let path = Path::of(&["params", field]);
+    Some(Problem::new(path.to_string(), "insecure", message).at(text.position_of_value(&path)))
 }
 
 fn is_loopback(url: &Url) -> bool {

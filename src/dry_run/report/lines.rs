@@ -78,7 +78,8 @@ impl<'a> Lines<'a> {
                 _ => letters.len(),
             };
             let (begins, ends) = (begins.min(letters.len()), ends.min(letters.len()));
-            if begins < ends {
+            let blank = letters.get(begins..ends).unwrap_or_default();
+            if !blank.iter().all(|letter| letter.is_whitespace()) {
                 letters.splice(begins..ends, REDACTED.chars());
             }
         }
