@@ -42,9 +42,7 @@ fn scan(text: &str, names: &mut Vec<String>) {
             }
             continue;
         }
-        if !letter.is_whitespace() {
-            before = letter;
-        }
+        before = letter;
         rest = &rest[letter.len_utf8()..];
     }
 }

@@ -171,11 +171,7 @@ mod tests {
                 1,
                 "api_token: \"{{ secrets.a }}\"",
             ),
-            (
-                "password: |\n  hunter2\n  hunter3\nid: a",
-                1,
-                "password: [redacted]",
-            ),
+            ("password: |\n  hunter2\n  hunter3\nid: a", 1, "password: |"),
             ("password: |\n  hunter2\n  hunter3\nid: a", 3, "[redacted]"),
             ("password: |\n  hunter2\nid: a", 3, "id: a"),
             ("slack_token:\n  hunter2", 2, "  [redacted]"),
