@@ -2,7 +2,7 @@
 //! here touches the network; `run`, `check` and `dry-run` take this one path.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -188,8 +188,11 @@ fn context_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
         )
         .hint("`--context` names a YAML or JSON file with a mapping such as `alert: {…}`")
     };
-    let file = File::open(path)
-        .map_err(|error| unusable(&format!("can't be opened: {}", error.kind())))?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => unusable("does not exist"),
+        ErrorKind::PermissionDenied => unusable("may not be read by this process"),
+        kind => unusable(&format!("can't be opened: {kind}")),
+    })?;
     let mut bytes = Vec::new();
     file.take(MAX_INPUT_BYTES as u64 + 1)
         .read_to_end(&mut bytes)

@@ -329,27 +329,50 @@ pub enum Rejected {
 pub fn parse(args: &[OsString]) -> Result<Cli, Rejected> {
     Cli::try_parse_from(args).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Rejected::Text(error.to_string()),
-        _ if writes_document(args) => Rejected::Document(usage_failure(&error)),
+        _ if writes_document(args) => Rejected::Document(usage_failure(&error, args)),
         _ => Rejected::Usage(error.to_string()),
     })
 }
 
+/// How stderr is wanted, as far as arguments that do not parse say so.
+pub fn log_settings(args: &[OsString]) -> logs::Settings {
+    let follows = |pair: &[OsString]| pair[0] == "--log" && pair[1] == "json";
+    logs::Settings {
+        json: args.iter().any(|arg| arg == "--log=json") || args.windows(2).any(follows),
+        ..logs::Settings::default()
+    }
+}
+
 /// Whether the caller waits for a document: `run`, `check`, or no verb.
 fn writes_document(args: &[OsString]) -> bool {
-    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
-    let verb = words.find(|word| !word.starts_with('-'));
     !matches!(
-        verb,
+        verb_of(args),
         Some("dry-run" | "templates" | "schema" | "describe" | "demo" | "help")
     )
 }
 
-/// clap's first paragraph on one line; its usage lines become the hint.
-fn usage_failure(error: &clap::Error) -> Failure {
+fn verb_of(args: &[OsString]) -> Option<&str> {
+    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
+    words.find(|word| !word.starts_with('-'))
+}
+
+/// clap's first paragraph on one line; its tips become the hint.
+fn usage_failure(error: &clap::Error, args: &[OsString]) -> Failure {
     let text = error.to_string();
-    let first = text.split("\n\n").next().unwrap_or_default();
-    let words: Vec<&str> = first.split_whitespace().collect();
-    let line = words.join(" ");
-    let message = line.strip_prefix("error: ").unwrap_or(&line);
-    Failure::new(Code::Usage, message).hint("see `osquery-live-query run --help`")
+    let mut paragraphs = text.split("\n\n").map(|paragraph| {
+        let words: Vec<&str> = paragraph.split_whitespace().collect();
+        words.join(" ")
+    });
+    let first = paragraphs.next().unwrap_or_default();
+    let message = first.strip_prefix("error: ").unwrap_or(&first);
+    let tip: String = paragraphs
+        .filter_map(|paragraph| Some(format!("{}; ", paragraph.strip_prefix("tip: ")?)))
+        .collect();
+    let verb = if verb_of(args) == Some("check") {
+        "check"
+    } else {
+        "run"
+    };
+    let help = format!("{tip}see `osquery-live-query {verb} --help`");
+    Failure::new(Code::Usage, message).hint(help)
 }

@@ -50,11 +50,13 @@ impl Roster {
                 roster.target(name.clone(), None);
                 continue;
             }
-            let wanted: Vec<&Host> = meant
+            let mut wanted: Vec<&Host> = meant
                 .iter()
                 .copied()
                 .filter(|host| roster.wants(host))
                 .collect();
+            // Servers list them in any order; two runs must tell the same.
+            wanted.sort_by(|one, other| (&one.uuid, &one.id).cmp(&(&other.uuid, &other.id)));
             if wanted.is_empty() {
                 left_out.push(name.as_str());
             }
@@ -90,8 +92,7 @@ impl Roster {
             ));
         }
         roster.group(candidates.grouped);
-        let roster = roster.roster;
-        roster.with_warning_of_unknown()
+        roster.roster
     }
 
     /// Names that no enrolled host has.
@@ -102,16 +103,10 @@ impl Roster {
             .map(|target| target.key.as_str())
     }
 
-    fn with_warning_of_unknown(mut self) -> Self {
+    /// Those names in one line, the first of them; `None` where every name is known.
+    pub fn unknown_listed(&self) -> Option<String> {
         let unknown: Vec<&str> = self.unknown().collect();
-        if !unknown.is_empty() {
-            let warning = format!(
-                "not enrolled, or not visible to these credentials: {}",
-                list(&unknown)
-            );
-            self.warnings.push(warning);
-        }
-        self
+        (!unknown.is_empty()).then(|| list(&unknown))
     }
 }
 
@@ -355,7 +350,7 @@ mod tests {
 
     #[test]
     fn hosts_that_share_a_name_stand_apart_and_draw_a_warning() {
-        let hosts = vec![host("1", "dup", "u1", ""), host("2", "DUP", "u2", "")];
+        let hosts = vec![host("2", "DUP", "u2", ""), host("1", "dup", "u1", "")];
         let found = roster(&["dup", "dup@u1"], hosts.clone(), vec![]);
         assert_eq!(keys(&found), [("dup@u1", Some("1")), ("dup@u2", Some("2"))]);
         assert_eq!(

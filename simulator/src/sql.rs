@@ -222,11 +222,7 @@ fn evaluate(connection: &Connection, sql: &str) -> rusqlite::Result<RowsText> {
     let mut batch = rusqlite::Batch::new(connection, sql);
     while let Some(mut statement) = rusqlite::fallible_iterator::FallibleIterator::next(&mut batch)?
     {
-        let columns: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let mut cells = Vec::with_capacity(columns.len());

@@ -146,18 +146,18 @@ impl Http {
         })
     }
 
-    /// When everything must be over.
-    pub fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    /// The same client with another deadline: tidying up begins when the step's time is over.
+    /// The same client with another deadline: tidying up happens after the step's.
     #[must_use]
     pub fn with_deadline(&self, deadline: Instant) -> Self {
         Self {
             deadline,
             ..self.clone()
         }
+    }
+
+    /// When everything must be over.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// Foreign text as it may be shown: without secrets and control characters, cut to a line.
@@ -183,15 +183,6 @@ impl Http {
     /// The server as people name it: `https://host:port`.
     pub fn origin(&self) -> String {
         self.base.origin().ascii_serialization()
-    }
-
-    /// The same client with another deadline: for what is tidied up after the step's own has passed.
-    #[must_use]
-    pub fn until(&self, deadline: Instant) -> Self {
-        Self {
-            deadline,
-            ..self.clone()
-        }
     }
 
     /// Sends a request, again where [`Repeat`] and the deadline allow, and reads the answer whole.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::DecodeError;
 use super::path::{Path, Segment};
-use super::yaml::{DEEPEST, duplicate, refuse, too_deep};
+use super::yaml::{DEEPEST, MORE_TEXT, duplicate, refuse, too_deep};
 use crate::problem::Position;
 
 /// Why text is not accepted as JSON.
@@ -65,7 +65,8 @@ fn parse_strictly(text: &str) -> Result<Value, JsonError> {
                     .split(" at line ")
                     .next()
                     .unwrap_or("it can't be read")
-                    .replace("EOF while parsing", "it ends within");
+                    .replace("EOF while parsing", "it ends within")
+                    .replace("trailing characters", MORE_TEXT);
                 JsonError::Syntax(refuse(
                     position_of(text, offset),
                     format!("this is not JSON: {words}"),
@@ -429,7 +430,7 @@ mod tests {
             ("{\"a\": marker}", "this is not JSON: expected value", 1, 7),
             (
                 "{\"é\": 1} marker",
-                "this is not JSON: trailing characters",
+                "this is not JSON: more text follows the document, stdin holds one",
                 1,
                 10,
             ),

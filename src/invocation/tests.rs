@@ -187,12 +187,12 @@ fn messages_word_for_word() {
         ),
         (
             format!("{step} marker"),
-            "this is not JSON: trailing characters",
+            "this is not JSON: more text follows the document, stdin holds one",
             Some((1, 35)),
         ),
         (
             "{id: a} marker".into(),
-            "this is not YAML: did not find expected <document start>",
+            "this is not YAML: more text follows the document, stdin holds one",
             Some((1, 9)),
         ),
         (

@@ -34,6 +34,9 @@ pub(super) enum Repeats {
     Expanded,
 }
 
+/// Said of JSON, too.
+pub(super) const MORE_TEXT: &str = "more text follows the document, stdin holds one";
+
 /// A node's place and those of its children, beside the value.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -254,9 +257,17 @@ impl Composer {
             key: Key::Expected, ..
         }) = self.frames.last()
         {
-            let mut error = refuse(at, "a key must be plain text, not a list or a mapping");
-            error.hint = Some("an expression has to stand in quotes: \"{{ alert.host }}\"".into());
-            return Err(error);
+            // `{{ alert.host }}` without quotes is a mapping whose only key is a mapping.
+            let is_expression = matches!(
+                (self.frames.last(), &frame),
+                (Some(Frame::Mapping { entries, .. }), Frame::Mapping { .. }) if entries.is_empty()
+            );
+            let message = if is_expression {
+                "an expression has to stand in quotes: \"{{ alert.host }}\""
+            } else {
+                "a key must be plain text, not a list or a mapping"
+            };
+            return Err(refuse(at, message));
         }
         if self.frames.len() == DEEPEST {
             return Err(too_deep(at));
@@ -501,6 +512,14 @@ fn scan_message(kind: &ErrorKind) -> String {
         }
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
             "this is not YAML: a key without `:`, or longer than 1,024 characters".into()
+        }
+        ErrorKind::MissingAnchorOrAliasName => {
+            "`*` and `&` begin aliases and anchors, which are not accepted: put the text in quotes"
+                .into()
+        }
+        ErrorKind::ExpectedDocumentStart => format!("this is not YAML: {MORE_TEXT}"),
+        ErrorKind::ExpectedBlockMappingKey => {
+            "this is not YAML: a key is expected here; check the indentation of this line and the one before".into()
         }
         ErrorKind::MappingValueNotAllowed => {
             "this is not YAML: a `:` where no key can stand; check the indentation, and put text that holds `: ` in quotes".into()

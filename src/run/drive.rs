@@ -105,14 +105,21 @@ pub async fn drive(
     }
     warn_of_slow_check_ins(&roster, asked_for.timeout);
     let nobody = roster.hosts.is_empty();
-    let unknown = roster.targets.len();
+    let unknown = roster.unknown_listed();
+    if let (Some(names), false) = (&unknown, nobody) {
+        tracing::warn!("not enrolled, or not visible to these credentials: {names}");
+    }
+    if nobody && unknown.is_none() {
+        // No campaign: the document names the hosts as the step wrote them.
+        return Err(no_target(&roster));
+    }
     let campaign = state.campaign.insert(Campaign::new(
         roster,
         &asked_for.limits,
         asked_for.offline_hosts,
     ));
     if nobody {
-        return Err(no_target(unknown));
+        return Err(no_target(campaign.roster()));
     }
     if wish.check_only {
         state.planned = Some(planned(campaign.roster(), step));
@@ -199,18 +206,24 @@ pub fn not_written(error: &io::Error) -> Failure {
     .hint("look at what stdout leads to: a full disk, a closed file")
 }
 
-fn no_target(unknown: usize) -> Failure {
-    match unknown {
-        0 => Failure::new(Code::Targets, "the targets hold no enrolled host")
-            .hint("look at the members of the labels, and at `target_platforms`"),
-        1 => Failure::new(Code::Targets, "the target is not enrolled, or not visible to these credentials")
-            .hint("check the name, the server and (osctrl) the environment; hostname, uuid and serial are understood"),
-        many => Failure::new(
-            Code::Targets,
-            format!("none of the {many} targets is enrolled, or visible to these credentials"),
-        )
-        .hint("check the names, the server and (osctrl) the environment; hostname, uuid and serial are understood"),
-    }
+fn no_target(roster: &Roster) -> Failure {
+    let message = match (roster.targets.as_slice(), roster.unknown_listed()) {
+        (_, None) => {
+            return Failure::new(Code::Targets, "no enrolled host matches the targets")
+                .hint("look at the members of the labels, and at `target_platforms`");
+        }
+        ([only], _) => format!(
+            "`{}` is not enrolled, or not visible to these credentials",
+            only.key
+        ),
+        (all, Some(names)) => format!(
+            "none of the {} targets is enrolled, or visible to these credentials: {names}",
+            all.len()
+        ),
+    };
+    Failure::new(Code::Targets, message).hint(
+        "check the names, the server and (osctrl) the environment; hostname, uuid and serial are understood",
+    )
 }
 
 fn planned(roster: &Roster, step: &CheckedStep) -> Planned {

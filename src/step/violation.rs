@@ -156,7 +156,7 @@ impl Checker<'_> {
                 .iter()
                 .any(|name| name == key);
         let message = match likely {
-            _ if elsewhere => format!("unknown key `{key}` in the step: it belongs into `params`"),
+            _ if elsewhere => format!("unknown key `{key}` in the step: it belongs in `params`"),
             Some(likely) => format!("unknown key `{}`: did you mean `{likely}`?", show_key(key)),
             None => format!("unknown key `{}`: {place} has no such key", show_key(key)),
         };

@@ -1,6 +1,6 @@
 //! Who may do what: tokens, logins, roles, and the words for what is refused.
 
-use osquery_simulator::scenario::{
+use osquery_simulator::{
     FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN, Fault,
     FleetUser, Role,
 };
@@ -113,11 +113,18 @@ async fn a_password_that_must_be_reset_is_said_so() {
 
 #[tokio::test]
 async fn live_queries_that_do_not_work_are_found_by_verifying() {
-    let body = r#"{"message":"redis down","errors":[{"name":"base","reason":"dial tcp: refused"}]}"#;
+    let body =
+        r#"{"message":"redis down","errors":[{"name":"base","reason":"dial tcp: refused"}]}"#;
     let fault = Fault::on("status/live_query").status(500).body(body);
     let mut bench = Bench::new(one_host().with_fault(fault)).await;
     let error = bench.fleet.verify().await.unwrap_err();
-    assert!(matches!(error, BackendError::Answer { status: Some(500), .. }));
+    assert!(matches!(
+        error,
+        BackendError::Answer {
+            status: Some(500),
+            ..
+        }
+    ));
     assert_eq!(
         words_of(&bench, &error),
         "live queries do not work on this server: Fleet at SERVER answered GET \
@@ -136,10 +143,13 @@ async fn a_login_is_used_and_ended() {
     assert_eq!(bench.ask(&["a"]).await.unwrap(), Asked::All);
     let answers = bench.answers(1).await;
     assert_answer_of(answers.values().next().unwrap(), "a");
-    bench.fleet.stop(true).await;
+    bench.stop(true).await;
     let observed = bench.observed();
     assert_eq!(observed.requests_to("POST", "/login").count(), 1);
-    let logout = observed.requests_to("POST", "/logout").next().expect("a logout");
+    let logout = observed
+        .requests_to("POST", "/logout")
+        .next()
+        .expect("a logout");
     let session = logout.header("authorization").unwrap();
     assert_ne!(session, format!("Bearer {FLEET_ADMIN_TOKEN}"));
     // The session is over: what it still wanted to do is refused.
@@ -153,7 +163,7 @@ async fn a_login_is_ended_even_when_the_deadline_has_passed() {
     let mut bench = Bench::until(one_host(), credentials, soon).await;
     bench.fleet.authenticate().await.unwrap();
     tokio::time::sleep(soon).await;
-    bench.fleet.stop(false).await;
+    bench.stop(false).await;
     assert_eq!(bench.observed().requests_to("POST", "/logout").count(), 1);
 }
 
@@ -170,13 +180,15 @@ async fn a_wrong_password_is_refused_in_words() {
          `username` is the e-mail address of a Fleet user; a user who signs in through SSO needs an \
          `api_token`"
     );
-    bench.fleet.stop(false).await;
+    bench.stop(false).await;
     assert_eq!(bench.observed().requests_to("POST", "/logout").count(), 0);
 }
 
 #[tokio::test]
 async fn a_second_factor_is_said_to_be_wanted() {
-    let fault = Fault::on("fleet/login").status(202).body(r#"{"message":"mail sent"}"#);
+    let fault = Fault::on("fleet/login")
+        .status(202)
+        .body(r#"{"message":"mail sent"}"#);
     let mut bench = Bench::with(one_host().with_fault(fault), login("any")).await;
     let error = bench.fleet.authenticate().await.unwrap_err();
     assert!(matches!(error, BackendError::Auth { .. }));
@@ -191,4 +203,17 @@ async fn a_server_that_says_the_token_back_does_not_get_it_shown() {
     let error = bench.fleet.verify().await.unwrap_err();
     assert!(words(&error).contains("bad token [redacted]"), "{error}");
     assert!(!words(&error).contains(FLEET_ADMIN_TOKEN));
+}
+
+#[tokio::test]
+async fn a_logout_that_is_not_answered_holds_nobody_up() {
+    let hang = Fault {
+        hang: true,
+        ..Fault::on("fleet/logout")
+    };
+    let credentials = login(FLEET_ADMIN_PASSWORD);
+    let mut bench = Bench::with(one_host().with_fault(hang), credentials).await;
+    bench.fleet.authenticate().await.unwrap();
+    bench.stop(false).await;
+    assert_eq!(bench.observed().requests_to("POST", "/logout").count(), 1);
 }

@@ -1,6 +1,6 @@
 //! Which hosts are found for names, labels and platforms, and with how many requests.
 
-use osquery_simulator::scenario::Fault;
+use osquery_simulator::Fault;
 
 use super::*;
 
@@ -52,7 +52,10 @@ async fn every_host_behind_one_hostname_is_found_over_the_pages_of_a_search() {
     let mut bench = Bench::new(scenario).await;
     assert_eq!(bench.named(&["IMAGE"]).await.len(), 230);
     // Two full pages and one that is not.
-    assert_eq!(bench.observed().requests_to("GET", "/hosts?query=").count(), 3);
+    assert_eq!(
+        bench.observed().requests_to("GET", "/hosts?query=").count(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -85,13 +88,18 @@ async fn many_names_in_a_far_larger_fleet_are_searched_after_all() {
 #[tokio::test]
 async fn labels_bring_their_members_over_all_pages_each_once() {
     let scenario = Scenario::of([
-        HostSpec::many(700, "db-{n}").labelled("Databases").labelled("Production"),
+        HostSpec::many(700, "db-{n}")
+            .labelled("Databases")
+            .labelled("Production"),
         host("lonely").labelled("Production"),
         host("mac").on("darwin").labelled("Production"),
         host("out"),
     ]);
     let mut bench = Bench::new(scenario).await;
-    let found = bench.resolve(&labels(&["Databases", "production"])).await.unwrap();
+    let found = bench
+        .resolve(&labels(&["Databases", "production"]))
+        .await
+        .unwrap();
     assert_eq!(found.grouped.len(), 702);
     assert!(found.named.is_empty());
     let linux = Targets {
@@ -111,8 +119,14 @@ async fn an_unknown_label_is_named_with_the_likely_one() {
         "the label `Produktion` does not exist at Fleet at SERVER, or this user can't see it \
          | is `Production` meant? `fleetctl get labels` lists them all"
     );
-    let error = bench.resolve(&labels(&["Production", "x", "y"])).await.unwrap_err();
-    assert!(words(&error).starts_with("the labels `x`, `y` do not exist at "), "{error}");
+    let error = bench
+        .resolve(&labels(&["Production", "x", "y"]))
+        .await
+        .unwrap_err();
+    assert!(
+        words(&error).starts_with("the labels `x`, `y` do not exist at "),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -137,7 +151,10 @@ async fn platforms_alone_mean_the_members_of_the_built_in_labels() {
         let found = bench.resolve(&on(platforms)).await.unwrap();
         assert_eq!(names(&found.grouped), expected);
     }
-    assert_eq!(bench.observed().requests_to("GET", "fleet/hosts?").count(), 0);
+    assert_eq!(
+        bench.observed().requests_to("GET", "fleet/hosts?").count(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -150,7 +167,10 @@ async fn platforms_are_compared_where_the_server_has_no_built_in_label() {
         platforms: vec![Platform::Darwin],
         ..Targets::default()
     };
-    assert_eq!(names(&bench.resolve(&darwin).await.unwrap().grouped), ["mac"]);
+    assert_eq!(
+        names(&bench.resolve(&darwin).await.unwrap().grouped),
+        ["mac"]
+    );
 }
 
 #[tokio::test]
@@ -170,9 +190,19 @@ async fn too_many_hosts_are_known_before_all_pages_are_read() {
     let scenario = Scenario::of([HostSpec::many(3_000, "web-{n}"), host("mac").on("darwin")]);
     let mut bench = Bench::new(scenario).await;
     let everyone = labels(&["All Hosts"]);
-    let error = bench.fleet.resolve(&everyone, &limits(100)).await.unwrap_err();
+    let error = bench
+        .fleet
+        .resolve(&everyone, &limits(100))
+        .await
+        .unwrap_err();
     assert_eq!(error, BackendError::TooManyHosts { max_hosts: 100 });
-    assert_eq!(bench.observed().requests_to("GET", "labels/11/hosts").count(), 1);
+    assert_eq!(
+        bench
+            .observed()
+            .requests_to("GET", "labels/11/hosts")
+            .count(),
+        1
+    );
     let macs = Targets {
         platforms: vec![Platform::Darwin],
         ..everyone
@@ -197,8 +227,14 @@ async fn a_server_that_repeats_its_page_for_ever_comes_to_an_end() {
 async fn pages_that_are_no_pages_are_said_to_be_so_without_being_shown() {
     for (body, what) in [
         ("<html>secret", "something that is not JSON"),
-        (r#"{"hosts":"secret"}"#, "JSON of another form than expected"),
-        (r#"{"hosts":[{"id":"secret"}]}"#, "JSON of another form than expected"),
+        (
+            r#"{"hosts":"secret"}"#,
+            "JSON of another form than expected",
+        ),
+        (
+            r#"{"hosts":[{"id":"secret"}]}"#,
+            "JSON of another form than expected",
+        ),
     ] {
         let fault = Fault::on("fleet/hosts?").body(body);
         let mut bench = Bench::new(Scenario::of([host("a")]).with_fault(fault)).await;
@@ -207,9 +243,15 @@ async fn pages_that_are_no_pages_are_said_to_be_so_without_being_shown() {
             ..Targets::default()
         };
         let error = bench.resolve(&targets).await.unwrap_err();
-        assert!(matches!(error, BackendError::Answer { status: None, .. }), "{error}");
+        assert!(
+            matches!(error, BackendError::Answer { status: None, .. }),
+            "{error}"
+        );
         let words = words(&error);
-        assert!(words.contains(what) && words.contains("GET /api/v1/fleet/hosts"), "{words}");
+        assert!(
+            words.contains(what) && words.contains("GET /api/v1/fleet/hosts"),
+            "{words}"
+        );
         assert!(!words.contains("secret"), "{words}");
     }
 }

@@ -86,10 +86,14 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
     match (method, path) {
         // The content type is what the real server sends.
         ("GET", ["checks-auth"]) => Reply::new(200, "Checked", "✅"),
-        ("POST", ["nodes", "lookup"]) => match users::is_admin(&shared.look(), user) {
-            true => nodes::lookup(&shared.look(), call),
-            false => no_access(),
-        },
+        ("POST", ["nodes", "lookup"]) => {
+            let world = shared.look();
+            if users::is_admin(&world, user) {
+                nodes::lookup(&world, call)
+            } else {
+                no_access()
+            }
+        }
         ("GET", ["nodes", environment]) => match may(environment, Level::User) {
             Ok(()) => nodes::page(&shared.look(), environment, call),
             Err(refusal) => refusal.reply(400),

@@ -229,15 +229,20 @@ pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
 
+/// The reader's message without what it adds for its own callers: the place, which stands in the error's
+/// fields, and advice about its options.
 fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default().trim();
-    // The place stands in the error's own fields.
-    match line.split_once(": ") {
-        Some((place, rest)) if place.contains("line") && place.contains("column") => {
-            rest.to_owned()
-        }
-        _ => line.to_owned(),
-    }
+    let line = line
+        .rsplit_once(" at line ")
+        .map_or(line, |(message, _)| message);
+    let line = line
+        .split_once(", set DuplicateKeyPolicy")
+        .map_or(line, |(message, _)| message);
+    line.replace(
+        "data did not match any variant of untagged enum TableSpec",
+        "a table is a list of rows, or {generate: N} with a whole number",
+    )
 }
 
 /// A number of milliseconds.

@@ -207,7 +207,11 @@ fn label_ids(rest: &Rest, labels: &[Label], names: &[String]) -> Result<Vec<u64>
             .filter(|label| label.name.to_lowercase() == lower);
         let exact = labels.iter().find(|label| label.name == *name);
         match (exact, same.next(), same.next()) {
-            (Some(label), _, _) | (None, Some(label), None) => ids.push(label.id),
+            (Some(label), _, _) | (None, Some(label), None) => {
+                if !ids.contains(&label.id) {
+                    ids.push(label.id);
+                }
+            }
             _ => unknown.push(name),
         }
     }
@@ -254,8 +258,8 @@ async fn each_page(
     let search = matches!(of, HostsOf::Search(_));
     let per_page = if search { SEARCH_PAGE } else { LIST_PAGE };
     let first = rest.hosts(of, 0, per_page).await?.hosts;
-    // Only a full first page promises more than one other.
-    let at_once = if first.len() < per_page {
+    // Only a full first page promises more than one other; searches are many at once already.
+    let at_once = if search || first.len() < per_page {
         1
     } else {
         PAGES_AT_ONCE
@@ -289,4 +293,67 @@ async fn each_page(
         ),
         hint: Some("name the hosts in `target_hosts`, or use a label with fewer members".into()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn listed(id: usize, hostname: &str, uuid: &str, serial: &str) -> ListedHost {
+        let document = json!({
+            "id": id, "hostname": hostname, "uuid": uuid, "hardware_serial": serial,
+        });
+        serde_json::from_str(&document.to_string()).unwrap()
+    }
+
+    fn label(id: u64, name: &str) -> Label {
+        let document = json!({"id": id, "name": name, "label_type": "regular"});
+        serde_json::from_str(&document.to_string()).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn every_host_that_a_name_may_mean_is_found(
+            fields in prop::collection::vec(("[abA@]{0,3}", "[abB@]{0,2}", "[abÄä]{0,2}"), 0..12),
+            names in prop::collection::vec("[abABÄ@]{1,4}", 1..6),
+        ) {
+            let page = fields
+                .iter()
+                .enumerate()
+                .map(|(id, (hostname, uuid, serial))| listed(id, hostname, uuid, serial))
+                .collect();
+            let sought = Names::of(&names);
+            let found: Vec<u64> = sought.meant(page).map(|(id, _)| id).collect();
+            for (id, (hostname, uuid, serial)) in fields.iter().enumerate() {
+                let meant = names.iter().any(|name| {
+                    let uuid_of_pair = name.rsplit_once('@').map_or("", |(_, uuid)| uuid);
+                    [hostname, uuid, serial].into_iter().any(|field| {
+                        !field.is_empty()
+                            && [name.to_lowercase(), uuid_of_pair.to_lowercase()]
+                                .contains(&field.to_lowercase())
+                    })
+                });
+                prop_assert_eq!(found.contains(&(id as u64)), meant, "host {}", id);
+            }
+            // What is not searched for can't be found: each name is, and nothing that is empty.
+            for name in &names {
+                prop_assert!(sought.terms.iter().any(|term| term.to_lowercase() == name.to_lowercase()));
+            }
+            prop_assert!(sought.terms.iter().all(|term| !term.is_empty()));
+        }
+    }
+
+    #[test]
+    fn only_a_near_label_is_proposed() {
+        let labels = [label(1, "Production"), label(2, "Test"), label(3, "db")];
+        assert_eq!(near(&labels, "prodution"), Some("Production"));
+        assert_eq!(near(&labels, "tset"), Some("Test"));
+        assert_eq!(near(&labels, "Workstations"), None);
+        assert_eq!(near(&[], "Test"), None);
+    }
 }

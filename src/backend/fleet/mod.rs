@@ -167,8 +167,16 @@ impl Backend for Fleet {
         // Before the dispatch, however long it takes: what nobody hears is lost.
         let socket = match self.socket().await {
             Ok(socket) => socket,
-            Err(NotOpen::Failed(error)) => return Err(error),
-            Err(NotOpen::Refused(words)) => {
+            Err(NotOpen::Failed(error)) if !matches!(error, BackendError::Unreachable { .. }) => {
+                return Err(error);
+            }
+            Err(why) => {
+                // The hosts were found a moment ago: the server is there, but something on the way
+                // cuts websockets. Where it is gone after all, the calls find out.
+                let words = match why {
+                    NotOpen::Refused(words) => words,
+                    NotOpen::Failed(error) => error.to_string(),
+                };
                 tracing::warn!(
                     "{} or a proxy before it refused the websocket ({words}): the hosts are asked one by one, which is slower; a host that takes longer than the server waits (25 s unless configured) is asked again, and an offline host answers only if it is back when it is asked",
                     self.rest.server()
@@ -219,5 +227,32 @@ impl Backend for Fleet {
             socket.close().await;
         }
         self.rest.logout(now + LOGOUT_WITHIN).await;
+    }
+}
+
+/// Reads any bytes as everything that Fleet may send; for the fuzzer only.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let keep = Keep {
+        rows: 100,
+        bytes: 10_000,
+    };
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Heard::Answer {
+            answer: super::Answer::Rows(rows),
+            ..
+        } = socket::read(text, keep)
+        {
+            assert!(rows.kept() <= 100 && rows.json().len() <= 10_000);
+        }
+        let _ = wire::reason(text);
+    }
+    let _ = serde_json::from_slice::<wire::HostsPage>(bytes);
+    let _ = serde_json::from_slice::<wire::LabelsSummary>(bytes);
+    let _ = serde_json::from_slice::<wire::LoggedIn>(bytes);
+    let _ = serde_json::from_slice::<wire::Me>(bytes);
+    let _ = serde_json::from_slice::<wire::Started>(bytes);
+    if let Ok(answer) = serde_json::from_slice::<wire::OneHostAnswer<'_>>(bytes) {
+        let _ = answer.error();
     }
 }

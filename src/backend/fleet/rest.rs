@@ -147,22 +147,20 @@ impl Rest {
         let Some(session) = self.session.take() else {
             return;
         };
-        let reply = self
-            .http
-            .until(by)
-            .send(Request {
-                method: Method::Post,
-                path: &["api", "v1", "fleet", "logout"],
-                query: &[],
-                body: Some(&json!({})),
-                bearer: Some(&session),
-                repeat: Repeat::Safe,
-                max_bytes: SMALL_ANSWER_BYTES,
-            })
-            .await;
-        match reply {
-            Ok(reply) => tracing::debug!(status = reply.status, "logged out"),
-            Err(error) => tracing::debug!(%error, "the logout failed"),
+        let (http, body) = (self.http.with_deadline(by), json!({}));
+        let reply = http.send(Request {
+            method: Method::Post,
+            path: &["api", "v1", "fleet", "logout"],
+            query: &[],
+            body: Some(&body),
+            bearer: Some(&session),
+            repeat: Repeat::Safe,
+            max_bytes: SMALL_ANSWER_BYTES,
+        });
+        match tokio::time::timeout_at(by, reply).await {
+            Ok(Ok(reply)) => tracing::debug!(status = reply.status, "logged out"),
+            Ok(Err(error)) => tracing::debug!(%error, "the logout failed"),
+            Err(_) => tracing::debug!("the logout was not answered in time"),
         }
     }
 
@@ -401,7 +399,7 @@ impl Rest {
                 status: Some(code),
                 message: format!("{} answered {} with {status}", self.server(), reply.asked),
                 hint: match code {
-                    404 | 405 => Some("check that `base_url` is the server's own address, without the path of an API or a page".into()),
+                    404 | 405 => Some("check that `backend` is right, and that `base_url` is the server's own address, without the path of an API or a page".into()),
                     500..=599 => Some("the server's log says more".into()),
                     _ => None,
                 },

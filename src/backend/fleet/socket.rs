@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -37,8 +38,8 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(100);
 /// An open socket whose first message, the token, is sent. The server does not confirm it: a wrong
 /// one is heard of in [`Heard::Refused`].
 #[derive(Debug)]
-pub(super) struct Socket {
-    stream: WebSocketStream<reqwest::Upgraded>,
+pub(super) struct Socket<S = reqwest::Upgraded> {
+    stream: WebSocketStream<S>,
     last_heard: Instant,
     pinged: Option<Instant>,
 }
@@ -120,22 +121,28 @@ impl Socket {
                 _ => return Err(failure),
             }
         };
-        let most = most_bytes(keep);
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(most))
-            .max_frame_size(Some(most));
-        let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
-        let mut socket = Self {
-            stream,
-            last_heard: Instant::now(),
-            pinged: None,
-        };
+        let mut socket = Self::over(upgraded, keep).await;
         let hello = json!({"type": "auth", "data": {"token": token.expose()}});
         match socket.say(hello.to_string()).await {
             Ok(()) => Ok(socket),
             Err(_) => Err(NotOpen::Refused(
                 "it was closed as soon as it was open".into(),
             )),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// A socket over a connection that has switched protocols.
+    async fn over(connection: S, keep: Keep) -> Self {
+        let most = most_bytes(keep);
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(most))
+            .max_frame_size(Some(most));
+        Self {
+            stream: WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await,
+            last_heard: Instant::now(),
+            pinged: None,
         }
     }
 
@@ -213,7 +220,7 @@ pub(super) fn most_bytes(keep: Keep) -> usize {
 }
 
 /// A message of the server.
-fn read(text: &str, keep: Keep) -> Heard {
+pub(super) fn read(text: &str, keep: Keep) -> Heard {
     let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
         return Heard::Garbled("a message that is not JSON of the expected form");
     };
@@ -277,8 +284,11 @@ fn broken(error: &Error) -> Broken {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
     use serde_json::Value;
+    use tokio::io::DuplexStream;
 
     use super::*;
     use crate::backend::fleet::wire::tests::transcripts;
@@ -288,8 +298,8 @@ mod tests {
         bytes: usize::MAX,
     };
 
-    /// Every message that a real server sent, in its recording.
-    fn recorded() -> Vec<(String, Value)> {
+    /// Every message that a real server sent, with the recording's name.
+    static RECORDED: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
         transcripts()
             .into_iter()
             .flat_map(|(name, transcript)| {
@@ -302,12 +312,12 @@ mod tests {
                     .map(move |message| (name.clone(), message))
             })
             .collect()
-    }
+    });
 
     #[test]
     fn reads_every_recorded_message() {
         let mut answers = 0;
-        for (name, message) in recorded() {
+        for (name, message) in RECORDED.iter() {
             let data = &message["data"];
             match (
                 message["type"].as_str().unwrap(),
@@ -379,14 +389,85 @@ mod tests {
         assert!(matches!(read(silent, ALL), Heard::Refused(text) if text.is_empty()));
     }
 
+    /// Both ends of a line, the server's as its own websocket.
+    async fn line() -> (Socket<DuplexStream>, WebSocketStream<DuplexStream>) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let server = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
+        (Socket::over(ours, ALL).await, server)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_line_is_pinged_and_a_dead_one_given_up() {
+        let (mut socket, _server_that_never_reads) = line().await;
+        let begun = Instant::now();
+        let Err(Broken::Lost(reason)) = socket.hear(ALL).await else {
+            panic!("something was heard");
+        };
+        assert_eq!(reason, "the server does not answer pings");
+        assert_eq!(begun.elapsed().as_secs(), 40);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_answers_pings_is_listened_to_for_as_long_as_it_takes() {
+        let (mut socket, mut server) = line().await;
+        let begun = Instant::now();
+        let serve = async {
+            let mut pings = 0;
+            while let Some(Ok(frame)) = server.next().await {
+                pings += u32::from(frame.is_ping());
+                // Sends the pong that the library has prepared.
+                server.flush().await.unwrap();
+                if pings == 10 {
+                    let late = Frame::text(r#"{"type":"totals","data":{}}"#);
+                    server.send(late).await.unwrap();
+                }
+            }
+        };
+        tokio::select! {
+            () = serve => panic!("the server saw the end"),
+            heard = socket.hear(ALL) => assert!(matches!(heard, Ok(Heard::Alive))),
+        }
+        assert_eq!(begun.elapsed().as_secs(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_was_left_alone_for_long_is_not_taken_for_dead() {
+        let (mut socket, mut server) = line().await;
+        tokio::time::advance(PING_AFTER + PONG_WITHIN + PING_AFTER).await;
+        server
+            .send(Frame::text(r#"{"type":"status"}"#))
+            .await
+            .unwrap();
+        assert!(matches!(socket.hear(ALL).await, Ok(Heard::Alive)));
+        tokio::time::advance(PING_AFTER * 3).await;
+        assert!(socket.heard_already(ALL).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_the_limit_is_told_from_a_broken_line() {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let mut server = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
+        let keep = Keep { rows: 1, bytes: 1 };
+        let mut socket = Socket::over(ours, keep).await;
+        let most = most_bytes(keep);
+        let big = Frame::text(" ".repeat(most + 1));
+        let heard = tokio::select! {
+            heard = socket.hear(keep) => heard,
+            sent = server.send(big) => panic!("{sent:?} without being read"),
+        };
+        assert!(
+            matches!(heard, Err(Broken::TooLarge(limit)) if limit == most),
+            "{heard:?}"
+        );
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
 
         /// A message that is cut or overwritten anywhere is never read as another host's answer.
         #[test]
         fn damaged_messages_name_no_other_host(pick in 0usize..1_000, at in 0usize..4_000, byte in "[ -~]?") {
-            let recorded = recorded();
-            let (_, message) = &recorded[pick % recorded.len()];
+            let (_, message) = &RECORDED[pick % RECORDED.len()];
             let text = message.to_string();
             let mut end = at % (text.len() + 1);
             while !text.is_char_boundary(end) {

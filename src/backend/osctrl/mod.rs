@@ -2,53 +2,46 @@
 //! `wire.rs`, `rest.rs` and the transcripts have them, and nothing of names, deadlines or documents.
 
 mod progress;
+mod query;
 mod resolve;
 mod rest;
 mod wire;
 
-use std::collections::VecDeque;
+#[cfg(test)]
+mod stub;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::progress::{Fresh, Progress, Window};
+use self::query::Running;
 use self::rest::{Call, Purpose, Rest, SMALL};
-use self::wire::{Count, Reader, State};
+use self::wire::Reader;
 use super::http::{Http, Repeat, Reply};
 use super::rows::Keep;
-use super::{Answer, Asked, Backend, BackendError, Candidates, Event, Host, HostId};
+use super::{Asked, Backend, BackendError, Candidates, Event, Host};
 use crate::allowlist::Statement;
 use crate::step::model::{Limits, Server, Targets};
 
-/// The pause between two polls while answers come; it doubles to the longest while nothing moves.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Results are stored beside the counters: either may run ahead, so reading goes on for so long after
-/// the server says that the query is over.
-const READ_ON: Duration = Duration::from_secs(1);
-/// A query that was accepted may be unknown for so long (a server that reads from a replica).
-const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// Time to tell the server to stop.
 const STOP_TIME: Duration = Duration::from_secs(2);
-/// Errors of the server in a row that polling survives: it only reads.
-const FAILURES: u32 = 3;
-/// A page of results is asked for such that it should be far smaller; one answer may be large.
-const PAGE_BYTES: usize = 512 * 1024 * 1024;
+/// A list of queries; older servers have no pages.
+const QUERIES_BYTES: usize = 64 * 1024 * 1024;
 
 const RUN: Purpose = Purpose {
     what: "run queries",
     level: "query",
 };
-const READ: Purpose = Purpose {
-    what: "read the results of queries",
-    level: "query",
-};
-
 /// One environment of one osctrl server, and the query that runs there.
 pub struct Osctrl {
     rest: Rest,
     keep: Keep,
     dispatch: Dispatch,
+    /// Whether a dispatch is on its way, its answer not yet known.
+    under_way: AtomicBool,
 }
 
 /// What became of the dispatch.
@@ -61,42 +54,6 @@ enum Dispatch {
     Running(Box<Running>),
 }
 
-/// A query that the server has accepted.
-struct Running {
-    name: String,
-    targets: Vec<HostId>,
-    dispatched: Instant,
-    progress: Progress,
-    /// What to do next; replaced only when it is done, so that a dropped call loses nothing.
-    step: Step,
-    /// Whether the round of reading that goes on has brought anything new.
-    moved: bool,
-    pause: Duration,
-    /// Errors of the server in a row.
-    failures: u32,
-    /// Whether the server has shown that it knows the query.
-    known: bool,
-    state: State,
-    /// Until when results are read once the server says that the query is over.
-    read_on_until: Option<Instant>,
-    /// Answers of the page that was read last, still unread, and its body.
-    unread: VecDeque<Fresh>,
-    body: Vec<u8>,
-    /// Hosts that answered with a status alone.
-    without_result: VecDeque<HostId>,
-    exhausted: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Pause(Instant),
-    /// Results first: they are what matters, and the number of them that comes with each page shows
-    /// whether anything moved.
-    Results(Window),
-    /// The state only in rounds that brought nothing: it tells when the query is over.
-    State,
-}
-
 impl Osctrl {
     /// A backend for the step's server; nothing is sent yet. `keep`: how much of one answer is kept.
     pub fn new(server: &Server, http: Http, keep: Keep) -> Self {
@@ -104,6 +61,7 @@ impl Osctrl {
             rest: Rest::new(server, http),
             keep,
             dispatch: Dispatch::None,
+            under_way: AtomicBool::new(false),
         }
     }
 }
@@ -122,7 +80,10 @@ impl Backend for Osctrl {
         // Needs the level that the dispatch needs; older servers answer 404 where there are none.
         let path = ["queries", self.rest.environment(), "list", "active"];
         let query = [("page", "1"), ("page_size", "1")];
-        let reply = self.rest.send(Call::get(&path, &query, PAGE_BYTES)).await?;
+        let reply = self
+            .rest
+            .send(Call::get(&path, &query, QUERIES_BYTES))
+            .await?;
         if reply.status == 403 {
             self.rest.judge(reply, RUN)?;
         }
@@ -148,7 +109,7 @@ impl Backend for Osctrl {
 
     fn campaign_id(&self) -> Option<String> {
         match &self.dispatch {
-            Dispatch::Running(running) => Some(running.name.clone()),
+            Dispatch::Running(running) => Some(running.name().to_owned()),
             Dispatch::None | Dispatch::Unknown => None,
         }
     }
@@ -161,31 +122,15 @@ impl Backend for Osctrl {
             keep: self.keep,
             shown: |text: &str| self.rest.shown(text),
         };
-        loop {
-            if let Some((host, answer)) = running.take_answer(&reader) {
-                return Ok(Event::Answered { host, answer });
-            }
-            if running.exhausted {
-                return Ok(Event::Exhausted);
-            }
-            match running.step {
-                Step::Pause(until) => {
-                    tokio::time::sleep_until(until).await;
-                    running.moved = false;
-                    running.step = Step::Results(running.progress.poll());
-                }
-                Step::Results(window) => running.read_results(&self.rest, window).await?,
-                Step::State => running.read_state(&self.rest).await?,
-            }
-        }
+        running.next(&self.rest, &reader).await
     }
 
     fn may_be_running(&self, all_answered: bool) -> bool {
         !all_answered
             && match &self.dispatch {
-                Dispatch::None => false,
+                Dispatch::None => self.under_way.load(Ordering::Relaxed),
                 Dispatch::Unknown => true,
-                Dispatch::Running(running) => !running.state.is_over(),
+                Dispatch::Running(running) => !running.is_over(),
             }
     }
 
@@ -200,7 +145,7 @@ impl Backend for Osctrl {
         };
         // The step's own deadline may be over.
         self.rest.set_deadline(Instant::now() + STOP_TIME);
-        let path = ["queries", self.rest.environment(), "expire", &running.name];
+        let path = ["queries", self.rest.environment(), "expire", running.name()];
         let call = Call::post(&path, None, Repeat::Safe);
         match self.rest.send(call).await {
             Ok(reply) if reply.is_success() => tracing::debug!("the query is stopped"),
@@ -238,25 +183,18 @@ impl Osctrl {
         let uuids: Vec<&str> = hosts.iter().map(|host| host.id.0.as_str()).collect();
         let body = wire::dispatch(sql, &uuids);
         let path = ["queries", self.rest.environment()];
-        self.dispatch = Dispatch::Unknown;
-        let sent = self
-            .rest
-            .send(Call::post(&path, Some(&body), Repeat::Unsent))
-            .await;
-        drop(body);
-        let refused = match &sent {
-            Ok(reply) => (400..500).contains(&reply.status),
-            Err(BackendError::Auth { .. } | BackendError::Targets { .. }) => true,
-            Err(BackendError::Answer {
-                status: Some(status),
-                ..
-            }) => (300..500).contains(status),
-            Err(_) => false,
+        let call = Call::post(&path, Some(&body), Repeat::Unsent);
+        let sent = self.rest.dispatch(call, &self.under_way).await;
+        let may_run = match &sent {
+            // A refusal before anything was stored; a 500 leaves a query behind (transcript
+            // `query-unknown-host`).
+            Ok(reply) => !(400..500).contains(&reply.status),
+            Err(undelivered) => undelivered.may_have_arrived,
         };
-        if refused {
-            self.dispatch = Dispatch::None;
+        if may_run {
+            self.dispatch = Dispatch::Unknown;
         }
-        let reply = self.accepted(sent?)?;
+        let reply = self.accepted(sent.map_err(|undelivered| undelivered.error)?)?;
         let name = reply.json::<wire::Dispatched>()?.query_name;
         let name = name.unwrap_or_default();
         if !is_path_segment(&name) {
@@ -269,7 +207,7 @@ impl Osctrl {
                 hint: Some("its answers can't be read; look at osctrl's list of queries".into()),
             });
         }
-        tracing::info!(query = %self.rest.shown(&name), hosts = hosts.len(), "dispatched");
+        tracing::debug!(query = %self.rest.shown(&name), hosts = hosts.len(), "dispatched");
         let targets = hosts.iter().map(|host| host.id.clone()).collect();
         self.dispatch = Dispatch::Running(Box::new(Running::new(name, targets)));
         Ok(())
@@ -299,194 +237,37 @@ fn is_path_segment(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && name.len() <= 255 && !name.chars().any(char::is_control)
 }
 
-impl Running {
-    fn new(name: String, targets: Vec<HostId>) -> Self {
-        let now = Instant::now();
-        Self {
-            name,
-            progress: Progress::new(targets.len()),
-            targets,
-            dispatched: now,
-            step: Step::Pause(now + SHORTEST_PAUSE),
-            moved: false,
-            pause: SHORTEST_PAUSE,
-            failures: 0,
-            known: false,
-            state: State::default(),
-            read_on_until: None,
-            unread: VecDeque::new(),
-            body: Vec::new(),
-            without_result: VecDeque::new(),
-            exhausted: false,
-        }
-    }
-
-    /// The next answer that has come; read one by one, so that no more than a page's body is held
-    /// beside what the campaign keeps.
-    fn take_answer<F: Fn(&str) -> String>(
-        &mut self,
-        reader: &Reader<F>,
-    ) -> Option<(HostId, Answer)> {
-        if let Some(fresh) = self.unread.pop_front() {
-            let data = fresh.data.and_then(|place| self.body.get(place));
-            let answer = reader.answer(data, fresh.succeeded);
-            if self.unread.is_empty() {
-                self.body = Vec::new();
+/// Reads any bytes as everything that osctrl may send; for the fuzzer only.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let reader = wire::Reader {
+        keep: Keep {
+            rows: 100,
+            bytes: 10_000,
+        },
+        shown: str::to_owned,
+    };
+    let mut progress = progress::Progress::new(3);
+    if let Ok(results) = wire::results(bytes) {
+        for _ in 0..3 {
+            let absorbed = progress.absorb(bytes, &results);
+            for fresh in absorbed.fresh {
+                let data = fresh.data.map(|data| &bytes[data]);
+                if let super::Answer::Rows(rows) = reader.answer(data, fresh.succeeded) {
+                    assert!(rows.kept() <= 100 && rows.json().len() <= 10_000);
+                }
             }
-            return Some((fresh.host, answer));
         }
-        let host = self.without_result.pop_front()?;
-        Some((
-            host,
-            Answer::Error(
-                "the host answered without a result: osquery reported an error, and osctrl keeps no text of it"
-                    .into(),
-            ),
-        ))
+        let _ = progress.poll();
     }
-
-    async fn read_results(&mut self, rest: &Rest, window: Window) -> Result<(), BackendError> {
-        let (page, size) = (window.page.to_string(), window.size.to_string());
-        let path = ["queries", rest.environment(), "results", &self.name];
-        let query = [("page", page.as_str()), ("page_size", size.as_str())];
-        let reply = rest.send(Call::get(&path, &query, PAGE_BYTES)).await?;
-        // Whether the query is unknown is the state's to say.
-        if reply.status == 404 && !rest::is_unknown_environment(&reply) {
-            self.step = Step::State;
-            return Ok(());
+    let _ = reader.answer(Some(bytes), true);
+    let _ = serde_json::from_slice::<wire::State>(bytes);
+    let _ = serde_json::from_slice::<wire::Dispatched>(bytes);
+    let _ = serde_json::from_slice::<wire::LoggedIn>(bytes);
+    let _ = serde_json::from_slice::<wire::Refusal>(bytes);
+    if let Ok(page) = serde_json::from_slice::<wire::Page<wire::Node>>(bytes) {
+        for node in page.items.unwrap_or_default() {
+            let _ = node.into_host();
         }
-        if self.survives(&reply) {
-            return Ok(());
-        }
-        let reply = rest.judge(reply, READ)?;
-        let results = reply.parse(wire::results)?;
-        let absorbed = self.progress.absorb(&reply.body, &results);
-        drop(results);
-        self.failures = 0;
-        self.known = true;
-        self.moved |= absorbed.moved;
-        if absorbed.unnamed {
-            tracing::warn!("osctrl holds a result that names no host; it is left out");
-        }
-        if self.progress.is_too_much() {
-            return Err(BackendError::Answer {
-                status: None,
-                message: format!(
-                    "{} tells of many times more results than hosts were asked",
-                    rest.origin()
-                ),
-                hint: None,
-            });
-        }
-        self.unread = absorbed.fresh.into();
-        if !self.unread.is_empty() {
-            self.body = reply.body;
-        }
-        match absorbed.next {
-            Some(window) => self.step = Step::Results(window),
-            None if self.moved => self.pause_after(true),
-            None => self.step = Step::State,
-        }
-        Ok(())
-    }
-
-    async fn read_state(&mut self, rest: &Rest) -> Result<(), BackendError> {
-        let path = ["queries", rest.environment(), &self.name];
-        let reply = rest.send(Call::get(&path, &[], SMALL)).await?;
-        if self.survives(&reply) {
-            return Ok(());
-        }
-        // An unknown name is a zero document (transcript `unknown-query`), or a 404 from other versions.
-        let state = if reply.status == 404 && !rest::is_unknown_environment(&reply) {
-            State::default()
-        } else {
-            rest.judge(reply, READ)?.json()?
-        };
-        self.failures = 0;
-        let moved = state != self.state;
-        if state.id != Count(0) {
-            self.known = true;
-            self.state = state;
-        } else if self.known {
-            // It was there, so somebody has deleted it.
-            self.state.deleted = true;
-        } else if self.dispatched.elapsed() >= UNKNOWN_FOR {
-            return Err(BackendError::Answer {
-                status: None,
-                message: format!(
-                    "{} does not know the query that it has accepted",
-                    rest.origin()
-                ),
-                hint: Some(
-                    "somebody may have deleted it; if this happens again, look at osctrl's log"
-                        .into(),
-                ),
-            });
-        }
-        if !self.state.is_over() {
-            self.pause_after(moved);
-            return Ok(());
-        }
-        // The results of this round were read before the state was: those are the last only when the
-        // time to read on is over.
-        let now = Instant::now();
-        let until = *self.read_on_until.get_or_insert(now + READ_ON);
-        if now < until {
-            self.pause_after(true);
-            return Ok(());
-        }
-        self.end();
-        Ok(())
-    }
-
-    /// Nothing more will come.
-    fn end(&mut self) {
-        self.exhausted = true;
-        if self.state.all_counted() {
-            // Each node's answer is counted, so those without an item sent a status alone.
-            let silent = |host: &&HostId| !self.progress.has_answered(host);
-            self.without_result = self.targets.iter().filter(silent).cloned().collect();
-        } else {
-            let what = if self.state.deleted {
-                "deleted"
-            } else {
-                "ended"
-            };
-            tracing::warn!(
-                "the query was {what} at the server before every host had answered (by somebody else, or because it expired)"
-            );
-        }
-    }
-
-    fn pause_after(&mut self, moved: bool) {
-        if moved {
-            self.pause = SHORTEST_PAUSE;
-        }
-        self.step = Step::Pause(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-    }
-
-    /// Whether the answer is an error of the server that polling may wait out.
-    fn survives(&mut self, reply: &Reply) -> bool {
-        if reply.status < 500 || rest::is_unknown_environment(reply) || self.failures >= FAILURES {
-            return false;
-        }
-        self.failures += 1;
-        tracing::debug!(status = reply.status, request = %reply.asked, "the server failed; polling goes on");
-        self.pause_after(false);
-        true
-    }
-}
-
-impl State {
-    /// Whether the server hands the query to nobody any more.
-    fn is_over(&self) -> bool {
-        self.completed || self.expired || self.deleted
-    }
-
-    /// Whether it is over because every node has answered: somebody may also have completed it by hand.
-    fn all_counted(&self) -> bool {
-        let counted = self.executions.0.saturating_add(self.errors.0);
-        self.completed && counted >= self.expected.0
     }
 }

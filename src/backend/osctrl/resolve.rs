@@ -3,7 +3,10 @@
 //! Which node a name means is not decided here: every node that it could mean is returned.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::rest::{Call, Purpose, Rest, error_of, is_unknown_environment};
@@ -23,6 +26,10 @@ const MOST_NODES: u64 = 1_000_000;
 /// Names that are searched one by one. Each costs a few small requests, whatever the size of the
 /// environment; above, reading all pages of a middling environment (10,000 nodes are 20) costs less.
 const MOST_SEARCHES: usize = 20;
+/// How often a list is read that holds less than it says.
+const READINGS: usize = 4;
+/// How long it is waited for what is not needed, once everything else is there.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Requests at the same time.
 const AT_ONCE: usize = 4;
 
@@ -37,6 +44,9 @@ const LIST_ALL: Purpose = Purpose {
 
 /// Query pairs that narrow the list.
 type Filters<'a> = [(&'a str, &'a str)];
+
+/// Hosts, each once.
+type Hosts = HashMap<HostId, Host>;
 
 /// How a listing ended.
 enum Listed {
@@ -120,29 +130,27 @@ impl<'a> Wanted<'a> {
         keys_of(host).any(|key| self.keys.contains(&key))
     }
 
-    /// Whether one of the hosts matches each name.
-    fn all_found(&self, hosts: &HashMap<HostId, Host>) -> bool {
+    /// The names that none of the hosts matches.
+    fn missing(&self, hosts: &Hosts) -> Vec<&[&'a str]> {
         let found: HashSet<String> = hosts.values().flat_map(keys_of).collect();
-        self.names.iter().all(|texts| {
-            texts
-                .iter()
-                .any(|text| found.contains(&text.to_lowercase()))
-        })
+        let is_found = |text: &&str| found.contains(&text.to_lowercase());
+        let names = self.names.iter().map(Vec::as_slice);
+        names.filter(|texts| !texts.iter().any(is_found)).collect()
     }
+}
 
-    /// What to search for: the search tells upper from lower case, hostnames are mostly lower case
-    /// (Windows: upper), uuids always upper.
-    fn searches(&self) -> Vec<String> {
-        let mut searches = Vec::new();
-        for text in self.names.iter().flatten() {
-            for spelling in spellings(text) {
-                if !searches.contains(&spelling) {
-                    searches.push(spelling);
-                }
+/// What to search for: the search tells upper from lower case, hostnames are mostly lower case
+/// (Windows: upper), uuids always upper. Of `NAME@UUID` the uuid finds whatever the whole would.
+fn searches(names: &[&[&str]]) -> Vec<String> {
+    let mut searches = Vec::new();
+    for text in names.iter().filter_map(|texts| texts.last()) {
+        for spelling in spellings(text) {
+            if !searches.contains(&spelling) {
+                searches.push(spelling);
             }
         }
-        searches
     }
+    searches
 }
 
 fn keys_of(host: &Host) -> impl Iterator<Item = String> {
@@ -167,36 +175,53 @@ fn spellings(text: &str) -> Vec<String> {
 /// Every host that one of the names could mean.
 async fn named(rest: &Rest, names: &[String]) -> Result<Vec<Host>, BackendError> {
     let wanted = Wanted::new(names);
-    let wanted = &wanted;
-    let mut hosts = HashMap::new();
-    if names.len() <= MOST_SEARCHES {
-        let found: Vec<Option<Vec<Host>>> = stream::iter(wanted.searches())
-            .map(|text| async move {
-                let filters = [("q", text.as_str())];
-                with_status(rest, &filters, |host| wanted.matches(host), None).await
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
-        if found.iter().any(Option::is_none) {
+    let mut hosts = Hosts::new();
+    let search_first = names.len() <= MOST_SEARCHES;
+    if search_first {
+        let missing = wanted.missing(&hosts);
+        let Some(found) = search(rest, &wanted, &missing).await? else {
             return everything_older(rest, |host| wanted.matches(host)).await;
-        }
-        let found = found.into_iter().flatten().flatten();
-        hosts.extend(found.map(|host| (host.id.clone(), host)));
+        };
+        hosts.extend(found);
         // The search looks into other columns than names, serials and uuids of any case: a host counts
         // as unknown only once all pages were read.
-        if wanted.all_found(&hosts) {
+        if wanted.missing(&hosts).is_empty() {
             return Ok(hosts.into_values().collect());
         }
-        tracing::info!("a name was not found by searching: reading the environment's whole list");
+        tracing::debug!("a name was not found by searching: reading the environment's whole list");
     }
-    match with_status(rest, &[], |host| wanted.matches(host), None).await? {
-        Some(found) => {
-            hosts.extend(found.into_iter().map(|host| (host.id.clone(), host)));
-            Ok(hosts.into_values().collect())
-        }
-        None => everything_older(rest, |host| wanted.matches(host)).await,
+    let Some(found) = with_status(rest, &[], |host| wanted.matches(host), None).await? else {
+        return everything_older(rest, |host| wanted.matches(host)).await;
+    };
+    hosts.extend(found.into_iter().map(|host| (host.id.clone(), host)));
+    // A host may have moved from page to page unseen.
+    let missing = wanted.missing(&hosts);
+    if !search_first && !missing.is_empty() && missing.len() <= MOST_SEARCHES {
+        let found = search(rest, &wanted, &missing).await?;
+        hosts.extend(found.unwrap_or_default());
     }
+    Ok(hosts.into_values().collect())
+}
+
+/// Searches for names one by one; `None` where the server can't.
+async fn search(
+    rest: &Rest,
+    wanted: &Wanted<'_>,
+    names: &[&[&str]],
+) -> Result<Option<Hosts>, BackendError> {
+    let found: Vec<Option<Vec<Host>>> = stream::iter(searches(names))
+        .map(|text| async move {
+            let filters = [("q", text.as_str())];
+            with_status(rest, &filters, |host| wanted.matches(host), None).await
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let lists: Option<Vec<Vec<Host>>> = found.into_iter().collect();
+    Ok(lists.map(|lists| {
+        let hosts = lists.into_iter().flatten();
+        hosts.map(|host| (host.id.clone(), host)).collect()
+    }))
 }
 
 /// Every host of the platforms.
@@ -205,7 +230,7 @@ async fn of_platforms(
     platforms: &[Platform],
     max_hosts: usize,
 ) -> Result<Vec<Host>, BackendError> {
-    let mut hosts: HashMap<HostId, Host> = HashMap::new();
+    let mut hosts = Hosts::new();
     for &platform in platforms {
         let filters = [("platform", platform.name())];
         let Some(found) = with_status(rest, &filters, |_| true, Some(max_hosts)).await? else {
@@ -245,27 +270,34 @@ async fn with_status(
     let mut inactive_filters = filters.to_vec();
     // The items have no status of their own; the filter is all that tells.
     inactive_filters.push(("status", "inactive"));
-    let mut hosts: HashMap<HostId, Host> = HashMap::new();
+    let mut hosts = Hosts::new();
     let mut inactive: HashSet<HostId> = HashSet::new();
-    let (listed, listed_inactive) = tokio::join!(
-        list(rest, filters, most, |host| if wanted(&host) {
+    let (listed, listed_inactive) = {
+        let listing = pin!(list(rest, filters, most, |host| if wanted(&host) {
             hosts.insert(host.id.clone(), host);
-        }),
-        list(rest, &inactive_filters, None, |host| if wanted(&host) {
-            inactive.insert(host.id);
-        }),
-    );
+        }));
+        let others = pin!(list(rest, &inactive_filters, None, |host| {
+            if wanted(&host) {
+                inactive.insert(host.id);
+            }
+        }));
+        // Who is inactive is worth a moment, not the step's whole time.
+        match select(listing, others).await {
+            Either::Left((Ok(Listed::Whole), others)) => {
+                let others = tokio::time::timeout(MOMENT, others).await;
+                (Ok(Listed::Whole), others.ok())
+            }
+            Either::Left((listed, _)) => (listed, None),
+            Either::Right((others, listing)) => (listing.await, Some(others)),
+        }
+    };
     if let Listed::Unsupported = listed? {
         return Ok(None);
     }
-    let knows_inactive = match listed_inactive {
-        Ok(Listed::Whole) => true,
-        Ok(Listed::Unsupported) => false,
-        Err(error) => {
-            tracing::debug!(cause = %error, "the server does not say which hosts are inactive");
-            false
-        }
-    };
+    let knows_inactive = matches!(listed_inactive, Some(Ok(Listed::Whole)));
+    if !knows_inactive {
+        tracing::debug!("the server does not say which hosts are inactive");
+    }
     Ok(Some(
         hosts
             .into_values()
@@ -286,7 +318,7 @@ async fn list(
 ) -> Result<Listed, BackendError> {
     let mut seen: HashSet<HostId> = HashSet::new();
     // Read again where it held less than it said: hosts may have moved between the pages meanwhile.
-    for _ in 0..2 {
+    for _ in 0..READINGS {
         let Some(first) = page(rest, filters, 1).await? else {
             return Ok(Listed::Unsupported);
         };
@@ -305,10 +337,15 @@ async fn list(
             .map(|number| page(rest, filters, number))
             .buffered(at_once);
         let mut seen_now = HashSet::new();
+        let mut nameless = 0;
         let mut items = first.items;
         loop {
             let before = seen_now.len();
-            for host in items.into_iter().flatten().filter_map(Node::into_host) {
+            for node in items.into_iter().flatten() {
+                let Some(host) = node.into_host() else {
+                    nameless += 1;
+                    continue;
+                };
                 seen_now.insert(host.id.clone());
                 if seen.insert(host.id.clone()) {
                     each(host);
@@ -323,7 +360,7 @@ async fn list(
                 None => break,
             };
         }
-        if total.is_none_or(|total| total <= seen.len() as u64) {
+        if total.is_none_or(|total| total <= seen.len() as u64 + nameless) {
             break;
         }
     }

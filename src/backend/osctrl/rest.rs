@@ -2,6 +2,7 @@
 //! Knows nothing of hosts' names or of a campaign's progress.
 
 use std::cell::RefCell;
+use std::sync::atomic::AtomicBool;
 
 use futures_util::lock::Mutex;
 use serde_json::Value;
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 
 use super::wire;
 use crate::backend::BackendError;
-use crate::backend::http::{Http, Method, Repeat, Reply, Request};
+use crate::backend::http::{Http, Method, Repeat, Reply, Request, Undelivered};
 use crate::secret::{Redactor, Secret};
 use crate::step::model::{Credentials, Server};
 
@@ -141,10 +142,36 @@ impl Rest {
     /// # Errors
     /// [`BackendError::Auth`] where the token is refused, else as [`Http::send`].
     pub async fn send(&self, call: Call<'_>) -> Result<Reply, BackendError> {
+        let sent = self.send_as(&call, None).await;
+        sent.map_err(|undelivered| undelivered.error)
+    }
+
+    /// As [`Rest::send`], for the call that must not run twice; `under_way` is true while it may have
+    /// reached the server and its answer is not known.
+    ///
+    /// # Errors
+    /// As [`Rest::send`], with whether the server may have acted.
+    pub async fn dispatch(
+        &self,
+        call: Call<'_>,
+        under_way: &AtomicBool,
+    ) -> Result<Reply, Undelivered> {
+        self.send_as(&call, Some(under_way)).await
+    }
+
+    async fn send_as(
+        &self,
+        call: &Call<'_>,
+        under_way: Option<&AtomicBool>,
+    ) -> Result<Reply, Undelivered> {
+        let unsent = |error| Undelivered {
+            error,
+            may_have_arrived: false,
+        };
         let mut path = vec!["api", "v1"];
         path.extend(call.path);
         loop {
-            self.authenticate().await?;
+            self.authenticate().await.map_err(unsent)?;
             let (token, logins) = match &self.credentials {
                 Credentials::Token(token) => (Some(token.clone()), 0),
                 Credentials::Login { .. } => {
@@ -152,33 +179,40 @@ impl Rest {
                     (session.token.clone(), session.logins)
                 }
             };
-            let reply = self
-                .http
-                .send(Request {
-                    method: call.method,
-                    path: &path,
-                    query: call.query,
-                    body: call.body,
-                    bearer: token.as_ref(),
-                    repeat: call.repeat,
-                    max_bytes: call.max_bytes,
-                })
-                .await?;
+            let request = Request {
+                method: call.method,
+                path: &path,
+                query: call.query,
+                body: call.body,
+                bearer: token.as_ref(),
+                repeat: call.repeat,
+                max_bytes: call.max_bytes,
+            };
+            let reply = match under_way {
+                Some(under_way) => {
+                    let deadline = self.http.deadline();
+                    self.http.dispatch(request, deadline, under_way).await?
+                }
+                None => self.http.send(request).await.map_err(unsent)?,
+            };
             match &self.credentials {
                 _ if reply.status != 401 => return Ok(reply),
-                Credentials::Token(_) => {
-                    return Err(BackendError::Auth {
-                        message: format!(
-                            "{} does not accept the token (HTTP 401)",
-                            self.http.origin()
-                        ),
-                        hint: Some("look at the secret that `api_token` names: the token may have expired, or belong to another server; a login of the same user ends it too".into()),
-                    });
-                }
+                Credentials::Token(_) => return Err(unsent(self.refused_token())),
                 Credentials::Login { username, password } => {
-                    self.log_in(username, password, logins).await?;
+                    let renewed = self.log_in(username, password, logins).await;
+                    renewed.map_err(unsent)?;
                 }
             }
+        }
+    }
+
+    fn refused_token(&self) -> BackendError {
+        BackendError::Auth {
+            message: format!(
+                "{} does not accept the token (HTTP 401)",
+                self.http.origin()
+            ),
+            hint: Some("look at the secret that `api_token` names: the token may have expired, or belong to another server; a login of the same user ends it too".into()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Every recorded body of a running osctrl goes through the wire's types.
 
 use super::*;
+use proptest::prelude::*;
 use serde_json::Value;
 
 const EVERYTHING: Keep = Keep {
@@ -255,4 +256,46 @@ fn a_node_without_a_uuid_is_no_host_and_never_seen_has_no_time() {
     let host = node(r#"{"uuid":"u","last_seen":"0001-01-01T00:00:00Z","node_key":"k"}"#).unwrap();
     assert_eq!(host.last_seen, None);
     assert!(!format!("{host:?}").contains("\"k\""));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever stands in a body, in an item or in its data, it is read or refused.
+    #[test]
+    fn nothing_that_is_sent_makes_it_fail(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u00", "d8", "null", "1", "-1e999", "true",
+            "\"items\"", "\"data\"", "\"id\"", "\"uuid\"", "\"status\"", "\"result\"", "\"message\"", "é",
+        ]), 0..24),
+    ) {
+        let text = pieces.concat();
+        if let Ok(results) = results(text.as_bytes()) {
+            for item in results.items {
+                let _ = serde_json::from_str::<Item<'_>>(item.get());
+            }
+        }
+        for data in [text.clone(), serde_json::Value::from(text.as_str()).to_string()] {
+            for succeeded in [true, false] {
+                let answer = reader().answer(Some(data.as_bytes()), succeeded);
+                if let Answer::Error(message) = answer {
+                    prop_assert!(!message.is_empty());
+                }
+            }
+        }
+        let _ = serde_json::from_str::<State>(&text);
+        let _ = serde_json::from_str::<Page<Node>>(&text);
+    }
+
+    /// Rows that osquery sent come out of the string in a string as they were.
+    #[test]
+    fn rows_survive_being_json_in_json(
+        rows in prop::collection::vec(prop::collection::btree_map("[a-z_]{1,8}", "\\PC{0,12}", 0..4), 0..5),
+    ) {
+        let data = json!({"name": "q", "result": rows, "status": 0, "message": ""}).to_string();
+        let item = json!({"id": 1, "uuid": "U", "status": 0, "data": data}).to_string();
+        let kept = rows_of(answer_of(&item));
+        prop_assert_eq!(kept.received(), rows.len());
+        prop_assert_eq!(serde_json::from_str::<Value>(kept.json()).unwrap(), json!(rows));
+    }
 }

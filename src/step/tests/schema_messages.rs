@@ -268,7 +268,7 @@ fn schema_messages_of_the_step_itself() {
         (
             "target_hosts",
             json!(["m4rk3r"]),
-            "target_hosts: additionalProperties: unknown key `target_hosts` in the step: it belongs into `params`",
+            "target_hosts: additionalProperties: unknown key `target_hosts` in the step: it belongs in `params`",
         ),
     ] {
         let mut step = step();

@@ -8,6 +8,7 @@ mod one_by_one;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -20,9 +21,12 @@ use osquery_live_query::secret::{Redactor, Secret};
 use osquery_live_query::step::model::{
     BackendKind, Credentials, Limits, Platform, Server, Targets, TemplateCall,
 };
-use osquery_simulator::scenario::{FLEET_ADMIN_TOKEN, HostSpec, Scenario, TableSpec};
-use osquery_simulator::{Observations, Simulator};
+use osquery_simulator::{
+    FLEET_ADMIN_TOKEN, HostSpec, Observations, Scenario, Simulator, TableSpec,
+};
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// Nothing here takes as long, unless it hangs.
@@ -39,8 +43,7 @@ struct Bench {
 impl Bench {
     /// As the administrator, whose token it has.
     async fn new(scenario: Scenario) -> Self {
-        let token = Credentials::Token(Secret::new(FLEET_ADMIN_TOKEN.into()));
-        Self::with(scenario, token).await
+        Self::with(scenario, admin()).await
     }
 
     async fn with(scenario: Scenario, credentials: Credentials) -> Self {
@@ -49,9 +52,15 @@ impl Bench {
 
     async fn until(scenario: Scenario, credentials: Credentials, deadline: Duration) -> Self {
         let simulator = Simulator::start(scenario).await.unwrap();
+        let url = simulator.base_url();
+        Self::at(simulator, &url, credentials, deadline)
+    }
+
+    /// Through another address than the simulator's own.
+    fn at(simulator: Simulator, url: &str, credentials: Credentials, deadline: Duration) -> Self {
         let server = Server {
             backend: BackendKind::Fleet,
-            base_url: simulator.base_url().parse().unwrap(),
+            base_url: url.parse().unwrap(),
             environment: None,
             credentials,
             verify_tls: false,
@@ -107,6 +116,13 @@ impl Bench {
             .expect("something happens")
     }
 
+    /// Tidies up within the time that the process gives it.
+    async fn stop(&mut self, all_answered: bool) {
+        tokio::time::timeout(Duration::from_secs(2), self.fleet.stop(all_answered))
+            .await
+            .expect("stopping takes no longer than it may");
+    }
+
     /// The first answer of each of so many hosts, by Fleet's id.
     async fn answers(&mut self, hosts: usize) -> BTreeMap<String, Answer> {
         let mut answers = BTreeMap::new();
@@ -120,11 +136,69 @@ impl Bench {
 
     /// Waits until the server has seen something.
     async fn seen(&self, what: &str, condition: impl FnMut(&Observations) -> bool) {
-        assert!(self.simulator.until(condition, PATIENCE).await, "never: {what}");
+        assert!(
+            self.simulator.until(condition, PATIENCE).await,
+            "never: {what}"
+        );
     }
 
     fn observed(&self) -> Observations {
         self.simulator.observations()
+    }
+}
+
+fn admin() -> Credentials {
+    Credentials::Token(Secret::new(FLEET_ADMIN_TOKEN.into()))
+}
+
+/// Passes bytes on, until it cuts the lines; later ones pass again.
+struct Proxy {
+    address: SocketAddr,
+    cut: Arc<Notify>,
+    lines: watch::Sender<usize>,
+}
+
+impl Proxy {
+    async fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let cut = Arc::new(Notify::new());
+        let cutting = Arc::clone(&cut);
+        let lines = watch::Sender::new(0);
+        let counting = lines.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let cut = Arc::clone(&cutting);
+                let lines = counting.clone();
+                lines.send_modify(|lines| *lines += 1);
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    tokio::select! {
+                        () = cut.notified() => {}
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    }
+                    drop((client, server));
+                    lines.send_modify(|lines| *lines -= 1);
+                });
+            }
+        });
+        Self {
+            address,
+            cut,
+            lines,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    async fn cut_all(&self) {
+        self.cut.notify_waiters();
+        let mut lines = self.lines.subscribe();
+        lines.wait_for(|lines| *lines == 0).await.unwrap();
+        // The other ends are told; this lets the runtime take notice.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -196,7 +270,10 @@ fn assert_answer_of(answer: &Answer, name: &str) {
     assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
     assert_eq!(rows[0]["path"], format!("/{name}"));
     for added in ["host_hostname", "host_display_name"] {
-        assert!(rows[0].get(added).is_none(), "{added} is no column of osquery's");
+        assert!(
+            rows[0].get(added).is_none(),
+            "{added} is no column of osquery's"
+        );
     }
 }
 
@@ -214,5 +291,5 @@ fn words(error: &BackendError) -> String {
 
 /// The words with the server's address taken out, since its port differs.
 fn words_of(bench: &Bench, error: &BackendError) -> String {
-    words(error).replace(&bench.simulator.base_url().to_string(), "SERVER")
+    words(error).replace(&bench.simulator.base_url(), "SERVER")
 }

@@ -1,0 +1,537 @@
+//! Runs the release binary under every fault of the list below, under a seeded sample of pairs of them,
+//! many times at once, many times in a row and killed at random moments, on both backends, and prints
+//! what was lost as the Markdown of `docs/reliability.md`:
+//!
+//! `cargo bench --bench reliability > docs/reliability.md`
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // The table is the output.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use osquery_simulator::{
+    Answer, CampaignState, Fate, Fault, Fleet, HostSpec, Observations, Scenario, Simulator,
+};
+use serde_json::Value;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+const FLEET_TICK: Duration = Duration::from_millis(300);
+/// Two tokens that must never be seen.
+const TOKENS: [(&str, &str); 2] = [
+    (
+        "OSQUERY_LIVE_QUERY_SECRET_FLEETDM",
+        osquery_simulator::FLEET_ADMIN_TOKEN,
+    ),
+    (
+        "OSQUERY_LIVE_QUERY_SECRET_OSCTRL",
+        osquery_simulator::OSCTRL_ADMIN_TOKEN,
+    ),
+];
+/// The seed of the sample of pairs and of the moments of killing.
+const SEED: u64 = 20_261_121;
+const PAIRS: usize = 30;
+
+/// A fault, in each server's own paths; the scenario file's vocabulary.
+struct Trouble {
+    name: &'static str,
+    fleet: &'static str,
+    osctrl: &'static str,
+    /// Every host that answers must be in the document all the same.
+    recovers: bool,
+}
+
+const fn trouble(
+    name: &'static str,
+    recovers: bool,
+    fleet: &'static str,
+    osctrl: &'static str,
+) -> Trouble {
+    Trouble {
+        name,
+        fleet,
+        osctrl,
+        recovers,
+    }
+}
+
+#[rustfmt::skip]
+const TROUBLES: &[Trouble] = &[
+    trouble("none", true, "", ""),
+    trouble("finding hosts: 500 once", false, "{path: '/hosts?', status: 500, times: 1}", "{path: /nodes/dev, status: 500, times: 1}"),
+    trouble("finding hosts: 503 twice", true, "{path: '/hosts?', status: 503, times: 2}", "{path: /nodes/dev, status: 503, times: 2}"),
+    trouble("finding hosts: 502 once", true, "{path: '/hosts?', status: 502, times: 1}", "{path: /nodes/dev, status: 502, times: 1}"),
+    trouble("finding hosts: 429, Retry-After 1", true, "{path: '/hosts?', status: 429, retry_after: '1', times: 1}", "{path: /nodes/dev, status: 429, retry_after: '1', times: 1}"),
+    trouble("finding hosts: connection cut once", true, "{path: '/hosts?', cut: before, times: 1}", "{path: /nodes/dev, cut: before, times: 1}"),
+    trouble("finding hosts: never answered", false, "{path: '/hosts?', hang: true}", "{path: /nodes/dev, hang: true}"),
+    trouble("finding hosts: redirect", false, "{path: '/hosts?', status: 307, location: 'http://127.0.0.1:9/'}", "{path: /nodes/dev, status: 307, location: 'http://127.0.0.1:9/'}"),
+    trouble("finding hosts: a web page", false, "{path: '/hosts?', status: 200, body: '<html>', content_type: text/html}", "{path: /nodes/dev, status: 200, body: '<html>', content_type: text/html}"),
+    trouble("finding hosts: body breaks off once", true, "{path: '/hosts?', truncate: 40, times: 1}", "{path: /nodes/dev, truncate: 40, times: 1}"),
+    trouble("finding hosts: slow bytes", true, "{path: '/hosts?', slow: {bytes: 400, every_ms: 1}, times: 2}", "{path: /nodes/dev, slow: {bytes: 400, every_ms: 1}, times: 2}"),
+    trouble("dispatch: 500", false, "{method: POST, path: /queries/run, status: 500}", "{method: POST, path: /queries/dev, status: 500, times: 1}"),
+    trouble("dispatch: 503", false, "{method: POST, path: /queries/run, status: 503}", "{method: POST, path: /queries/dev, status: 503, times: 1}"),
+    trouble("dispatch: 429 once", true, "{method: POST, path: /queries/run, status: 429, retry_after: '1', times: 1}", "{method: POST, path: /queries/dev, status: 429, retry_after: '1', times: 1}"),
+    trouble("dispatch: connection cut before it", false, "{method: POST, path: /queries/run, cut: before, times: 1}", "{method: POST, path: /queries/dev, cut: before, times: 1}"),
+    trouble("dispatch: its answer lost", false, "{method: POST, path: /queries/run, cut: after, times: 1}", "{method: POST, path: /queries/dev, cut: after, times: 1}"),
+    trouble("dispatch: never answered", false, "{method: POST, path: /queries/run, hang: true}", "{method: POST, path: /queries/dev, hang: true, times: 1}"),
+    trouble("dispatch: answered after 1 s", true, "{method: POST, path: /queries/run, answer_delay_ms: 1000}", "{method: POST, path: /queries/dev, answer_delay_ms: 1000, times: 1}"),
+    trouble("results: broken once", true, "{path: results/websocket, socket: {after_results: 1, close: cut}, times: 1}", "{path: /queries/dev/results/, cut: before, times: 1}"),
+    trouble("results: closed once", true, "{path: results/websocket, socket: {after_results: 1, close: frame}, times: 1}", "{path: /queries/dev/results/, status: 503, times: 2}"),
+    trouble("results: close code 0, or a state of 500", true, "{path: results/websocket, socket: {after_results: 1, close: zero}, times: 1}", "{method: GET, path: /queries/dev/query_, status: 500, times: 1}"),
+    trouble("results: broken for ever", false, "{path: results/websocket, socket: {after_results: 1, close: cut}}", "{path: /queries/dev/results/, status: 500}"),
+    trouble("results: upgrade refused, or a body broken off", true, "{path: results/websocket, status: 403}", "{path: /queries/dev/results/, truncate: 30, times: 1}"),
+    trouble("results: garbage between answers", true, "{path: results/websocket, socket: {after_results: 1, send: ['{', '[]', '{\"type\":\"result\"}']}}", "{path: /queries/dev/results/, status: 200, body: 'oops', times: 1}"),
+    trouble("results: tokens revoked", false, "{path: results/websocket, revoke_tokens: true}", "{path: /queries/dev/results/, revoke_tokens: true, skip: 1, times: 1}"),
+    trouble("stopping: never answered", true, "{path: /logout, hang: true}", "{path: /expire/, hang: true}"),
+];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Backend {
+    Fleet,
+    Osctrl,
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fleet => "fleetdm",
+            Self::Osctrl => "osctrl",
+        }
+    }
+
+    fn faults(self, trouble: &Trouble) -> Vec<Fault> {
+        let yaml = match self {
+            Self::Fleet => trouble.fleet,
+            Self::Osctrl => trouble.osctrl,
+        };
+        let scenario = Scenario::from_yaml(&format!("hosts: []\nfaults: [{yaml}]"));
+        scenario.expect("the fault is one").faults
+    }
+}
+
+/// What went wrong in runs under one fault.
+#[derive(Default, Clone)]
+struct Losses {
+    rows_lost: usize,
+    misreported: usize,
+    invalid: usize,
+    leaked: usize,
+    left_running: usize,
+    past_deadline: Duration,
+    notes: Vec<String>,
+}
+
+impl Losses {
+    fn add(&mut self, other: &Self) {
+        self.rows_lost += other.rows_lost;
+        self.misreported += other.misreported;
+        self.invalid += other.invalid;
+        self.leaked += other.leaked;
+        self.left_running += other.left_running;
+        self.past_deadline = self.past_deadline.max(other.past_deadline);
+        self.notes.extend(other.notes.iter().cloned());
+    }
+
+    fn cells(&self) -> String {
+        format!(
+            "{} | {} | {} | {} | {} | {}",
+            self.rows_lost,
+            self.misreported,
+            self.invalid,
+            self.leaked,
+            self.left_running,
+            self.past_deadline.as_millis()
+        )
+    }
+}
+
+/// web-0, web-1, web-2 answer two rows each, bad an osquery error, gone is offline.
+fn hosts() -> Vec<HostSpec> {
+    let rows = |count: usize| {
+        let row = serde_json::json!({"name": "init"});
+        Answer::Rows(
+            (0..count)
+                .filter_map(|_| row.as_object().cloned())
+                .collect(),
+        )
+    };
+    let web = |number: u32| {
+        HostSpec::named(format!("web-{number}"))
+            .answering(rows(2))
+            .delayed(Duration::from_millis(60) * number)
+    };
+    vec![
+        web(0),
+        web(1),
+        web(2),
+        HostSpec::named("bad").answering(Answer::Error("no such table: x".into())),
+        HostSpec::named("gone").offline(),
+    ]
+}
+
+const TARGETS: &str = "[web-0, web-1, web-2, bad, gone, unknown]";
+
+fn scenario(faults: Vec<Fault>) -> Scenario {
+    Scenario {
+        fleet: Fleet {
+            tick: FLEET_TICK,
+            ..Fleet::default()
+        },
+        faults,
+        ..Scenario::of(hosts())
+    }
+}
+
+fn step(backend: Backend, server: &str) -> String {
+    let environment = match backend {
+        Backend::Fleet => "",
+        Backend::Osctrl => "  environment: dev\n",
+    };
+    let name = backend.name();
+    format!(
+        "id: reliability\ntype: osquery_live_query\nparams:\n  backend: {name}\n  base_url: {server}\n{environment}  \
+         api_token: '{{{{ secrets.{name} }}}}'\n  template: running_processes\n  target_hosts: {TARGETS}\n  \
+         offline_hosts: skip\n  timeout_seconds: {}\n",
+        TIMEOUT.as_secs()
+    )
+}
+
+fn start(step: &str) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_osquery-live-query"))
+        .args(["--log", "json", "-vv"])
+        .env_clear()
+        .envs(TOKENS)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A process that is killed reads no further.
+    let _ = stdin.write_all(step.as_bytes());
+    child
+}
+
+/// Both pipes, read to their ends.
+fn outputs(child: &mut Child) -> (String, String) {
+    let mut stdout = child.stdout.take().expect("a pipe");
+    let mut stderr = child.stderr.take().expect("a pipe");
+    std::thread::scope(|scope| {
+        let told = scope.spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).expect("stderr is text");
+            text
+        });
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).expect("stdout is text");
+        (text, told.join().expect("stderr is read"))
+    })
+}
+
+fn run(backend: Backend, simulator: &Simulator, recovers: bool) -> Losses {
+    let started = Instant::now();
+    let mut child = start(&step(backend, &simulator.base_url()));
+    let (stdout, stderr) = outputs(&mut child);
+    let written = started.elapsed();
+    child.wait().expect("the process ends");
+    judge(simulator, &stdout, &stderr, written, recovers)
+}
+
+fn judge(
+    simulator: &Simulator,
+    stdout: &str,
+    stderr: &str,
+    written: Duration,
+    recovers: bool,
+) -> Losses {
+    let mut losses = Losses {
+        // stdout ends with the process, which may take up to 2 s after the document to stop a campaign.
+        past_deadline: written.saturating_sub(TIMEOUT),
+        ..Losses::default()
+    };
+    losses.leaked = TOKENS
+        .iter()
+        .filter(|(_, token)| stdout.contains(token) || stderr.contains(token))
+        .count();
+    let Some(document) = valid(stdout) else {
+        losses.invalid = 1;
+        return losses;
+    };
+    let seen = simulator.observations();
+    for host in ["web-0", "web-1", "web-2"] {
+        let rows = document["results"][host].as_array().map(Vec::len);
+        match document["hosts"][host]["status"].as_str() {
+            Some("ok") if rows == Some(2) && taken(&seen) > 0 => {}
+            Some("ok") => losses.rows_lost += 2 - rows.unwrap_or(0).min(2),
+            Some("error") => losses.misreported += 1,
+            _ if recovers => losses.rows_lost += 2,
+            _ => {}
+        }
+    }
+    for (host, possible) in [
+        ("bad", &["error", "no_answer", "not_asked"][..]),
+        ("gone", &["offline", "no_answer", "not_asked"]),
+        ("unknown", &["unknown", "not_asked"]),
+    ] {
+        let status = document["hosts"][host]["status"]
+            .as_str()
+            .unwrap_or_default();
+        if !possible.contains(&status) {
+            losses.misreported += 1;
+        }
+    }
+    let says_so = document["campaign"]["may_be_running"] == Value::Bool(true);
+    let ended = says_so
+        || simulator.wait_until(
+            |seen| {
+                seen.campaigns
+                    .iter()
+                    .all(|campaign| campaign.state != CampaignState::Running)
+            },
+            FLEET_TICK * 4 + Duration::from_secs(2),
+        );
+    losses.left_running = usize::from(!ended);
+    losses
+}
+
+fn taken(seen: &Observations) -> usize {
+    seen.answers
+        .iter()
+        .filter(|answer| answer.fate == Fate::Taken)
+        .count()
+}
+
+/// The one document, if it keeps its schema and names every target once.
+fn valid(stdout: &str) -> Option<Value> {
+    let document: Value = serde_json::from_str(stdout.strip_suffix('\n')?).ok()?;
+    let schema = serde_json::from_str(osquery_live_query::schemas::OUTPUT).ok()?;
+    jsonschema::is_valid(&schema, &document).then_some(())?;
+    let answered = document["results"].as_object()?;
+    let silent = document["timed_out_hosts"].as_array()?;
+    let once =
+        |name: &str| answered.contains_key(name) != silent.iter().any(|silent| silent == name);
+    ["web-0", "web-1", "web-2", "bad", "gone", "unknown"]
+        .into_iter()
+        .all(once)
+        .then_some(document)
+}
+
+/// A linear congruential generator: the sample must be the same on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % limit
+    }
+}
+
+/// Runs jobs eight at a time (they mostly wait), and keeps their order.
+fn in_parallel<T: Sync>(jobs: &[T], work: impl Fn(&T) -> Losses + Sync) -> Vec<Losses> {
+    let results = Mutex::new(vec![Losses::default(); jobs.len()]);
+    let next = Mutex::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let job = {
+                        let mut next = next.lock().expect("no job panicked");
+                        *next += 1;
+                        *next - 1
+                    };
+                    let Some(input) = jobs.get(job) else { return };
+                    let losses = work(input);
+                    results.lock().expect("no job panicked")[job] = losses;
+                }
+            });
+        }
+    });
+    results.into_inner().expect("no job panicked")
+}
+
+fn main() {
+    println!(
+        "# Reliability\n\nMade by `cargo bench --bench reliability > docs/reliability.md`: the release binary against the \
+         simulator, with {} s for each run. Three hosts answer with two rows each, one with an osquery error, one is \
+         offline, one is not enrolled. Lost are rows of hosts that answered, where the fault leaves a way to have \
+         them; misreported are hosts whose status contradicts what they did; a campaign counts as left running \
+         where the document does not say `may_be_running`; the last column is how long after the deadline the process \
+         had ended (up to 2,000 ms are allowed, for telling the server to stop).\n",
+        TIMEOUT.as_secs()
+    );
+    faults();
+    pairs();
+    crowd();
+    row();
+    killed();
+}
+
+const HEAD: &str = "| rows lost | hosts misreported | documents invalid | secrets leaked | campaigns left running | ms past the deadline |";
+
+fn faults() {
+    println!("## Each fault\n\n| fault | backend {HEAD}\n|---|---|---|---|---|---|---|---|");
+    let jobs: Vec<(&Trouble, Backend)> = TROUBLES
+        .iter()
+        .flat_map(|trouble| [(trouble, Backend::Fleet), (trouble, Backend::Osctrl)])
+        .collect();
+    let losses = in_parallel(&jobs, |(trouble, backend)| {
+        let simulator = Simulator::spawn(scenario(backend.faults(trouble))).expect("a simulator");
+        run(*backend, &simulator, trouble.recovers)
+    });
+    for ((trouble, backend), losses) in jobs.iter().zip(&losses) {
+        println!(
+            "| {} | {} | {} |",
+            trouble.name,
+            backend.name(),
+            losses.cells()
+        );
+    }
+}
+
+fn pairs() {
+    let mut dice = Dice(SEED);
+    let jobs: Vec<(&Trouble, &Trouble, Backend)> = (0..PAIRS)
+        .flat_map(|_| {
+            let first = &TROUBLES[1 + dice.below(TROUBLES.len() - 1)];
+            let second = &TROUBLES[1 + dice.below(TROUBLES.len() - 1)];
+            [
+                (first, second, Backend::Fleet),
+                (first, second, Backend::Osctrl),
+            ]
+        })
+        .collect();
+    let losses = in_parallel(&jobs, |(first, second, backend)| {
+        let faults = [backend.faults(first), backend.faults(second)].concat();
+        let simulator = Simulator::spawn(scenario(faults)).expect("a simulator");
+        // Two faults of which each heals may together outlast the deadline.
+        run(*backend, &simulator, false)
+    });
+    println!(
+        "\n## Pairs\n\n{PAIRS} pairs, drawn with the seed {SEED}.\n\n| backend {HEAD}\n|---|---|---|---|---|---|---|"
+    );
+    for backend in [Backend::Fleet, Backend::Osctrl] {
+        let mut sum = Losses::default();
+        for ((first, second, of), losses) in jobs.iter().zip(&losses) {
+            if *of == backend {
+                sum.add(losses);
+                if losses.rows_lost
+                    + losses.misreported
+                    + losses.invalid
+                    + losses.leaked
+                    + losses.left_running
+                    > 0
+                {
+                    eprintln!(
+                        "{}: {} + {}: {}",
+                        backend.name(),
+                        first.name,
+                        second.name,
+                        losses.cells()
+                    );
+                }
+            }
+        }
+        println!("| {} | {} |", backend.name(), sum.cells());
+    }
+}
+
+/// Two hundred at once against one server.
+fn crowd() {
+    println!("\n## Two hundred runs at once\n\n| backend {HEAD}\n|---|---|---|---|---|---|---|");
+    for backend in [Backend::Fleet, Backend::Osctrl] {
+        let simulator = Simulator::spawn(scenario(Vec::new())).expect("a simulator");
+        let step = step(backend, &simulator.base_url());
+        let mut sum = Losses::default();
+        std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..200)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let started = Instant::now();
+                        let mut child = start(&step);
+                        let (stdout, stderr) = outputs(&mut child);
+                        let written = started.elapsed();
+                        child.wait().expect("the process ends");
+                        (stdout, stderr, written)
+                    })
+                })
+                .collect();
+            for one in runs {
+                let (stdout, stderr, written) = one.join().expect("a run");
+                sum.add(&judge(&simulator, &stdout, &stderr, written, true));
+            }
+        });
+        println!("| {} | {} |", backend.name(), sum.cells());
+    }
+}
+
+/// One after the other, and what they leave behind.
+fn row() {
+    let mut text = String::from("\n## One thousand runs in a row\n\n");
+    let files = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let temporary = || std::fs::read_dir(std::env::temp_dir()).map_or(0, Iterator::count);
+    for backend in [Backend::Fleet, Backend::Osctrl] {
+        let simulator = Simulator::spawn(scenario(Vec::new())).expect("a simulator");
+        let before = (files(), temporary());
+        let mut sum = Losses::default();
+        let mut invalid = 0;
+        for _ in 0..500 {
+            let mut child = start(&step(backend, &simulator.base_url()));
+            let (stdout, _) = outputs(&mut child);
+            child.wait().expect("the process ends");
+            invalid += usize::from(valid(&stdout).is_none_or(|document| {
+                document["campaign"]["responded"] != 4 || document["campaign"]["rows"] != 6
+            }));
+        }
+        sum.invalid = invalid;
+        let ended = simulator.wait_until(
+            |seen| {
+                seen.campaigns.iter().all(|campaign| {
+                    campaign.state != CampaignState::Running && campaign.listeners == 0
+                })
+            },
+            FLEET_TICK * 10,
+        );
+        let _ = writeln!(
+            text,
+            "- {}: 500 runs; documents not whole: {invalid}; campaigns or listeners left: {}; files left in the temporary folder: {}; the server's open files grew by {}.",
+            backend.name(),
+            usize::from(!ended),
+            temporary().saturating_sub(before.1),
+            files().saturating_sub(before.0),
+        );
+    }
+    print!("{text}");
+}
+
+/// Killed at random moments; the next run must work.
+fn killed() {
+    let mut dice = Dice(SEED);
+    let mut text = String::from("\n## Killed at random moments\n\n");
+    for backend in [Backend::Fleet, Backend::Osctrl] {
+        let simulator = Simulator::spawn(scenario(Vec::new())).expect("a simulator");
+        let mut failed = 0;
+        for _ in 0..100 {
+            let mut child = start(&step(backend, &simulator.base_url()));
+            std::thread::sleep(Duration::from_millis(dice.below(250) as u64));
+            child.kill().expect("it can be killed");
+            child.wait().expect("the process ends");
+            let mut next = start(&step(backend, &simulator.base_url()));
+            let (stdout, _) = outputs(&mut next);
+            next.wait().expect("the process ends");
+            failed += usize::from(
+                valid(&stdout).is_none_or(|document| document["campaign"]["responded"] != 4),
+            );
+        }
+        let _ = writeln!(
+            text,
+            "- {}: 100 runs killed with SIGKILL within 250 ms; next runs that did not work: {failed}.",
+            backend.name()
+        );
+    }
+    print!("{text}");
+}

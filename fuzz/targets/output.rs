@@ -1,0 +1,82 @@
+//! Any rows and any names, in any order and with any caps: the document is JSON of its schema, and every
+//! target is in exactly one of `results` and `timed_out_hosts`. The input is lines: `HOST NAME ROWS`.
+
+#![no_main]
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use osquery_live_query::backend::rows::{Keep, Rows};
+use osquery_live_query::backend::{Answer, Asked, Candidates, Host, HostId};
+use osquery_live_query::campaign::Campaign;
+use osquery_live_query::report::Document;
+use osquery_live_query::roster::Roster;
+use osquery_live_query::schemas;
+use osquery_live_query::step::model::{Limits, OfflineHosts, Targets};
+use serde_json::Value;
+
+static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+    let schema = serde_json::from_str(schemas::OUTPUT).expect("JSON");
+    jsonschema::validator_for(&schema).expect("a schema")
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let [caps, rest @ ..] = bytes else { return };
+    let text = String::from_utf8_lossy(rest);
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.splitn(3, '\t').collect()).collect();
+    let mut known = HashSet::new();
+    let mut hosts = Vec::new();
+    let mut names = Vec::new();
+    for line in &lines {
+        let (id, name) = (line[0], line.get(1).copied().unwrap_or("unnamed"));
+        if !name.is_empty() && known.insert(name) {
+            names.push(name.to_owned());
+        }
+        if !id.is_empty() {
+            hosts.push(Host {
+                id: HostId(id.to_owned()),
+                hostname: name.to_owned(),
+                uuid: id.to_uppercase(),
+                serial: String::new(),
+                platform: None,
+                online: Some(id.len() % 2 == 0),
+                last_seen: None,
+                check_in_interval: None,
+            });
+        }
+    }
+    let half = hosts.split_off(hosts.len() / 2);
+    let targets = Targets { hosts: names, ..Targets::default() };
+    let limits = Limits {
+        max_hosts: 1_000,
+        max_rows_per_host: usize::from(*caps % 8),
+        max_bytes: usize::from(*caps) * 16,
+    };
+    let roster = Roster::new(&targets, Candidates { named: hosts, grouped: half });
+    let mut campaign = Campaign::new(roster, &limits, OfflineHosts::Wait);
+    campaign.started(Asked::All);
+    let keep = Keep { rows: limits.max_rows_per_host, bytes: limits.max_bytes };
+    for line in &lines {
+        let answer = match line.get(2).map(|rows| Rows::read(rows, &["host_hostname"], keep)) {
+            Some(Ok(rows)) => Answer::Rows(rows),
+            Some(Err(error)) => Answer::Error(error.to_string()),
+            None => continue,
+        };
+        campaign.record(&HostId(line[0].to_owned()), answer, Duration::ZERO);
+    }
+    let targeted: Vec<String> = campaign.roster().targets.iter().map(|target| target.key.clone()).collect();
+    let document = Document { campaign: Some(campaign), ..Document::default() };
+    let mut out = Vec::new();
+    document.write_json(&mut out).expect("memory can be written to");
+    let value: Value = serde_json::from_slice(&out).expect("the document is JSON");
+    assert!(SCHEMA.is_valid(&value), "{value}");
+    let silent = value["timed_out_hosts"].as_array().expect("a list");
+    for key in &targeted {
+        let answered = value["results"].get(key).is_some();
+        assert_ne!(answered, silent.iter().any(|name| name == key), "{key}");
+    }
+    let answered = value["results"].as_object().expect("results").len();
+    assert_eq!(answered + silent.len(), targeted.len());
+});

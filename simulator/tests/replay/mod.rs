@@ -1,0 +1,239 @@
+//! Comparing a recorded document with the simulator's: same keys, same types, same values, except for
+//! what differs from run to run; and carrying over what later requests refer to.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// What the recording calls by one name and this run by another.
+#[derive(Default)]
+pub struct Carried {
+    names: BTreeMap<String, String>,
+    numbers: BTreeMap<(&'static str, u64), u64>,
+}
+
+/// Placeholders that stand for tokens which a login hands out.
+const HANDED_OUT: [&str; 3] = ["SESSION_TOKEN", "LOGIN_TOKEN_1", "LOGIN_TOKEN_2"];
+
+impl Carried {
+    /// A recorded request's text with this run's names.
+    pub fn apply(&self, text: &str) -> String {
+        self.names
+            .iter()
+            .fold(text.to_owned(), |text, (recorded, actual)| {
+                text.replace(recorded, actual)
+            })
+    }
+
+    /// A recorded request's JSON with this run's names and ids.
+    pub fn apply_json(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.apply(text)),
+            Value::Array(items) => items.iter().map(|item| self.apply_json(item)).collect(),
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(key, value)| {
+                    let number = value.as_u64().filter(|_| key == "campaign_id");
+                    let known = number.and_then(|id| self.numbers.get(&("query", id)));
+                    let value = known.map_or_else(|| self.apply_json(value), |id| (*id).into());
+                    (key.clone(), value)
+                })
+                .collect(),
+            other => other.clone(),
+        }
+    }
+
+    /// A path's segments that are ids of queries.
+    pub fn apply_path(&self, path: &str) -> String {
+        self.apply(path)
+            .split('/')
+            .map(|part| match part.parse::<u64>() {
+                Ok(id) if path.contains("/fleet/queries/") => self
+                    .numbers
+                    .get(&("query", id))
+                    .map_or_else(|| part.to_owned(), u64::to_string),
+                _ => part.to_owned(),
+            })
+            .collect::<Vec<_>>()
+            .join("/")
+    }
+
+    fn same_number(&mut self, kind: &'static str, recorded: u64, actual: u64) -> bool {
+        if (recorded == 0) != (actual == 0) {
+            return false;
+        }
+        *self.numbers.entry((kind, recorded)).or_insert(actual) == actual
+    }
+
+    /// Compares; what differs is added to the faults.
+    pub fn compare(
+        &mut self,
+        path: &str,
+        recorded: &Value,
+        actual: &Value,
+        faults: &mut Vec<String>,
+    ) {
+        match (recorded, actual) {
+            (Value::Object(recorded), Value::Object(actual)) => {
+                for key in recorded.keys().filter(|key| !actual.contains_key(*key)) {
+                    faults.push(format!("{path}: {key} is missing"));
+                }
+                for key in actual.keys().filter(|key| !recorded.contains_key(*key)) {
+                    faults.push(format!("{path}: {key} is not in the recording"));
+                }
+                for (key, recorded_value) in recorded {
+                    let Some(actual_value) = actual.get(key) else {
+                        continue;
+                    };
+                    let inner = format!("{path}.{key}");
+                    let kind = run_specific(key, recorded);
+                    match kind {
+                        Some(Kind::Free) => {
+                            same_type(&inner, recorded_value, actual_value, faults);
+                        }
+                        Some(Kind::Shape) => {
+                            same_shape(&inner, recorded_value, actual_value, faults);
+                        }
+                        Some(Kind::Number(kind)) => {
+                            let pair = (recorded_value.as_u64(), actual_value.as_u64());
+                            let same = matches!(pair, (Some(recorded), Some(actual))
+                                if self.same_number(kind, recorded, actual));
+                            if !same {
+                                faults.push(format!(
+                                    "{inner}: {recorded_value} was recorded, {actual_value} is no \
+                                     other name for it"
+                                ));
+                            }
+                        }
+                        None => self.compare(&inner, recorded_value, actual_value, faults),
+                    }
+                }
+            }
+            (Value::Array(recorded), Value::Array(actual)) => {
+                if recorded.len() != actual.len() {
+                    faults.push(format!(
+                        "{path}: {} items were recorded, here are {}",
+                        recorded.len(),
+                        actual.len()
+                    ));
+                }
+                for (index, (recorded, actual)) in recorded.iter().zip(actual).enumerate() {
+                    self.compare(&format!("{path}[{index}]"), recorded, actual, faults);
+                }
+            }
+            (Value::String(recorded), Value::String(actual)) => {
+                self.compare_texts(path, recorded, actual, faults);
+            }
+            (recorded, actual) if recorded == actual => {}
+            (recorded, actual) => {
+                faults.push(format!("{path}: {recorded} was recorded, here is {actual}"));
+            }
+        }
+    }
+
+    fn compare_texts(
+        &mut self,
+        path: &str,
+        recorded: &str,
+        actual: &str,
+        faults: &mut Vec<String>,
+    ) {
+        let same = if HANDED_OUT.contains(&recorded) || is_query_name(recorded) {
+            let known = self.names.entry(recorded.to_owned());
+            known.or_insert_with(|| actual.to_owned()) == actual
+                && is_query_name(recorded) == is_query_name(actual)
+        } else if is_time(recorded) {
+            const NEVER: &str = "0001-01-01T00:00:00Z";
+            is_time(actual)
+                && (recorded == NEVER) == (actual == NEVER)
+                && (recorded.contains('.') || !actual.contains('.'))
+        } else if path.ends_with(".data") && recorded.starts_with('{') {
+            match (serde_json::from_str(recorded), serde_json::from_str(actual)) {
+                (Ok(recorded), Ok(actual)) => {
+                    self.compare(path, &recorded, &actual, faults);
+                    true
+                }
+                _ => false,
+            }
+        } else {
+            self.apply(recorded) == actual
+        };
+        if !same {
+            faults.push(format!(
+                "{path}: '{recorded}' was recorded, here is '{actual}'"
+            ));
+        }
+    }
+}
+
+enum Kind {
+    /// Only the type counts.
+    Free,
+    /// Every item has the shape of the first recorded one, however many there are.
+    Shape,
+    /// An id: the same here wherever it is the same there.
+    Number(&'static str),
+}
+
+fn run_specific(key: &str, fields: &serde_json::Map<String, Value>) -> Option<Kind> {
+    let has = |name: &str| fields.contains_key(name);
+    match key {
+        // The uuid of an error; a host's is the fixture's.
+        "uuid" if has("errors") => Some(Kind::Free),
+        "bytes_received" | "node_key" | "csrf_token" => Some(Kind::Free),
+        // The recorded agents answered every label's query.
+        "labels" if has("hardware_serial") => Some(Kind::Shape),
+        "distributed_query_execution_id" => Some(Kind::Number("query")),
+        "query_id" => Some(Kind::Number("query")),
+        "id" if has("Metrics") || has("observer_can_run") => Some(Kind::Number("query")),
+        "id" if has("executions") => Some(Kind::Number("osctrl query")),
+        "id" if has("data") => Some(Kind::Number("item")),
+        _ => None,
+    }
+}
+
+fn same_type(path: &str, recorded: &Value, actual: &Value, faults: &mut Vec<String>) {
+    if std::mem::discriminant(recorded) != std::mem::discriminant(actual) {
+        faults.push(format!(
+            "{path}: another type than the recorded {recorded}: {actual}"
+        ));
+    }
+}
+
+fn same_shape(path: &str, recorded: &Value, actual: &Value, faults: &mut Vec<String>) {
+    let (Some(first), Some(items)) = (recorded.get(0), actual.as_array()) else {
+        faults.push(format!("{path}: not a list with items"));
+        return;
+    };
+    let keys = |value: &Value| -> Vec<String> {
+        let fields = value.as_object().map(|fields| fields.keys().cloned());
+        let mut keys: Vec<String> = fields.into_iter().flatten().collect();
+        keys.sort();
+        keys
+    };
+    for item in items {
+        if keys(item) != keys(first) {
+            faults.push(format!("{path}: an item of another shape: {item}"));
+        }
+        for (key, value) in first.as_object().into_iter().flatten() {
+            same_type(&format!("{path}[].{key}"), value, &item[key], faults);
+        }
+    }
+}
+
+fn is_query_name(text: &str) -> bool {
+    text.strip_prefix("query_")
+        .is_some_and(|hex| hex.len() == 32 && hex.chars().all(|digit| digit.is_ascii_hexdigit()))
+}
+
+/// `2026-11-20T23:53:11Z`, with or without a fraction.
+fn is_time(text: &str) -> bool {
+    let Some((date, time)) = text.split_once('T') else {
+        return false;
+    };
+    let digits = |text: &str, marks: &str| {
+        text.chars()
+            .all(|character| character.is_ascii_digit() || marks.contains(character))
+    };
+    date.len() == 10 && digits(date, "-") && time.ends_with('Z') && digits(time, ":.Z")
+}
