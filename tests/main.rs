@@ -3,4 +3,5 @@
 mod backend_fleet;
 mod backend_osctrl;
 mod cases;
+mod dry_run;
 mod harness;

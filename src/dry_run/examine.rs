@@ -12,7 +12,7 @@ use crate::allowlist::{Binder, Registry};
 use crate::checked::{self, Examined, Refused};
 use crate::exit::Code;
 use crate::invocation::path::show_key;
-use crate::invocation::{self, DecodeError, Document, Form, Invocation, Path, Segment};
+use crate::invocation::{self, DecodeError, Document, Form, Invocation, Path, Segment, kind};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
 use crate::step::DEFAULT_TIMEOUT_SECONDS;
@@ -119,14 +119,19 @@ impl<'a> Examiner<'a> {
     }
 
     fn playbook_or_step(&mut self, bytes: &[u8], document: Document, report: &mut FileReport) {
-        let playbook = match document.value() {
-            Value::Object(entries) => {
-                entries.contains_key("steps")
-                    || !(entries.contains_key("params") || entries.contains_key("step"))
-            }
-            _ => false,
+        let Value::Object(entries) = document.value() else {
+            let message = format!(
+                "expected a playbook (a mapping with `id`, `name` and `steps`), found {}",
+                kind(document.value())
+            );
+            let at = document.position_of_value(&Path::default());
+            report
+                .findings
+                .push(Finding::new(Severity::Error, "decode", message, at));
+            return;
         };
-        if playbook {
+        let is_step = entries.contains_key("params") || entries.contains_key("step");
+        if entries.contains_key("steps") || !is_step {
             return playbook::examine(self, document, report);
         }
         match invocation::decode(bytes) {
