@@ -280,14 +280,18 @@ fn add_osquery_functions(connection: &Connection) -> rusqlite::Result<()> {
             .captures(&text)
             .and_then(|found| found.get(group).map(|part| part.as_str().to_owned())))
     })?;
-    connection.create_scalar_function("version_compare", 2, flags, |call| {
-        let (one, other): (String, String) = (call.get(0)?, call.get(1)?);
-        Ok(match compare_versions(&one, &other) {
-            Ordering::Less => -1,
-            Ordering::Equal => 0,
-            Ordering::Greater => 1,
-        })
-    })
+    // The third argument names a flavour (`DPKG`, `RHEL`): their common ground is enough here.
+    for arguments in [2, 3] {
+        connection.create_scalar_function("version_compare", arguments, flags, |call| {
+            let (one, other): (String, String) = (call.get(0)?, call.get(1)?);
+            Ok(match compare_versions(&one, &other) {
+                Ordering::Less => -1,
+                Ordering::Equal => 0,
+                Ordering::Greater => 1,
+            })
+        })?;
+    }
+    Ok(())
 }
 
 /// Compares runs of digits as numbers and the rest as text.
