@@ -162,12 +162,15 @@ fn hosts() -> Vec<HostSpec> {
             .answering(rows(2))
             .delayed(Duration::from_millis(60) * number)
     };
+    let mut gone = HostSpec::named("gone").offline();
+    // osctrl calls a node inactive after days only.
+    gone.last_seen = Some("2020-01-01T00:00:00Z".into());
     vec![
         web(0),
         web(1),
         web(2),
         HostSpec::named("bad").answering(Answer::Error("no such table: x".into())),
-        HostSpec::named("gone").offline(),
+        gone,
     ]
 }
 

@@ -6,6 +6,7 @@
 
 pub mod allowlist;
 pub mod backend;
+pub mod bug;
 pub mod campaign;
 pub mod checked;
 pub mod cli;

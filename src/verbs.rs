@@ -3,17 +3,12 @@
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::cli::{self, Cli, Rejected, SchemaName, Verb};
 use crate::exit::{self, Code};
-use crate::failure::Failure;
 use crate::output::{self, Format};
-use crate::{describe, logs, run, schemas, templates};
-
-/// Where the last panic was; its message may hold values and is not kept.
-static PANICKED_AT: Mutex<Option<String>> = Mutex::new(None);
+use crate::{bug, describe, logs, run, schemas, templates};
 
 /// Runs the verb that the arguments (the program's name first) ask for. Returns the exit status.
 pub fn execute(args: &[OsString], started: Instant) -> u8 {
@@ -22,9 +17,12 @@ pub fn execute(args: &[OsString], started: Instant) -> u8 {
             logs::start((&cli.log).into());
             verb(cli, started)
         }
-        Err(Rejected::Text(text)) => written(output::write_text(&text)),
+        Err(Rejected::Text(text)) => {
+            logs::start(cli::log_settings(args));
+            written(output::write_text(&text))
+        }
         Err(Rejected::Document(failure)) => {
-            logs::start(logs::Settings::default());
+            logs::start(cli::log_settings(args));
             run::write_failure(failure, Format::Json)
         }
         Err(Rejected::Usage(text)) => {
@@ -64,24 +62,9 @@ fn verb(cli: Cli, started: Instant) -> u8 {
 
 /// Runs the step; a panic ends as `internal`, with a document.
 fn guarded(options: &run::Options, started: Instant) -> u8 {
-    std::panic::set_hook(Box::new(|panic| {
-        if let (Some(place), Ok(mut at)) = (panic.location(), PANICKED_AT.lock()) {
-            *at = Some(format!("{}:{}", place.file(), place.line()));
-        }
-    }));
-    catch_unwind(AssertUnwindSafe(|| run::run(options, started))).unwrap_or_else(|_| {
-        let place = PANICKED_AT.lock().ok().and_then(|mut at| at.take());
-        let failure = Failure::new(
-            Code::Internal,
-            format!(
-                "a bug in osquery-live-query {} at {}",
-                env!("CARGO_PKG_VERSION"),
-                place.as_deref().unwrap_or("an unknown place")
-            ),
-        )
-        .hint("report this line, with the step's template and without its secrets, to the project's issue tracker");
-        run::write_failure(failure, options.format)
-    })
+    bug::remember_panics();
+    catch_unwind(AssertUnwindSafe(|| run::run(options, started)))
+        .unwrap_or_else(|_| run::write_failure(bug::failure(), options.format))
 }
 
 fn written(result: std::io::Result<()>) -> u8 {

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderValue};
@@ -34,6 +35,8 @@ pub struct Http {
     base: Url,
     deadline: Instant,
     redactor: Redactor,
+    /// The last warning: requests that fail side by side for one reason say so once.
+    warned: Arc<Mutex<String>>,
 }
 
 /// The methods that are used.
@@ -143,6 +146,7 @@ impl Http {
             base: server.base_url.clone(),
             deadline,
             redactor,
+            warned: Arc::default(),
         })
     }
 
@@ -266,12 +270,25 @@ impl Http {
             }
             tracing::debug!(request = %asked(request), cause = %failure.error, wait_ms = wait.as_millis() as u64, "trying again");
             if !warned && pause > FIRST_PAUSE {
-                tracing::warn!("{}; trying again until the deadline", failure.error);
+                self.warn_once(format!(
+                    "{}; trying again until the deadline",
+                    failure.error
+                ));
                 warned = true;
             }
             last = Some(failure);
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn warn_once(&self, warning: String) {
+        let Ok(mut last) = self.warned.lock() else {
+            return;
+        };
+        if *last != warning {
+            tracing::warn!("{warning}");
+            *last = warning;
         }
     }
 
@@ -419,7 +436,7 @@ impl Http {
         let cause = Cause::of(&error);
         let (what, hint) = cause.words(self.base.host_str().unwrap_or_default());
         let retry = match cause {
-            Cause::Tls(_) => Retry::Never,
+            Cause::Tls(..) => Retry::Never,
             _ => Retry::Later {
                 sent: !error.is_connect(),
                 after: None,
@@ -513,7 +530,7 @@ enum Retry {
 #[derive(Debug, PartialEq, Eq)]
 enum Cause {
     Dns,
-    Tls(String),
+    Tls(String, &'static str),
     Refused,
     TimedOut,
     Closed,
@@ -530,7 +547,8 @@ impl Cause {
                 return Self::Dns;
             }
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-                return Self::Tls(tls::words(tls));
+                let (what, hint) = tls::words(tls);
+                return Self::Tls(what, hint);
             }
             next = match cause.downcast_ref::<io::Error>() {
                 Some(io) => {
@@ -576,10 +594,7 @@ impl Cause {
                 format!("the name `{host}` can't be resolved"),
                 Some("check `base_url`, and the name service of this machine".into()),
             ),
-            Self::Tls(what) => (
-                format!("TLS failed: {what}"),
-                Some("name the authority that signed the server's certificate in `ca_file`; only for a test server set `verify_tls: false`".into()),
-            ),
+            Self::Tls(what, hint) => (format!("TLS failed: {what}"), Some((*hint).into())),
             Self::Refused => (
                 "the connection was refused".into(),
                 Some("check the address and port in `base_url`, and that the server runs".into()),
@@ -588,7 +603,10 @@ impl Cause {
                 "no answer to the connection".into(),
                 Some("check `base_url`, and that a firewall lets this machine through".into()),
             ),
-            Self::Closed => ("the connection was closed before the answer was complete".into(), None),
+            Self::Closed => (
+                "the connection was closed before the answer was complete".into(),
+                Some("look at the log of the server, and for a proxy or a firewall that cuts connections".into()),
+            ),
             Self::Other(text) => (text.clone(), None),
         }
     }

@@ -55,31 +55,57 @@ pub fn client_config(server: &Server) -> Result<ClientConfig, BackendError> {
     })
 }
 
-/// A TLS error in the user's words.
-pub(super) fn words(error: &rustls::Error) -> String {
+const NAME_THE_AUTHORITY: &str = "name the authority that signed the server's certificate in `ca_file`; only for a test server set `verify_tls: false`";
+
+/// A TLS error in the user's words, and what to do about it.
+pub(super) fn words(error: &rustls::Error) -> (String, &'static str) {
     use rustls::{CertificateError, Error};
-    match error {
+    let (what, hint) = match error {
         Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer => {
-                "the server's certificate is signed by an unknown authority".into()
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "the server's certificate has expired".into()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "the server's certificate is not valid yet (check this machine's clock)".into()
-            }
+            CertificateError::UnknownIssuer => (
+                "the server's certificate is signed by an unknown authority",
+                NAME_THE_AUTHORITY,
+            ),
+            // An authority of the same name with another key: one that was made anew.
+            CertificateError::BadSignature => (
+                "the server's certificate is not signed by the trusted authority of that name",
+                "the authority was made anew, or somebody poses as the server: put the authority's present certificate into `ca_file`",
+            ),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+                "the server's certificate has expired",
+                "renew the server's certificate, or check this machine's clock",
+            ),
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+                "the server's certificate is not valid yet",
+                "check this machine's clock",
+            ),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the server's certificate is for another name than that in `base_url`".into()
+                (
+                    "the server's certificate is for another name than that in `base_url`",
+                    "write a name into `base_url` that the server's certificate holds",
+                )
             }
-            CertificateError::Revoked => "the server's certificate is revoked".into(),
-            _ => "the server's certificate is not acceptable".into(),
+            CertificateError::Revoked => (
+                "the server's certificate is revoked",
+                "the server needs a new certificate",
+            ),
+            _ => (
+                "the server's certificate is not acceptable",
+                NAME_THE_AUTHORITY,
+            ),
         },
-        Error::InvalidMessage(_) => {
-            "the server does not speak TLS (is `base_url` an http:// address?)".into()
+        Error::InvalidMessage(_) => (
+            "the server does not speak TLS",
+            "check the port in `base_url`, and whether the address begins with http://",
+        ),
+        other => {
+            return (
+                other.to_string(),
+                "the server and this program have no way of TLS 1.2 or 1.3 in common, or a proxy is between them",
+            );
         }
-        other => other.to_string(),
-    }
+    };
+    (what.into(), hint)
 }
 
 fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, BackendError> {

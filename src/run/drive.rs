@@ -178,7 +178,8 @@ async fn collect(
                         output::write_host(campaign, index).map_err(|error| not_written(&error))?;
                         campaign.take_rows(index);
                     }
-                    Recorded::New(_) | Recorded::Repeated => {}
+                    Recorded::New(_) => crate::bug::provoke("collecting"),
+                    Recorded::Repeated => {}
                     Recorded::Foreign => {
                         if *foreign == 0 {
                             tracing::warn!(

@@ -4,13 +4,17 @@ pub mod drive;
 pub mod signals;
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::backend::http::Http;
 use crate::backend::rows::Keep;
 use crate::backend::{Backend, BackendError, fleet, osctrl};
+use crate::bug;
 use crate::checked::{self, CheckedStep, Refused, Sources};
 use crate::exit::{self, Code};
 use crate::failure::Failure;
@@ -25,6 +29,9 @@ use signals::{Signal, Signals};
 
 /// How long the server may take to be told to stop, after the document.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The rendered `target_hosts`, for the document of a bug outside of a campaign.
+static NAMED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// What the command line asks of `run` and `check`.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +98,7 @@ async fn run_until_signalled(
         }
         read = read_stdin() => read,
     };
+    bug::provoke("read");
     let checked = read.and_then(|bytes| checked::check(&bytes, &options.sources));
     let step = match checked {
         Ok(step) => step,
@@ -102,6 +110,8 @@ async fn run_until_signalled(
             return finish(options, document, End::Failed(failure));
         }
     };
+    *NAMED.lock().unwrap_or_else(PoisonError::into_inner) = step.step().targets.hosts.clone();
+    bug::provoke("checked");
     let redactor = Redactor::new(&step.step().secrets);
     logs::redact_with(redactor.clone());
     for warning in &step.step().warnings {
@@ -160,12 +170,15 @@ impl Run<'_> {
             format: self.options.format,
         };
         let driven = drive::drive(&mut backend, self.step, wish, &mut state);
+        // A bug loses no row that came, and leaves no campaign behind.
+        let driven = AssertUnwindSafe(driven).catch_unwind();
         let end = tokio::select! {
             biased;
             signal = signals.next() => End::Signalled(signal),
             driven = tokio::time::timeout_at(self.deadline, driven) => match driven {
-                Ok(Ok(())) => End::Done,
-                Ok(Err(failure)) => End::Failed(failure),
+                Ok(Ok(Ok(()))) => End::Done,
+                Ok(Ok(Err(failure))) => End::Failed(failure),
+                Ok(Err(_)) => End::Failed(bug::failure()),
                 Err(_) => End::Done,
             },
         };
@@ -180,7 +193,8 @@ impl Run<'_> {
         let document = Document {
             about: Some(About {
                 backend: self.step.step().server.backend,
-                id: backend.campaign_id(),
+                // A server chooses it.
+                id: backend.campaign_id().map(|id| logs::redacted(&id)),
                 elapsed: self.started.elapsed(),
                 may_be_running: backend.may_be_running(all_answered),
             }),
@@ -192,10 +206,15 @@ impl Run<'_> {
         // of its own, so that a slow reader does not keep the campaign running.
         let options = self.options.clone();
         let written = tokio::task::spawn_blocking(move || finish(&options, document, end));
-        let stop = tokio::time::timeout(STOP_TIMEOUT, backend.stop(all_answered));
+        let stop = AssertUnwindSafe(backend.stop(all_answered)).catch_unwind();
+        let stop = tokio::time::timeout(STOP_TIMEOUT, stop);
         let stopped = async {
-            if stop.await.is_err() {
-                tracing::info!("the server did not confirm the end of the campaign within 2 s");
+            match stop.await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => tracing::warn!("{}", bug::failure().message),
+                Err(_) => {
+                    tracing::info!("the server did not confirm the end of the campaign within 2 s");
+                }
             }
         };
         let (written, ()) = tokio::join!(written, unless_signalled(stopped, signals));
@@ -257,7 +276,10 @@ fn finish(options: &Options, mut document: Document, end: End) -> u8 {
     if let Err(error) = output::write(&document, options.format) {
         let failure = drive::not_written(&error);
         status = failure.code.exit_status();
-        logs::failure(&failure);
+        // The lines of `--format ndjson` may have met the same error, which is then told below.
+        if document.error.as_ref() != Some(&failure) {
+            logs::failure(&failure);
+        }
     }
     if let Some(failure) = &document.error {
         logs::failure(failure);
@@ -271,5 +293,10 @@ pub fn write_failure(failure: Failure, format: Format) -> u8 {
         format,
         ..Options::default()
     };
-    finish(&options, Document::default(), End::Failed(failure))
+    let named = NAMED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let document = Document {
+        named,
+        ..Document::default()
+    };
+    finish(&options, document, End::Failed(failure))
 }

@@ -18,7 +18,7 @@ async fn a_dispatch_whose_answer_is_lost_is_not_repeated() {
         assert_eq!(
             bench.seen(&error),
             "unreachable: https://osctrl.example can't be reached: the connection was closed before the answer was \
-             complete ()"
+             complete (look at the log of the server, and for a proxy or a firewall that cuts connections)"
         );
         let dispatches = bench
             .requests()

@@ -2,11 +2,13 @@
 //! status. What is not set is empty: no variable of the caller's reaches the process.
 
 pub mod document;
+pub mod site;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use document::{Document, Line};
@@ -15,9 +17,11 @@ use document::{Document, Line};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary, before it is started.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub struct Binary {
     stdin: Vec<u8>,
+    stdin_stays_open: bool,
+    stdout: Option<Stdio>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
 }
@@ -26,8 +30,16 @@ pub struct Binary {
 pub struct Running {
     child: Child,
     started: Instant,
-    stdout: std::thread::JoinHandle<Vec<u8>>,
-    stderr: std::thread::JoinHandle<Vec<u8>>,
+    /// Open as long as this is kept.
+    _stdin: Option<ChildStdin>,
+    stdout: Pipe,
+    stderr: Pipe,
+}
+
+/// What a process has written to a pipe so far.
+struct Pipe {
+    so_far: Arc<(Mutex<Vec<u8>>, Condvar)>,
+    reader: Option<JoinHandle<()>>,
 }
 
 /// What a process left.
@@ -41,6 +53,8 @@ pub struct Ran {
     pub stderr: String,
     /// From start to end.
     pub elapsed: Duration,
+    /// The most memory that was seen resident, in KiB (Linux; 0 elsewhere).
+    pub peak_kib: u64,
 }
 
 /// The binary with a step on stdin.
@@ -66,9 +80,27 @@ impl Binary {
         self
     }
 
+    /// More arguments.
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(OsString::from));
+        self
+    }
+
     /// One more variable.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Leaves stdin open once its content is written, as an engine that forgets to close it.
+    pub fn stdin_stays_open(mut self) -> Self {
+        self.stdin_stays_open = true;
+        self
+    }
+
+    /// Sends stdout there instead of into [`Ran::stdout`].
+    pub fn stdout_to(mut self, to: impl Into<Stdio>) -> Self {
+        self.stdout = Some(to.into());
         self
     }
 
@@ -80,21 +112,28 @@ impl Binary {
             .env_clear()
             .envs(self.env)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(self.stdout.unwrap_or_else(Stdio::piped))
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
         let mut input = child.stdin.take().expect("stdin is a pipe");
         let bytes = self.stdin;
-        // A process that stops reading early closes the pipe; that is its right.
-        std::thread::spawn(move || drop(input.write_all(&bytes)));
-        let stdout = read_all(child.stdout.take().expect("stdout is a pipe"));
-        let stderr = read_all(child.stderr.take().expect("stderr is a pipe"));
+        let stdin = if self.stdin_stays_open {
+            input
+                .write_all(&bytes)
+                .expect("the pipe takes what little there is");
+            Some(input)
+        } else {
+            // A process that stops reading early closes the pipe; that is its right.
+            std::thread::spawn(move || drop(input.write_all(&bytes)));
+            None
+        };
         Running {
+            stdout: Pipe::reading(child.stdout.take()),
+            stderr: Pipe::reading(child.stderr.take()),
             child,
             started,
-            stdout,
-            stderr,
+            _stdin: stdin,
         }
     }
 
@@ -105,11 +144,6 @@ impl Binary {
 }
 
 impl Running {
-    /// The process's number.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends a signal (`TERM`, `INT`, `KILL`).
     pub fn signal(&self, name: &str) {
         let sent = Command::new("sh")
@@ -119,8 +153,36 @@ impl Running {
         assert!(sent.success(), "the process is gone already");
     }
 
+    /// Waits until the process has a handler for a signal of its own: before that it would just end.
+    #[track_caller]
+    pub fn wait_until_handled(&self, name: &str) {
+        let bit = match name {
+            "INT" => 1 << 1,
+            "TERM" => 1 << 14,
+            _ => panic!("an unknown signal"),
+        };
+        let path = format!("/proc/{}/status", self.child.id());
+        while self.started.elapsed() < PATIENCE {
+            let status = std::fs::read_to_string(&path).expect("the process is there");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            if caught.is_some_and(|mask| mask & bit != 0) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        panic!("the process never handles {name}");
+    }
+
+    /// Waits until stdout holds this text.
+    #[track_caller]
+    pub fn wait_for_stdout(&self, text: &str) {
+        self.stdout.wait_for(text);
+    }
+
     /// Waits for the end.
     pub fn wait(mut self) -> Ran {
+        let mut peak_kib = 0;
         let status = loop {
             match self
                 .child
@@ -132,7 +194,10 @@ impl Running {
                     self.child.kill().expect("the process can be ended");
                     panic!("the process hangs");
                 }
-                None => std::thread::sleep(Duration::from_millis(1)),
+                None => {
+                    peak_kib = peak_of(self.child.id()).unwrap_or(peak_kib);
+                    std::thread::sleep(Duration::from_millis(2));
+                }
             }
         };
         use std::os::unix::process::ExitStatusExt;
@@ -142,18 +207,64 @@ impl Running {
             status: status
                 .code()
                 .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
-            stdout: text(self.stdout.join().expect("stdout is read")),
-            stderr: text(self.stderr.join().expect("stderr is read")),
+            stdout: text(self.stdout.all()),
+            stderr: text(self.stderr.all()),
+            peak_kib,
         }
     }
 }
 
-fn read_all(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        pipe.read_to_end(&mut bytes).expect("the pipe can be read");
-        bytes
-    })
+/// The kernel's own record of the most memory a process had.
+fn peak_of(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
+}
+
+impl Pipe {
+    fn reading(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let so_far: Arc<(Mutex<Vec<u8>>, Condvar)> = Arc::default();
+        let shared = Arc::clone(&so_far);
+        let reader = pipe.map(|mut pipe| {
+            std::thread::spawn(move || {
+                let mut piece = vec![0; 1 << 16];
+                loop {
+                    let read = pipe.read(&mut piece).expect("the pipe can be read");
+                    if read == 0 {
+                        return;
+                    }
+                    let mut bytes = shared.0.lock().expect("no reader panicked");
+                    bytes.extend_from_slice(&piece[..read]);
+                    shared.1.notify_all();
+                }
+            })
+        });
+        Self { so_far, reader }
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        let (bytes, changed) = &*self.so_far;
+        let guard = bytes.lock().expect("no reader panicked");
+        let lacks = |bytes: &mut Vec<u8>| !String::from_utf8_lossy(bytes).contains(text);
+        let (bytes, waited) = changed
+            .wait_timeout_while(guard, PATIENCE, lacks)
+            .expect("no reader panicked");
+        assert!(
+            !waited.timed_out(),
+            "no {text:?} in {}",
+            String::from_utf8_lossy(&bytes)
+        );
+    }
+
+    fn all(&mut self) -> Vec<u8> {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the pipe is read");
+        }
+        std::mem::take(&mut *self.so_far.0.lock().expect("no reader panicked"))
+    }
 }
 
 impl Ran {

@@ -1,6 +1,6 @@
 //! osctrl's queries: creating one from lists that intersect, its counters, its end.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -187,6 +187,15 @@ fn targets(
     stored: &mut StoredQuery,
 ) -> Option<Vec<usize>> {
     let members: Vec<usize> = places(world, |host| host.environment == environment);
+    // A dispatch names ten thousand uuids; of two nodes with one, the first is meant.
+    let by_uuid: HashMap<String, usize> = members
+        .iter()
+        .rev()
+        .filter_map(|place| {
+            let host = world.hosts.get(*place)?;
+            Some((host.uuid.to_ascii_uppercase(), *place))
+        })
+        .collect();
     let mut chosen: Vec<HashSet<usize>> = Vec::new();
     let mut unknown = false;
     for (kind, list) in [
@@ -198,12 +207,17 @@ fn targets(
     ] {
         let mut matched = HashSet::new();
         for value in texts(body, list) {
-            let found: Vec<usize> = members
+            let uuid = (kind == "uuid").then(|| value.to_ascii_uppercase());
+            let candidates: &[usize] = match &uuid {
+                Some(uuid) => by_uuid.get(uuid).map_or(&[], std::slice::from_ref),
+                None => &members,
+            };
+            let found: Vec<usize> = candidates
                 .iter()
                 .copied()
                 .filter(|place| {
                     world.hosts.get(*place).is_some_and(|host| match kind {
-                        "uuid" => host.uuid.eq_ignore_ascii_case(&value),
+                        "uuid" => true,
                         "host" => host.hostname == value || host.display_name == value,
                         "platform" => host.platform == value || host.family() == value,
                         "tag" => host.tags.contains(&value),

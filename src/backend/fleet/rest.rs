@@ -127,12 +127,13 @@ impl Rest {
             .0
             .filter(|it| !it.is_empty())
         else {
+            // 202: a link was sent by mail.
+            let message = match reply.status {
+                202 => "wants a second factor before it lets this user in",
+                _ => "answered the login without a token",
+            };
             return Err(BackendError::Auth {
-                message: format!(
-                    "{} wants a second factor before it lets this user in (HTTP {})",
-                    self.server(),
-                    reply.status
-                ),
+                message: format!("{} {message} (HTTP {})", self.server(), reply.status),
                 hint: Some("use the `api_token` of an API-only user".into()),
             });
         };

@@ -336,8 +336,11 @@ impl Rest {
                 reply.status,
                 self.words(reply)
             ),
-            hint: (reply.status == 404)
-                .then(|| "check that `base_url` is the address of osctrl's API".into()),
+            hint: match reply.status {
+                404 => Some("check that `base_url` is the address of osctrl's API".into()),
+                500..=599 => Some("osctrl's log says more".into()),
+                _ => None,
+            },
         }
     }
 

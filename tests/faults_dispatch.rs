@@ -1,0 +1,148 @@
+//! Servers that fail before, during and after the dispatch: what is asked again, and what never is.
+
+use osquery_simulator::{Cut, Fault, Scenario};
+
+use crate::harness::site::{Kind, Site, host, on_all, on_both};
+
+/// What a gateway or a broken server answers.
+const STATUSES: [u16; 4] = [500, 502, 503, 504];
+
+#[test]
+fn faults_failing_server_is_asked_again_before_the_dispatch() {
+    on_both(|kind| {
+        for status in [502, 503, 504] {
+            let fault = kind.finding().status(status).times(2);
+            let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+            let ran = site.step(&["web-01"]).binary().run();
+            site.assert_no_secret(&ran);
+            assert_eq!(
+                (ran.status, ran.document().partial),
+                (0, false),
+                "{status}: {ran:?}"
+            );
+            assert_eq!(kind.dispatches(&site.seen()), 1);
+        }
+    });
+}
+
+#[test]
+fn faults_failing_server_until_the_deadline() {
+    on_both(|kind| {
+        on_all(STATUSES, |status| {
+            let fault = kind
+                .finding()
+                .status(status)
+                .body("<html>a web page</html>");
+            let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+            let step = site.step(&["web-01"]).timeout(3);
+            let document = site.run(&format!("always-{status}-before-the-dispatch"), step);
+            assert!(!document.campaign().may_be_running);
+        });
+    });
+}
+
+#[test]
+fn faults_failing_dispatch_is_not_repeated() {
+    on_both(|kind| {
+        for status in STATUSES {
+            let fault = kind.dispatching().status(status);
+            let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+            let document = site.run(&format!("{status}-on-the-dispatch"), site.step(&["web-01"]));
+            assert_eq!(kind.dispatches(&site.seen()), 1, "{status}");
+            assert!(document.campaign().may_be_running, "{status}: nobody knows");
+        }
+    });
+}
+
+#[test]
+fn faults_lost_answer_to_the_dispatch() {
+    on_both(|kind| {
+        let fault = kind.dispatching().cut(Cut::After);
+        let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+        let document = site.run("lost-answer-to-the-dispatch", site.step(&["web-01"]));
+        assert!(document.campaign().may_be_running);
+        assert_eq!(site.seen().campaigns.len(), 1);
+        assert_eq!(kind.dispatches(&site.seen()), 1);
+    });
+}
+
+#[test]
+fn faults_short_wait_is_obeyed() {
+    on_both(|kind| {
+        let finding = match kind {
+            Kind::Fleet => kind.finding(),
+            // Others of the searches that run side by side may turn out not to be needed.
+            Kind::Osctrl => Fault::on_method("GET", "?q=web-01&page=1"),
+        };
+        on_all([finding, kind.dispatching()], |fault| {
+            let fault = Fault {
+                retry_after: Some("1".into()),
+                ..fault.status(429).times(1)
+            };
+            let path = fault.path.clone();
+            let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+            let ran = site.step(&["web-01"]).binary().run();
+            site.assert_no_secret(&ran);
+            assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:?}");
+            assert!(!ran.document().partial);
+            let seen = site.seen();
+            let calls: Vec<_> = seen
+                .requests
+                .iter()
+                .filter(|call| call.path.contains(&path))
+                .collect();
+            let again = calls[1..].iter().find(|call| call.path == calls[0].path);
+            let Some(again) = again else {
+                panic!("not asked again: {calls:#?}");
+            };
+            let waited = again.at.duration_since(calls[0].at);
+            assert!(waited.as_millis() >= 990, "{path}: {waited:?}");
+        });
+    });
+}
+
+#[test]
+fn faults_long_wait_is_busy_at_once() {
+    on_both(|kind| {
+        for (name, fault, status) in [
+            ("busy-before-the-dispatch", kind.finding(), 429),
+            ("busy-at-the-dispatch", kind.dispatching(), 429),
+            ("unavailable-for-long", kind.finding(), 503),
+        ] {
+            let fault = Fault {
+                retry_after: Some("120".into()),
+                ..fault.status(status)
+            };
+            let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+            let started = std::time::Instant::now();
+            let document = site.run(name, site.step(&["web-01"]));
+            assert!(
+                started.elapsed().as_secs() < 20,
+                "the 30 s were not waited for"
+            );
+            assert!(!document.campaign().may_be_running);
+        }
+    });
+}
+
+/// The address of live queries was renamed; both kinds of Fleet are spoken to.
+#[test]
+fn faults_paths_of_every_fleet() {
+    use osquery_simulator::Paths;
+    for (paths, dispatches) in [(Paths::Old, 1), (Paths::New, 2), (Paths::Both, 1)] {
+        let mut scenario = Scenario::of([host("web-01")]);
+        scenario.fleet.paths = paths;
+        let site = Site::new(Kind::Fleet, scenario);
+        let ran = site.step(&["web-01"]).binary().run();
+        site.assert_no_secret(&ran);
+        assert_eq!((ran.status, &*ran.stderr), (0, ""), "{paths:?}");
+        assert_eq!(ran.document().results["web-01"].len(), 1);
+        let seen = site.seen();
+        let tried = seen
+            .requests
+            .iter()
+            .filter(|call| call.path.ends_with("/run"))
+            .count();
+        assert_eq!((tried, seen.campaigns.len()), (dispatches, 1), "{paths:?}");
+    }
+}

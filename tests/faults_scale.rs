@@ -1,0 +1,107 @@
+//! Ten thousand hosts with twenty rows each: every host once, every row, and memory that stays near the
+//! document's size.
+
+use std::time::Duration;
+
+use osquery_simulator::{Answer, HostSpec, Huge, Scenario};
+use serde_json::json;
+
+use crate::harness::document::{Document, Line};
+use crate::harness::site::{Kind, Site, on_both};
+
+const HOSTS: usize = 10_000;
+const ROWS: usize = 20;
+
+/// One kind of server after the other: each takes both cores.
+#[test]
+fn faults_ten_thousand_hosts() {
+    for kind in [Kind::Fleet, Kind::Osctrl] {
+        let row = |number: usize| json!({"pid": number.to_string(), "name": "bash", "path": "/usr/bin/bash", "on_disk": "1"});
+        let rows = (0..ROWS).map(|number| row(number).as_object().cloned().unwrap_or_default());
+        let hosts = HostSpec::many(HOSTS, "pod-{n:05}").answering(Answer::Rows(rows.collect()));
+        let site = Site::new(
+            kind,
+            Scenario {
+                check_in: Duration::from_millis(500),
+                ..Scenario::of([hosts])
+            },
+        );
+        let step = site
+            .step(&[])
+            .without("target_hosts")
+            .with("target_platforms", vec!["linux"])
+            .with("max_hosts", HOSTS)
+            .timeout(50);
+        let ran = step.clone().binary().run();
+        assert_eq!((ran.status, &*ran.stderr), (0, ""));
+        let document: Document = serde_json::from_str(&ran.stdout).expect("the document's types");
+        document.assert_invariant();
+        assert!(!document.partial);
+        assert_eq!(document.results.len(), HOSTS);
+        for number in 0..HOSTS {
+            let rows = &document.results[&format!("pod-{number:05}")];
+            assert_eq!(rows.len(), ROWS);
+            assert!(
+                rows.iter()
+                    .enumerate()
+                    .all(|(pid, row)| row["pid"] == *pid.to_string() && row.len() == 4)
+            );
+        }
+        let campaign = document.campaign();
+        let counted = [campaign.targeted, campaign.responded, campaign.rows];
+        assert_eq!(
+            counted.map(|count| count as usize),
+            [HOSTS, HOSTS, HOSTS * ROWS]
+        );
+        assert_eq!(site.seen().campaigns.len(), 1, "everybody is asked once");
+        let (took, size) = (ran.peak_kib * 1024, ran.stdout.len() as u64);
+        assert!(
+            took < 5 * size,
+            "{kind:?}: {took} bytes of memory for {size} of document"
+        );
+
+        let one_less = step.clone().with("max_hosts", HOSTS - 1).binary().run();
+        assert_eq!(one_less.status, 21, "{one_less:?}");
+    }
+}
+
+/// With a line for each host the rows are not kept: 20 MB of them cost no more than a few.
+#[test]
+fn faults_lines_do_not_pile_up() {
+    on_both(|kind| {
+        let rows = Huge {
+            rows: 100,
+            row_bytes: 1_000,
+        };
+        let hosts = HostSpec::many(200, "pod-{n:03}").answering(Answer::Huge(rows));
+        // Answers come one after the other, as they do.
+        let hosts = (0..4).map(|number| {
+            let mut part = hosts.clone();
+            part.first = 50 * number;
+            part.count = 50;
+            part.delayed(Duration::from_millis(300 * number as u64))
+        });
+        let site = Site::new(kind, Scenario::of(hosts));
+        let step = site
+            .step(&[])
+            .without("target_hosts")
+            .with("target_platforms", vec!["linux"])
+            .arg("--format=ndjson");
+        let ran = step.binary().run();
+        assert_eq!((ran.status, &*ran.stderr), (0, ""));
+        let hosts = ran
+            .stdout
+            .lines()
+            .map(|line| match serde_json::from_str(line) {
+                Ok(Line::Host { rows, .. }) => rows.len(),
+                Ok(Line::Summary { partial, .. }) => usize::from(partial),
+                Err(error) => panic!("{error}: {line}"),
+            });
+        assert_eq!(hosts.sum::<usize>(), 200 * 100);
+        assert!(ran.stdout.len() > 19_000_000);
+        let mib = ran.peak_kib / 1024;
+        // osctrl's page of results may hold them all at once on a machine that is slow to poll.
+        let most = if kind == Kind::Fleet { 42 } else { 120 };
+        assert!(mib < most, "{mib} MiB");
+    });
+}

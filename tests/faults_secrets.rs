@@ -1,0 +1,180 @@
+//! Tokens, passwords and sessions are in nothing that is written, however much is logged and whatever a
+//! server says.
+
+use osquery_simulator::{
+    Cut, FLEET_MAINTAINER_TOKEN, Fault, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, Scenario,
+    SocketClose, SocketFault,
+};
+
+use crate::harness::site::{
+    Kind, Site, Step, WRONG_PASSWORD, WRONG_TOKEN, host, on_all, on_both, silent,
+};
+
+const FLEET_PASSWORD: &str = osquery_simulator::FLEET_ADMIN_PASSWORD;
+
+fn token_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Fleet => FLEET_MAINTAINER_TOKEN,
+        Kind::Osctrl => OSCTRL_ADMIN_TOKEN,
+    }
+}
+
+fn log_in(kind: Kind, step: Step) -> Step {
+    match kind {
+        Kind::Fleet => step.login("admin@example.com", FLEET_PASSWORD),
+        Kind::Osctrl => step.login("admin", OSCTRL_ADMIN_PASSWORD),
+    }
+}
+
+/// Everything that a server can say repeats the token, and everything is logged.
+#[test]
+fn faults_secrets_that_a_server_repeats() {
+    on_both(|kind| {
+        let token = token_of(kind);
+        let said = format!(r#"{{"message":"bad token {token}","error":"bad token {token}"}}"#);
+        let socket = SocketFault {
+            send: vec![format!(r#"{{"type":"error","data":"bad token {token}"}}"#)],
+            ..SocketFault::default()
+        };
+        let mut faults = vec![
+            kind.finding().cut(Cut::Before),
+            Fault {
+                location: Some(format!("http://127.0.0.1:9/?{token}")),
+                ..kind.finding().status(302)
+            },
+            Fault {
+                retry_after: Some(token.into()),
+                ..kind.finding().status(429)
+            },
+            Fault {
+                content_type: Some(token.into()),
+                ..kind.finding().body(said.clone())
+            },
+            kind.finding().body(token),
+            kind.dispatching().body(token),
+            kind.dispatching().body(format!(
+                r#"{{"query_name":"{token}","campaign":"{token}"}}"#
+            )),
+            Fault::on("results/websocket").socket(socket),
+            Fault::on("/results/").body(said.clone()).status(500),
+            Fault::on("/results/").body(format!(r#"{{"items":"{token}"}}"#)),
+        ];
+        for status in [400, 401, 403, 404, 409, 422, 500, 502, 503] {
+            faults.push(kind.finding().status(status).body(said.clone()));
+            faults.push(kind.dispatching().status(status).body(said.clone()));
+        }
+        on_all(faults.chunks(8), |faults| {
+            for fault in faults {
+                let scenario = Scenario::of([host("web-01")]).with_fault(fault.clone());
+                let site = Site::new(kind, scenario);
+                for log in ["--log=json", "--log=plain"] {
+                    let step = site
+                        .step(&["web-01", "db-1"])
+                        .arg(log)
+                        .arg("-vvv")
+                        .timeout(1);
+                    let ran = step.binary().run();
+                    site.assert_no_secret(&ran);
+                    ran.document();
+                    assert!(!ran.stderr.is_empty(), "-vvv says something");
+                }
+            }
+        });
+    });
+}
+
+/// A host may hold the token too, and its error may tell it.
+#[test]
+fn faults_secrets_in_errors_of_hosts() {
+    on_both(|kind| {
+        let error = format!("near \"{}\": syntax error", token_of(kind));
+        let failing = host("web-01").answering(osquery_simulator::Answer::Error(error));
+        let site = Site::new(kind, Scenario::of([failing]));
+        let document = site.run("secret-in-an-error-of-a-host", site.step(&["web-01"]));
+        assert_eq!(document.failed_hosts, ["web-01"]);
+    });
+}
+
+/// Sessions are secrets that the step never held.
+#[test]
+fn faults_secrets_of_sessions() {
+    on_both(|kind| {
+        for fault in [
+            Fault::default(),
+            kind.finding().status(500).body(match kind {
+                Kind::Fleet => "bad password fleet-admin-password",
+                Kind::Osctrl => "bad password osctrl-admin-password",
+            }),
+            Fault::on("results/websocket").times(1).socket(SocketFault {
+                close: Some(SocketClose::Cut),
+                ..SocketFault::default()
+            }),
+        ] {
+            let scenario = Scenario::of([host("web-01"), silent("web-02")]).with_fault(fault);
+            let site = Site::new(kind, scenario);
+            let step = log_in(kind, site.step(&["web-01", "web-02"]))
+                .timeout(2)
+                .arg("-vvv");
+            let ran = step.binary().run();
+            site.assert_no_secret(&ran);
+            ran.document();
+        }
+        let site = Site::new(kind, Scenario::of([host("web-01")]));
+        let step = log_in(kind, site.step(&["web-01"]));
+        let step = step.login("admin@example.com", WRONG_PASSWORD).arg("-vvv");
+        let ran = step.binary().run();
+        site.assert_no_secret(&ran);
+        assert_eq!(ran.status, 20);
+    });
+}
+
+/// Written out in the step it works, with a warning, and is still a secret.
+#[test]
+fn faults_secrets_written_out() {
+    on_both(|kind| {
+        let site = Site::new(kind, Scenario::of([host("web-01")]));
+        let step = site.step(&["web-01"]).with("api_token", token_of(kind));
+        site.run("token-written-out", step.clone());
+        let ran = step.arg("-vvv").binary().run();
+        site.assert_no_secret(&ran);
+        let step = site.step(&["web-01"]).with("api_token", WRONG_TOKEN);
+        site.run("wrong-token-written-out", step);
+        // In a field that is checked before anything is rendered.
+        let broken = site.step(&["web-01"]).with(
+            "api_token",
+            format!("{WRONG_TOKEN} {{{{ secrets.token }}}}"),
+        );
+        site.run("token-half-written-out", broken);
+    });
+}
+
+/// Secrets from an invocation and from files, as well as from variables.
+#[test]
+fn faults_secrets_from_every_source() {
+    on_both(|kind| {
+        let site = Site::new(kind, Scenario::of([host("web-01")]));
+        let folder = std::env::temp_dir().join(format!(
+            "faults-secrets-{}-{}",
+            kind.backend(),
+            std::process::id()
+        ));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = folder.join("token");
+        std::fs::write(&file, format!("{}\n", token_of(kind))).expect("a file");
+        use std::os::unix::fs::PermissionsExt;
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&file, private).expect("permissions");
+        let step = site.step(&["web-01"]).token(WRONG_TOKEN);
+        let path = folder.display().to_string();
+        let flag = step.clone().arg("--secrets-dir").arg(&path).arg("-vvv");
+        for binary in [
+            flag.binary(),
+            step.binary().env("CREDENTIALS_DIRECTORY", &path),
+        ] {
+            let ran = binary.run();
+            site.assert_no_secret(&ran);
+            assert_eq!((ran.status, ran.document().partial), (0, false), "{ran:?}");
+        }
+        std::fs::remove_dir_all(folder).expect("the folder");
+    });
+}
