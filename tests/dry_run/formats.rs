@@ -366,6 +366,7 @@ fn files_that_are_no_playbook_are_told_in_words() {
 }
 
 #[test]
+#[allow(clippy::print_stderr)] // Says what is skipped.
 fn colour_is_for_terminals() {
     let file = fixture("faults.playbook.yaml");
     let plain = args(["dry-run"]).arg(&file).run();
@@ -378,11 +379,12 @@ fn colour_is_for_terminals() {
             .map_or(part, |(_, rest)| rest)
     });
     assert_eq!(stripped.collect::<String>(), plain.stdout);
-    // A terminal: `script` gives the program one, where the machine has it.
+    // A terminal: `script` of Linux gives the program one, where the machine has it.
     let binary = env!("CARGO_BIN_EXE_osquery-live-query");
     let on_terminal = |variable: &str| {
         let command = format!("{variable} {binary} dry-run -q {}", file.display());
-        std::process::Command::new("script")
+        let script = if cfg!(target_os = "linux") { "script" } else { "no-script" };
+        std::process::Command::new(script)
             .args(["-qec", &command, "/dev/null"])
             .stdin(std::process::Stdio::null())
             .output()
