@@ -5,6 +5,8 @@
 //! `cargo bench --bench claims`: the release binary, started as an engine starts it, against the
 //! simulator on loopback.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // The figures are the output.
+
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -271,7 +271,7 @@ async fn a_dispatch_that_fails_says_why_and_whether_it_may_run() {
             500,
             "<html>oops</html>".into(),
             true,
-            "answer: https://osctrl.example answered POST /api/v1/queries/dev with HTTP 500 ()",
+            "answer: https://osctrl.example answered POST /api/v1/queries/dev with HTTP 500 (osctrl's log says more)",
         ),
         (
             200,
@@ -503,7 +503,7 @@ async fn polling_gives_up_on_a_server_that_goes_on_failing() {
     assert_eq!(
         seen(&stub, &error),
         "answer: https://osctrl.example answered GET /api/v1/queries/dev/results/q with HTTP 500: \"error getting \
-         query results\" ()"
+         query results\" (osctrl's log says more)"
     );
     assert_eq!(stub.asked().len(), 1 + 4);
 }
