@@ -81,23 +81,12 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    /// Examines a file's bytes. `is_playbook` is what its name says; otherwise its content tells.
-    pub fn file(&mut self, bytes: &[u8], is_playbook: bool, report: &mut FileReport) {
-        if is_playbook {
-            match invocation::decode_file(bytes) {
-                Ok(document) => self.playbook_or_step(bytes, document, report),
-                Err(error) => report.findings.push(undecoded(&error, report)),
-            }
-        } else {
-            match invocation::decode(bytes) {
-                Ok(invocation) => self.single(invocation, report),
-                Err(error) => match invocation::decode_file(bytes) {
-                    Ok(document) if document.value().get("steps").is_some() => {
-                        playbook::examine(self, document, report);
-                    }
-                    _ => report.findings.push(undecoded(&error, report)),
-                },
-            }
+    /// Examines a file's bytes.
+    pub fn file(&mut self, bytes: &[u8], report: &mut FileReport) {
+        match content(bytes, report.named_playbook) {
+            Ok(Content::Playbook(document)) => playbook::examine(self, document, report),
+            Ok(Content::Single(invocation)) => self.single(*invocation, report),
+            Err(error) => report.findings.push(undecoded(&error, report)),
         }
         let findings = &mut report.findings;
         findings.sort_by(|one, other| {
@@ -116,28 +105,6 @@ impl<'a> Examiner<'a> {
                 finding.step.clone(),
             ))
         });
-    }
-
-    fn playbook_or_step(&mut self, bytes: &[u8], document: Document, report: &mut FileReport) {
-        let Value::Object(entries) = document.value() else {
-            let message = format!(
-                "expected a playbook (a mapping with `id`, `name` and `steps`), found {}",
-                kind(document.value())
-            );
-            let at = document.position_of_value(&Path::default());
-            report
-                .findings
-                .push(Finding::new(Severity::Error, "decode", message, at));
-            return;
-        };
-        let is_step = entries.contains_key("params") || entries.contains_key("step");
-        if entries.contains_key("steps") || !is_step {
-            return playbook::examine(self, document, report);
-        }
-        match invocation::decode(bytes) {
-            Ok(invocation) => self.single(invocation, report),
-            Err(error) => report.findings.push(undecoded(&error, report)),
-        }
     }
 
     /// A step without a playbook, or an invocation.
@@ -409,6 +376,45 @@ impl<'a> Examiner<'a> {
             Err(error) => checked::allowlist_problems(&error, document),
         }
     }
+}
+
+/// What a file holds.
+pub enum Content {
+    /// A playbook.
+    Playbook(Document),
+    /// What `run` takes: a step, a list of one, an invocation.
+    Single(Box<Invocation>),
+}
+
+/// Tells what a file holds: its name says that it is a playbook, or its content does.
+///
+/// # Errors
+/// Those of `run` for what is no playbook.
+pub fn content(bytes: &[u8], named_playbook: bool) -> Result<Content, DecodeError> {
+    let is_playbook = |value: &Value| value.get("steps").is_some() && value.get("params").is_none();
+    if !named_playbook {
+        return match (invocation::decode(bytes), invocation::decode_file(bytes)) {
+            (_, Ok(document)) if is_playbook(document.value()) => Ok(Content::Playbook(document)),
+            (Ok(invocation), _) => Ok(Content::Single(Box::new(invocation))),
+            (Err(error), _) => Err(error),
+        };
+    }
+    let document = invocation::decode_file(bytes)?;
+    let Value::Object(entries) = document.value() else {
+        return Err(DecodeError {
+            message: format!(
+                "expected a playbook (a mapping with `id`, `name` and `steps`), found {}",
+                kind(document.value())
+            ),
+            position: document.position_of_value(&Path::default()),
+            hint: None,
+        });
+    };
+    let is_step = entries.contains_key("params") || entries.contains_key("step");
+    if is_playbook(document.value()) || !is_step {
+        return Ok(Content::Playbook(document));
+    }
+    invocation::decode(bytes).map(|invocation| Content::Single(Box::new(invocation)))
 }
 
 fn undecoded(error: &DecodeError, report: &FileReport) -> Finding {

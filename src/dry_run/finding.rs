@@ -127,6 +127,8 @@ pub struct FileReport {
     pub path: String,
     /// Where it was read; `None` is stdin.
     pub source: Option<PathBuf>,
+    /// Whether its name says that it is a playbook.
+    pub named_playbook: bool,
     /// What is wrong, in the order of the text.
     pub findings: Vec<Finding>,
     /// What its steps would send, in their order.

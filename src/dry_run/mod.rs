@@ -132,11 +132,12 @@ fn examine_one(examiner: &mut Examiner<'_>, source: &Source) -> FileReport {
     let mut report = FileReport {
         path: source.shown(),
         source: source.path().map(PathBuf::from),
+        named_playbook: source.is_playbook(),
         ..FileReport::default()
     };
     match source.read() {
         Ok(bytes) => {
-            examiner.file(&bytes, source.is_playbook(), &mut report);
+            examiner.file(&bytes, &mut report);
             if !report.findings.is_empty() || examiner.settings.keep_text {
                 report.text = String::from_utf8(bytes).ok();
             }

@@ -10,13 +10,12 @@ use std::process::{Command, Stdio};
 use osquery_simulator::{Fleet, Osctrl, Role, Scenario, Simulator};
 use serde_json::{Map, Value, json};
 
-use super::examine::Settings;
+use super::examine::{Content, Settings, content};
 use super::finding::{FileReport, Rehearsal, Severity};
 use super::form::STEP_TYPE;
 use super::playbook;
 use crate::exit::Code;
 use crate::failure::Failure;
-use crate::invocation::{self, Invocation};
 use crate::logs;
 
 /// What a file brings to its rehearsal.
@@ -88,16 +87,15 @@ fn script(file: &FileReport, settings: &Settings) -> Option<Script> {
     }
     let bytes = file.text.as_deref()?.as_bytes();
     let mut context = settings.context.clone().unwrap_or_default();
-    if let Ok(invocation) = invocation::decode(bytes) {
-        let Invocation {
-            step, context: own, ..
-        } = invocation;
-        return Some(Script {
-            steps: vec![step.into_value()],
-            context: own.unwrap_or(context),
-        });
-    }
-    let document = invocation::decode_file(bytes).ok()?;
+    let document = match content(bytes, file.named_playbook).ok()? {
+        Content::Playbook(document) => document,
+        Content::Single(invocation) => {
+            return Some(Script {
+                steps: vec![invocation.step.into_value()],
+                context: invocation.context.unwrap_or(context),
+            });
+        }
+    };
     let mut inputs = playbook::defaults(document.value());
     if let Some(Value::Object(given)) = context.remove("inputs") {
         inputs.extend(given);

@@ -288,6 +288,41 @@ fn folders_hold_playbooks_and_steps_by_their_names() {
 }
 
 #[test]
+fn a_playbook_is_known_by_its_content_too() {
+    let folder = Folder::new("content");
+    for name in ["clean", "faults"] {
+        let text = std::fs::read(fixture(&format!("{name}.playbook.yaml"))).expect("the file");
+        let named = report(
+            &report_of()
+                .arg(fixture(&format!("{name}.playbook.yaml")))
+                .run(),
+        );
+        let other = folder.file(&format!("{name}.yaml"), &text);
+        for (binary, path) in [
+            (report_of().arg(&other), other.display().to_string()),
+            (
+                step(&text)
+                    .arg("dry-run")
+                    .arg("--format")
+                    .arg("json")
+                    .arg("-"),
+                "-".into(),
+            ),
+        ] {
+            let mut found = report(&binary.run());
+            assert_eq!(found.files[0].path, path);
+            found.files[0].path.clone_from(&named.files[0].path);
+            assert_eq!(found, named);
+        }
+    }
+    let plain = folder.file(
+        "plain.yaml",
+        "id: a\nname: A\nsteps: [{id: b, name: B, type: notify}]\n",
+    );
+    assert_eq!(report_of().arg(plain).run().status, 0);
+}
+
+#[test]
 fn exit_codes() {
     let folder = Folder::new("exit");
     let warning = "id: a\ntype: osquery_live_query\nparams:\n  backend: fleetdm\n  base_url: https://h\n  api_token: written-out\n  template: listening_ports\n  target_hosts: [a]\n";
@@ -383,7 +418,11 @@ fn colour_is_for_terminals() {
     let binary = env!("CARGO_BIN_EXE_osquery-live-query");
     let on_terminal = |variable: &str| {
         let command = format!("{variable} {binary} dry-run -q {}", file.display());
-        let script = if cfg!(target_os = "linux") { "script" } else { "no-script" };
+        let script = if cfg!(target_os = "linux") {
+            "script"
+        } else {
+            "no-script"
+        };
         std::process::Command::new(script)
             .args(["-qec", &command, "/dev/null"])
             .stdin(std::process::Stdio::null())
