@@ -229,22 +229,18 @@ async fn a_huge_answer_is_read_once_and_cut_where_the_step_says() {
         panic!("no rows");
     };
     assert_eq!((rows.received(), rows.kept()), (20_000, 10_000));
+    let before = bench.simulator.requests().len();
     bench.answer().await;
-    let asked = bench.simulator.requests();
-    let pages: Vec<_> = asked
+    // Once it is known, polls begin behind it: page 1 would bring it again.
+    let later = bench.simulator.requests().split_off(before);
+    let pages: Vec<_> = later
         .iter()
         .filter(|one| one.path.contains("/results/"))
         .collect();
-    // Once it is known, polls begin behind it.
-    let again = pages
-        .iter()
-        .filter(|one| one.path.contains("page=1&"))
-        .count();
-    let behind = pages
-        .iter()
-        .filter(|one| one.path.contains("page=2&page_size=1"))
-        .count();
-    assert!(again < behind, "{again} {behind}");
+    assert!(!pages.is_empty());
+    for page in pages {
+        assert!(!page.path.contains("page=1&"), "{}", page.path);
+    }
 }
 
 #[tokio::test]

@@ -41,8 +41,8 @@ pub struct Running {
     /// Whether the round of reading that goes on has brought anything new.
     moved: bool,
     pause: Duration,
-    /// Errors of the server in a row.
-    failures: u32,
+    /// Errors of the server in a row, when results were read and when the state was.
+    failures: [u32; 2],
     /// Whether the server has shown that it knows the query.
     known: bool,
     state: State,
@@ -78,7 +78,7 @@ impl Running {
             step: Step::Pause(now + SHORTEST_PAUSE),
             moved: false,
             pause: SHORTEST_PAUSE,
-            failures: 0,
+            failures: [0; 2],
             known: false,
             state: State::default(),
             read_on_until: None,
@@ -165,10 +165,13 @@ impl Running {
             return Ok(());
         }
         let reply = rest.judge(reply, READ)?;
-        let results = reply.parse(wire::results)?;
+        let results = match reply.parse(wire::results) {
+            Ok(results) => results,
+            Err(error) => return self.wait_out(&reply, error),
+        };
         let absorbed = self.progress.absorb(&reply.body, &results);
         drop(results);
-        self.failures = 0;
+        *self.failures() = 0;
         self.known = true;
         self.moved |= absorbed.moved;
         if absorbed.unnamed {
@@ -206,9 +209,13 @@ impl Running {
         let state = if reply.status == 404 && !rest::is_unknown_environment(&reply) {
             State::default()
         } else {
-            rest.judge(reply, READ)?.json()?
+            let reply = rest.judge(reply, READ)?;
+            match reply.json() {
+                Ok(state) => state,
+                Err(error) => return self.wait_out(&reply, error),
+            }
         };
-        self.failures = 0;
+        *self.failures() = 0;
         let moved = state != self.state;
         if state.id != Count(0) {
             self.known = true;
@@ -275,10 +282,31 @@ impl Running {
 
     /// Whether the answer is an error of the server that polling may wait out.
     fn survives(&mut self, reply: &Reply) -> bool {
-        if reply.status < 500 || rest::is_unknown_environment(reply) || self.failures >= FAILURES {
+        let passing = reply.status >= 500 && !rest::is_unknown_environment(reply);
+        passing && self.goes_on(reply)
+    }
+
+    /// Waits out an answer that can't be read, as a gateway's page now and then; the error, where there
+    /// were too many in a row.
+    fn wait_out(&mut self, reply: &Reply, error: BackendError) -> Result<(), BackendError> {
+        if self.goes_on(reply) {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Counted apart: results that can be read must not hide a state that can't.
+    fn failures(&mut self) -> &mut u32 {
+        &mut self.failures[usize::from(matches!(self.step, Step::State))]
+    }
+
+    fn goes_on(&mut self, reply: &Reply) -> bool {
+        let failures = self.failures();
+        if *failures >= FAILURES {
             return false;
         }
-        self.failures += 1;
+        *failures += 1;
         tracing::debug!(status = reply.status, request = %reply.asked, "the server failed; polling goes on");
         self.pause_after(false);
         true
