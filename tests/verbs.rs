@@ -116,7 +116,7 @@ fn help_and_version_are_text() {
         (version.status, &*version.stdout, &*version.stderr),
         (0, &*expected, "")
     );
-    for verb in ["run", "check", "templates", "schema", "describe"] {
+    for verb in ["run", "check", "dry-run", "templates", "schema", "describe"] {
         let help = args([verb, "--help"]).run();
         assert_eq!((help.status, &*help.stderr), (0, ""), "{verb}");
         assert!(help.stdout.contains("Usage: "), "{}", help.stdout);
