@@ -539,3 +539,6 @@ fn engine_timeout(document: &Document, deadline: Option<u64>) -> Option<Finding>
     let at = document.position_of_value(&Path::of(&["timeout_seconds"]));
     Some(Finding::new(severity, "timeout", message, at))
 }
+
+#[cfg(test)]
+mod tests;
