@@ -7,21 +7,15 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::finding::{FileReport, Finding, Plan, PlannedTargets, Severity};
-use super::playbook;
+use super::{checks, playbook};
 use crate::allowlist::{Binder, Registry};
 use crate::checked::{self, Examined, Refused};
 use crate::exit::Code;
-use crate::invocation::path::show_key;
-use crate::invocation::{self, DecodeError, Document, Form, Invocation, Path, Segment, kind};
+use crate::invocation::{self, DecodeError, Document, Form, Invocation, Path, kind};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
-use crate::step::DEFAULT_TIMEOUT_SECONDS;
-use crate::step::model::{BackendKind, Platform, TemplateCall};
-use crate::step::render::{self, ContextIs, SecretUse, Unknown};
-use crate::step::words::near;
-
-/// Roots of the context that every engine gives.
-const ROOTS: [&str; 3] = ["alert", "inputs", "steps"];
+use crate::step::model::{BackendKind, TemplateCall};
+use crate::step::render::{self, ContextIs, SecretUse};
 
 /// What holds for all files.
 #[derive(Debug)]
@@ -164,7 +158,7 @@ impl<'a> Examiner<'a> {
                 self.refused(document, scope, refused, &mut findings);
             }
         }
-        findings.extend(engine_timeout(document, timeout));
+        findings.extend(checks::engine_timeout(document, timeout));
         let findings = findings.into_iter();
         report
             .findings
@@ -183,8 +177,8 @@ impl<'a> Examiner<'a> {
         let Examined { step, sql, unknown } = examined;
         let warnings = step.warnings.iter().cloned();
         findings.extend(warnings.map(|problem| Finding::of(Severity::Warning, problem)));
-        findings.extend(self.unknown_names(unknown, scope));
-        findings.extend(platforms(
+        findings.extend(super::names::unknown_names(self.settings, unknown, scope));
+        findings.extend(checks::platforms(
             document,
             &step.template.name,
             &step.targets.platforms,
@@ -208,98 +202,6 @@ impl<'a> Examiner<'a> {
         if !is_unknown("timeout_seconds") {
             plan.timeout_seconds = Some(step.timeout.as_secs().into());
         }
-    }
-
-    /// Names that can't be there later either.
-    fn unknown_names(&self, unknown: &[Unknown], scope: &Scope) -> Vec<Finding> {
-        let problems = unknown.iter().flat_map(|unknown| {
-            let missing = unknown.missing.iter();
-            missing.filter_map(|missing| {
-                self.unknown_name(unknown, &missing.name, &missing.problem, scope)
-            })
-        });
-        problems
-            .map(|problem| Finding::of(Severity::Error, problem))
-            .collect()
-    }
-
-    /// Whether a name that the context does not have can't be there later either.
-    fn unknown_name(
-        &self,
-        unknown: &Unknown,
-        name: &Path,
-        problem: &Problem,
-        scope: &Scope,
-    ) -> Option<Problem> {
-        let Some(Segment::Key(root)) = name.segments().first() else {
-            return None;
-        };
-        let member = match name.segments().get(1) {
-            Some(Segment::Key(member)) => Some(member.as_str()),
-            _ => None,
-        };
-        let told = |rule: &str, message: String| {
-            let subject = unknown.path.subject();
-            Some(Problem {
-                rule: rule.to_owned(),
-                message: format!("`{subject}` {message}"),
-                ..problem.clone()
-            })
-        };
-        let likely = |name: &str, known: &mut dyn Iterator<Item = &str>| {
-            near(name, known)
-                .map(|likely| format!(" (did you mean `{likely}`?)"))
-                .unwrap_or_default()
-        };
-        match (root.as_str(), &scope.names) {
-            ("inputs", Some(names)) => {
-                let member = member.unwrap_or_default();
-                if names.inputs.contains(member) {
-                    return None;
-                }
-                let likely = likely(member, &mut names.inputs.iter().map(String::as_str));
-                told(
-                    "undefined_input",
-                    format!("names `{name}`, but the playbook declares no such input{likely}"),
-                )
-            }
-            ("steps", Some(names)) => {
-                // A name with a `-` in it is written `steps['some-id']`.
-                let member = member.unwrap_or_default();
-                if names.steps.contains(member) {
-                    return None;
-                }
-                let likely = likely(member, &mut names.steps.iter().map(String::as_str));
-                told(
-                    "unknown_step",
-                    format!("names `{name}`, but the playbook has no such step{likely}"),
-                )
-            }
-            ("inputs" | "steps", None) => None,
-            (root, _) if self.has_root(root) => Some(problem.clone()),
-            (root, _) if ROOTS.contains(&root) || self.is_given_root(root) => None,
-            (root, _) => {
-                let given = self.settings.roots.iter().map(String::as_str);
-                let likely = likely(root, &mut ROOTS.into_iter().chain(given));
-                told(
-                    "undefined_root",
-                    format!(
-                        "names `{name}`, but no `{}` is in the context{likely}: there are `alert`, `inputs` and `steps`; `--context-root` or `--context` tells of others",
-                        show_key(root)
-                    ),
-                )
-            }
-        }
-    }
-
-    /// Whether the context file has it: then it has all of it.
-    fn has_root(&self, root: &str) -> bool {
-        let context = self.settings.context.as_ref();
-        context.is_some_and(|context| context.contains_key(root))
-    }
-
-    fn is_given_root(&self, root: &str) -> bool {
-        self.settings.roots.iter().any(|given| given == root)
     }
 
     /// What `run` would say, and what it would say next once that is mended.
@@ -329,7 +231,11 @@ impl<'a> Examiner<'a> {
         if code != Code::Render {
             problems.extend(later.into_iter().filter(|one| !told.contains(&one.path)));
         }
-        findings.extend(self.unknown_names(&rendering.unknown, scope));
+        findings.extend(super::names::unknown_names(
+            self.settings,
+            &rendering.unknown,
+            scope,
+        ));
         let warnings = rendering.warnings.into_iter();
         let warnings = warnings.chain(crate::step::insecure(document));
         findings.extend(warnings.map(|problem| Finding::of(Severity::Warning, problem)));
@@ -339,9 +245,9 @@ impl<'a> Examiner<'a> {
         problems.extend(later.filter(|one| !told.contains(&one.path)));
         let problems = problems.into_iter();
         findings.extend(problems.map(|problem| Finding::of(Severity::Error, problem)));
-        let platforms_written = platforms_written(document.value());
+        let platforms_written = checks::platforms_written(document.value());
         if let Some(template) = text(document.value(), "template") {
-            findings.extend(platforms(document, template, &platforms_written));
+            findings.extend(checks::platforms(document, template, &platforms_written));
         }
     }
 
@@ -455,89 +361,6 @@ fn outline(step: &Value, id: Option<String>) -> Plan {
             .map(Value::from),
         ..Plan::default()
     }
-}
-
-fn platforms_written(step: &Value) -> Vec<Platform> {
-    let platforms = step
-        .get("params")
-        .and_then(|params| params.get("target_platforms"));
-    let names = platforms.and_then(Value::as_array).into_iter().flatten();
-    names
-        .filter_map(|name| match name.as_str()? {
-            "linux" => Some(Platform::Linux),
-            "darwin" => Some(Platform::Darwin),
-            "windows" => Some(Platform::Windows),
-            _ => None,
-        })
-        .collect()
-}
-
-/// A template that can't answer on the platforms that are asked.
-fn platforms(document: &Document, template: &str, asked: &[Platform]) -> Option<Finding> {
-    let template = Registry::embedded().template(template).ok()?;
-    let outside: Vec<&str> = asked
-        .iter()
-        .filter(|platform| !template.platforms().contains(platform))
-        .map(|platform| platform.name())
-        .collect();
-    if outside.is_empty() {
-        return None;
-    }
-    let known: Vec<&str> = template.platforms().iter().map(|one| one.name()).collect();
-    let known = known.join(", ");
-    let (severity, message) = if outside.len() == asked.len() {
-        (
-            Severity::Error,
-            format!(
-                "template `{}` works on {known} only: no host of `target_platforms` can answer it",
-                template.name()
-            ),
-        )
-    } else {
-        (
-            Severity::Warning,
-            format!(
-                "template `{}` works on {known} only: hosts with {} will answer with an error",
-                template.name(),
-                outside.join(" or ")
-            ),
-        )
-    };
-    let path = Path::of(&["params", "target_platforms"]);
-    let at = document.position_of_value(&path);
-    Some(Finding::new(severity, "platforms", message, at))
-}
-
-/// The engine's timeout of the step against the query's own deadline.
-fn engine_timeout(document: &Document, deadline: Option<u64>) -> Option<Finding> {
-    let step = document.value();
-    let engine = step.get("timeout_seconds")?.as_u64()?;
-    let written = step.get("params")?.get("timeout_seconds");
-    let deadline = match (deadline, written) {
-        (_, Some(Value::String(text))) if text.contains("{{") => return None,
-        (Some(deadline), _) => deadline,
-        (None, Some(written)) => written.as_u64()?,
-        (None, None) => DEFAULT_TIMEOUT_SECONDS,
-    };
-    let (severity, message) = if engine < deadline {
-        (
-            Severity::Error,
-            format!(
-                "the engine gives the step up after {engine} s, before its query's deadline of {deadline} s: nothing would come back; raise `timeout_seconds` of the step, or lower `params.timeout_seconds`"
-            ),
-        )
-    } else if engine < deadline + 3 {
-        (
-            Severity::Warning,
-            format!(
-                "the engine gives the step up after {engine} s, and its query's deadline is {deadline} s: leave some seconds for the document and for stopping the query on the server"
-            ),
-        )
-    } else {
-        return None;
-    };
-    let at = document.position_of_value(&Path::of(&["timeout_seconds"]));
-    Some(Finding::new(severity, "timeout", message, at))
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 //! once, for people and for CI. Each step goes the way of `run` up to the dispatch (`checked::examine`);
 //! what a playbook adds (its form, its inputs, its graph) is here. Opens no socket.
 
+pub mod checks;
 pub mod conditions;
 pub mod examine;
 pub mod finding;
 pub mod form;
 pub mod graph;
+pub mod names;
 pub mod playbook;
 pub mod report;
 #[cfg(feature = "demo")]

@@ -9,6 +9,8 @@
 //! booleans; decimal integers without leading zeros that fit in 64 bits and decimal fractions are
 //! numbers; everything else is text (`no`, `True`, `0777`, `0x1F`, `1_000`, `.inf`).
 
+mod repeats;
+
 use std::collections::HashMap;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span};
@@ -17,6 +19,7 @@ use serde_json::{Map, Number, Value};
 use super::DecodeError;
 use super::path::show_key;
 use crate::problem::Position;
+use repeats::{Weight, merge, weigh};
 
 /// Collections inside collections: more is refused, in YAML and JSON alike.
 pub(super) const DEEPEST: usize = 64;
@@ -144,12 +147,6 @@ struct Composer {
     anchored: HashMap<usize, (Value, Node, Weight)>,
     /// What was copied so far.
     copies: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Weight {
-    copies: usize,
-    depth: usize,
 }
 
 impl Composer {
@@ -384,84 +381,6 @@ impl Composer {
             },
             None => self.root = Some((value, node)),
         }
-    }
-}
-
-/// Adds the entries of what `<<` names; those that are there already stay.
-fn merge(
-    value: Value,
-    node: Node,
-    entries: &mut Map<String, Value>,
-    nodes: &mut Vec<(Position, Node)>,
-) -> Result<(), DecodeError> {
-    match (value, node.children) {
-        (Value::Object(from), Children::Entries(places)) => {
-            for ((name, value), place) in from.into_iter().zip(places) {
-                if !entries.contains_key(&name) {
-                    entries.insert(name, value);
-                    nodes.push(place);
-                }
-            }
-            Ok(())
-        }
-        (Value::Array(items), Children::Items(places))
-            if items.iter().all(|item| matches!(item, Value::Object(_))) =>
-        {
-            for (item, place) in items.into_iter().zip(places) {
-                merge(item, place, entries, nodes)?;
-            }
-            Ok(())
-        }
-        _ => Err(refuse(
-            node.at,
-            "`<<` takes a mapping or a list of mappings, such as `<<: *defaults`",
-        )),
-    }
-}
-
-/// What a copy of a value costs, and how deep it is.
-fn weigh(value: &Value) -> Weight {
-    let inside = |weights: &mut dyn Iterator<Item = Weight>| {
-        weights.fold(
-            Weight {
-                copies: 1,
-                depth: 0,
-            },
-            |sum, one| Weight {
-                copies: sum.copies.saturating_add(one.copies),
-                depth: sum.depth.max(one.depth),
-            },
-        )
-    };
-    match value {
-        Value::String(text) => Weight {
-            copies: 1 + text.len() / 64,
-            depth: 0,
-        },
-        Value::Array(items) => {
-            let sum = inside(&mut items.iter().map(weigh));
-            Weight {
-                depth: sum.depth + 1,
-                ..sum
-            }
-        }
-        Value::Object(entries) => {
-            let sum = inside(&mut entries.iter().map(|(key, value)| {
-                let weight = weigh(value);
-                Weight {
-                    copies: weight.copies + key.len() / 64,
-                    ..weight
-                }
-            }));
-            Weight {
-                depth: sum.depth + 1,
-                ..sum
-            }
-        }
-        _ => Weight {
-            copies: 1,
-            depth: 0,
-        },
     }
 }
 
