@@ -11,19 +11,19 @@ use crate::checked::Sources;
 use crate::dry_run;
 use crate::exit::Code;
 use crate::failure::Failure;
+use crate::help;
 use crate::logs;
 use crate::output::Format;
 use crate::run;
+use crate::templates::Selection;
 
 /// Runs one allowlisted osquery live query against Fleet or osctrl.
-///
-/// Reads one `osquery_live_query` step (YAML or JSON) on stdin and writes one JSON document to stdout:
-/// every target is either a key of `results` or listed in `timed_out_hosts`. Warnings and errors go to
-/// stderr. Without a verb, `run` is meant.
 #[derive(Debug, Parser)]
 #[command(
     name = "osquery-live-query",
     version,
+    long_about = help::PROGRAM,
+    after_long_help = help::PROGRAM_EXAMPLES,
     args_conflicts_with_subcommands = true
 )]
 pub struct Cli {
@@ -42,15 +42,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Execute the step on stdin.
-    ///
-    /// Exit status: 0 a document with results (partial ones too), 2 wrong flags, 3 partial with
-    /// --fail-on-partial, 10 decode, 11 schema, 12 render, 13 allowlist, 14 policy, 20 auth, 21 targets,
-    /// 22 backend, 23 unreachable, 24 busy, 25 deadline, 70 internal, 130 SIGINT, 143 SIGTERM.
+    #[command(long_about = help::RUN, after_long_help = help::RUN_STATUS)]
     Run(RunArgs),
     /// Everything that `run` does up to the dispatch, and what would be sent to whom.
-    ///
-    /// Checks the step, the credentials and the targets against the real server, and dispatches nothing.
-    /// The document's `planned` holds the SQL and the hosts.
+    #[command(long_about = help::CHECK)]
     Check(StepArgs),
     /// Find everything that would go wrong in playbooks and steps, without a network.
     ///
@@ -62,16 +57,38 @@ pub enum Verb {
     /// Exit status: 0 clean, 1 problems (errors; with --warnings-as-errors warnings too), 2 wrong flags or
     /// paths.
     DryRun(DryRunArgs),
-    /// List the allowlist, or show one template.
+    /// List the allowlist, or show one template with its SQL and an example step.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        long_about = help::TEMPLATES,
+        after_help = help::TEMPLATES_EXAMPLES
+    )]
     Templates(TemplatesArgs),
     /// Print a JSON Schema (draft 2020-12).
+    #[command(
+        long_about = help::SCHEMA,
+        after_help = "Example:\n  osquery-live-query schema step > step.schema.json"
+    )]
     Schema {
-        /// Which one.
+        /// Which schema.
         #[arg(value_enum)]
         name: SchemaName,
     },
-    /// Describe this build as JSON: version, protocols, backends, templates, exit codes.
+    /// Describe this build as JSON, for engines that adapt to it.
+    #[command(long_about = help::DESCRIBE)]
     Describe,
+    /// Print the completion script of a shell.
+    ///
+    /// It completes verbs, flags, their values and the names of templates.
+    #[command(after_help = help::COMPLETIONS_INSTALL)]
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: ShellName,
+    },
+    /// Print the manual page.
+    #[command(after_help = help::MAN_INSTALL)]
+    Man,
     /// Show a whole run against a simulated Fleet and a simulated osctrl on loopback.
     #[cfg(feature = "demo")]
     Demo,
@@ -81,10 +98,10 @@ pub enum Verb {
 #[derive(Debug, Args, Default)]
 pub struct StepArgs {
     /// A YAML or JSON file with the context ({alert: …}) for a step that comes without an invocation.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub context: Option<PathBuf>,
     /// A directory with one file per secret [default: $CREDENTIALS_DIRECTORY].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub secrets_dir: Option<PathBuf>,
 }
 
@@ -143,9 +160,37 @@ pub struct DryRunArgs {
 /// Flags of `templates`.
 #[derive(Debug, Args)]
 pub struct TemplatesArgs {
+    /// What is done with templates beside showing them.
+    #[command(subcommand)]
+    pub verb: Option<TemplatesVerb>,
     /// Show this template whole, with an example step.
     pub name: Option<String>,
-    /// A table for people, or JSON.
+    /// Which templates are listed.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// How they are shown.
+    #[arg(long, value_enum, default_value_t = TemplatesFormat::Text)]
+    pub format: TemplatesFormat,
+}
+
+/// Verbs of `templates`.
+#[derive(Debug, Subcommand)]
+pub enum TemplatesVerb {
+    /// Check templates that you write: form, SQL, parameters and osquery's own tables.
+    #[command(long_about = help::TEMPLATES_CHECK)]
+    Check(TemplatesCheckArgs),
+}
+
+/// Flags of `templates check`.
+#[derive(Debug, Args)]
+pub struct TemplatesCheckArgs {
+    /// Template files, and folders with them (*.yaml, *.yml); without any, the built-in templates are checked.
+    #[arg(value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// osquery's schema of the version that your hosts run, as JSON: osquery-site publishes it as src/data/osquery_schema_versions/VERSION.json.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub osquery_schema: Option<PathBuf>,
+    /// For people and editors, or JSON (`schema templates-check`).
     #[arg(long, value_enum, default_value_t = ListFormat::Text)]
     pub format: ListFormat,
 }
@@ -172,6 +217,30 @@ pub enum FormatName {
 }
 
 /// Values of `templates --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TemplatesFormat {
+    /// For people.
+    Text,
+    /// For machines (`schema templates`).
+    Json,
+    /// For documentation.
+    Markdown,
+    /// Only the example step of the template that is named, as YAML to start from.
+    Step,
+}
+
+/// The shells that have completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShellName {
+    /// GNU bash with bash-completion.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// Values of `templates check --format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
     /// For people.
@@ -222,12 +291,26 @@ pub enum SchemaName {
     Step,
     /// The document on stdout.
     Output,
-    /// A template of the allowlist.
+    /// A template of the allowlist, as its file is written.
     Template,
     /// A playbook.
     Playbook,
     /// The report of `dry-run --format json`.
     DryRun,
+    /// What `templates --format json` prints.
+    Templates,
+    /// What `templates check --format json` prints.
+    TemplatesCheck,
+}
+
+impl From<ShellName> for clap_complete::Shell {
+    fn from(name: ShellName) -> Self {
+        match name {
+            ShellName::Bash => Self::Bash,
+            ShellName::Zsh => Self::Zsh,
+            ShellName::Fish => Self::Fish,
+        }
+    }
 }
 
 impl From<FormatName> for Format {
@@ -347,7 +430,16 @@ pub fn log_settings(args: &[OsString]) -> logs::Settings {
 fn writes_document(args: &[OsString]) -> bool {
     !matches!(
         verb_of(args),
-        Some("dry-run" | "templates" | "schema" | "describe" | "demo" | "help")
+        Some(
+            "dry-run"
+                | "templates"
+                | "schema"
+                | "describe"
+                | "completions"
+                | "man"
+                | "demo"
+                | "help"
+        )
     )
 }
 

@@ -1,8 +1,10 @@
 //! The verb `describe`: what this build is and can, as JSON, for engines that adapt to it.
 
+use clap::{CommandFactory, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::allowlist::Registry;
+use crate::cli::{Cli, SchemaName};
 use crate::exit::{self, Code};
 use crate::invocation::PROTOCOLS;
 use crate::step::model::BackendKind;
@@ -17,13 +19,29 @@ pub fn text() -> String {
         "protocols": PROTOCOLS,
         "step_type": "osquery_live_query",
         "backends": backends,
+        "verbs": verbs(),
+        "schemas": SchemaName::value_variants().iter().filter_map(name_of).collect::<Vec<_>>(),
         "templates": templates,
         "exit_codes": exit_codes(),
     });
     format!("{description:#}\n")
 }
 
-fn exit_codes() -> Vec<Value> {
+/// The verbs' names, as the command line has them.
+fn verbs() -> Vec<String> {
+    let command = Cli::command();
+    command
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .collect()
+}
+
+fn name_of(schema: &SchemaName) -> Option<String> {
+    Some(schema.to_possible_value()?.get_name().to_owned())
+}
+
+/// The exit codes in order, each with its name and meaning.
+pub(crate) fn exit_codes() -> Vec<Value> {
     let entry = |status: u8, name: &str, meaning: &str, retryable: Option<bool>| {
         let mut entry = json!({ "exit_code": status, "name": name, "meaning": meaning });
         if let Some(retryable) = retryable {

@@ -5,6 +5,8 @@ use serde::Serialize;
 
 /// Exit status 0: a document with results, partial or not.
 pub const OK: u8 = 0;
+/// Exit status 1: a verb that checks files (`templates check`) found problems in them.
+pub const PROBLEMS: u8 = 1;
 /// Exit status 3: rows are missing, and `--fail-on-partial` was given.
 pub const PARTIAL: u8 = 3;
 /// Exit status after SIGINT: 128 + 2.

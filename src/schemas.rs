@@ -8,6 +8,10 @@ pub const STEP: &str = include_str!("../schemas/step.schema.json");
 pub const OUTPUT: &str = include_str!("../schemas/output.schema.json");
 /// A template of the allowlist.
 pub const TEMPLATE: &str = include_str!("../schemas/template.schema.json");
+/// What `templates --format json` prints.
+pub const TEMPLATES: &str = include_str!("../schemas/templates-output.schema.json");
+/// What `templates check --format json` prints.
+pub const TEMPLATES_CHECK: &str = include_str!("../schemas/templates-check.schema.json");
 /// A playbook; its live-query steps are [`STEP`]'s, which [`playbook`] puts in.
 pub const PLAYBOOK: &str = include_str!("../schemas/playbook.schema.json");
 /// The report of `dry-run --format json`.

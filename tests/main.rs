@@ -15,4 +15,5 @@ mod faults_secrets;
 mod faults_stream;
 mod faults_time;
 mod harness;
+mod templates;
 mod verbs;

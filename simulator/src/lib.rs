@@ -29,6 +29,7 @@ mod simulator;
 mod sql;
 mod tables;
 mod tls;
+mod versions;
 mod world;
 
 pub use observe::{AnswerSeen, Campaign, CampaignState, Fate, Observations, Request, Server};

@@ -14,8 +14,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::rows::{Answered, RowsText};
-use crate::scenario::{ScenarioError, TableSpec};
+use crate::scenario::{Cells, ScenarioError, TableSpec};
 use crate::tables::{self, Cell};
+use crate::versions::{self, Flavor};
 
 /// The tables of one host, or of all hosts of one pattern.
 pub(crate) struct Dataset {
@@ -127,7 +128,7 @@ fn fill(
                     let mut columns: Vec<(String, &str)> = Vec::new();
                     for column in rows.iter().flat_map(|row| row.keys()) {
                         if !columns.iter().any(|(known, _)| known == column) {
-                            columns.push((column.clone(), ""));
+                            columns.push((column.clone(), affinity(rows, column)));
                         }
                     }
                     columns
@@ -167,6 +168,18 @@ fn fill(
         insert.execute(params_from_iter(row))?;
     }
     Ok(())
+}
+
+/// The type of a column that only the scenario knows, from its first cell: SQLite compares a column of
+/// text with a number as text, and a column of numbers with text as numbers, as on a real host.
+fn affinity(rows: &[Cells], column: &str) -> &'static str {
+    let mut cells = rows.iter().filter_map(|row| row.get(column));
+    match cells.find(|cell| !cell.is_null()) {
+        Some(serde_json::Value::Number(number)) if number.is_f64() => "DOUBLE",
+        Some(serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => "BIGINT",
+        Some(_) => "TEXT",
+        None => "",
+    }
 }
 
 impl rusqlite::ToSql for Cell {
@@ -280,11 +293,18 @@ fn add_osquery_functions(connection: &Connection) -> rusqlite::Result<()> {
             .captures(&text)
             .and_then(|found| found.get(group).map(|part| part.as_str().to_owned())))
     })?;
-    // The third argument names a flavour (`DPKG`, `RHEL`): their common ground is enough here.
     for arguments in [2, 3] {
         connection.create_scalar_function("version_compare", arguments, flags, |call| {
             let (one, other): (String, String) = (call.get(0)?, call.get(1)?);
-            Ok(match compare_versions(&one, &other) {
+            let flavor = match call.len() {
+                2 => Flavor::Generic,
+                _ => match call.get::<String>(2)?.as_str() {
+                    "DPKG" => Flavor::Dpkg,
+                    "RHEL" => Flavor::Rhel,
+                    _ => return Err(rusqlite::Error::UserFunctionError("Unknown flavor".into())),
+                },
+            };
+            Ok(match versions::compare(&one, &other, flavor) {
                 Ordering::Less => -1,
                 Ordering::Equal => 0,
                 Ordering::Greater => 1,
@@ -292,27 +312,6 @@ fn add_osquery_functions(connection: &Connection) -> rusqlite::Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// Compares runs of digits as numbers and the rest as text.
-fn compare_versions(one: &str, other: &str) -> Ordering {
-    let parts = |version: &str| -> Vec<(Option<u64>, String)> {
-        version
-            .split(['.', '-', '+', ':', '_', '~'])
-            .map(|part| (part.parse().ok(), part.to_owned()))
-            .collect()
-    };
-    let (one, other) = (parts(one), parts(other));
-    for (left, right) in one.iter().zip(&other) {
-        let order = match (left.0, right.0) {
-            (Some(left), Some(right)) => left.cmp(&right),
-            _ => left.1.cmp(&right.1),
-        };
-        if order != Ordering::Equal {
-            return order;
-        }
-    }
-    one.len().cmp(&other.len())
 }
 
 #[cfg(test)]

@@ -16,11 +16,12 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Batch, Connection, Statement};
 
-use crate::problem::Problem;
+use serde_json::Value;
 
-use super::functions;
-use super::parameter::ParameterType;
+use super::flaw::{At, Flaw, Invalid};
+use super::parameter::{Bound, ParameterType};
 use super::template::Template;
+use super::{bind, functions};
 
 /// Limits of the sandbox. osquery's own are SQLite's defaults, which are far higher.
 const LIMITS: [(Limit, i32); 8] = [
@@ -67,7 +68,7 @@ struct Watch {
     functions: BTreeSet<String>,
     recursive: bool,
     seen: Vec<Action>,
-    denied: Option<String>,
+    denied: Option<Invalid>,
 }
 
 impl Sandbox {
@@ -123,7 +124,7 @@ impl Sandbox {
 
     /// Prepares SQL that has to be one reading statement, and tells its shape. The error says what is
     /// wrong in words that may quote the SQL, so it is for templates, never for SQL with values in it.
-    pub(super) fn prepare(&self, sql: &str) -> Result<(Statement<'_>, Shape), String> {
+    pub(super) fn prepare(&self, sql: &str) -> Result<(Statement<'_>, Shape), Invalid> {
         {
             let mut watch = self.seen();
             watch.seen.clear();
@@ -132,7 +133,7 @@ impl Sandbox {
         let mut batch = Batch::new(&self.connection, sql);
         let statement = match batch.next() {
             Ok(Some(statement)) => statement,
-            Ok(None) => return Err("holds no statement".to_owned()),
+            Ok(None) => return Err("holds no statement".into()),
             Err(error) => return Err(self.explain(&error)),
         };
         let shape = Shape {
@@ -140,14 +141,14 @@ impl Sandbox {
             columns: statement.column_count(),
         };
         if statement.is_explain() != 0 {
-            return Err("must not be an EXPLAIN".to_owned());
+            return Err("must not be an EXPLAIN".into());
         }
         if !statement.readonly() || shape.columns == 0 {
-            return Err("must be a SELECT: this statement does not only read".to_owned());
+            return Err("must be a SELECT: this statement does not only read".into());
         }
         match batch.next() {
             Ok(None) => Ok((statement, shape)),
-            _ => Err("must be one statement: there is more after the first".to_owned()),
+            _ => Err("must be one statement: there is more after the first".into()),
         }
     }
 
@@ -156,14 +157,26 @@ impl Sandbox {
     }
 
     /// Why SQLite did not prepare the statement.
-    fn explain(&self, error: &rusqlite::Error) -> String {
+    fn explain(&self, error: &rusqlite::Error) -> Invalid {
         if let Some(denied) = self.seen().denied.take() {
             return denied;
         }
-        match error {
-            rusqlite::Error::SqlInputError { msg, .. } => format!("is not valid: {msg}"),
-            rusqlite::Error::SqliteFailure(_, Some(message)) => format!("is not valid: {message}"),
-            _ => "is not valid".to_owned(),
+        let (message, offset) = match error {
+            rusqlite::Error::SqlInputError { msg, offset, .. } => {
+                (Some(msg.as_str()), Some(*offset))
+            }
+            rusqlite::Error::SqliteFailure(_, message) => (message.as_deref(), None),
+            _ => (None, None),
+        };
+        // SQLite gives -1 for places that it does not know, such as that of a table that is not there.
+        let offset = offset.and_then(|offset| usize::try_from(offset).ok());
+        let table = || message?.strip_prefix("no such table: ");
+        let at = offset.map(At::SqlOffset);
+        Invalid {
+            at: at.or_else(|| table().map(|name| At::SqlWord(name.to_owned()))),
+            reason: message.map_or("is not valid".to_owned(), |message| {
+                format!("is not valid: {message}")
+            }),
         }
     }
 }
@@ -175,16 +188,16 @@ impl Watch {
             AuthAction::Select => Ok(Action::Select),
             AuthAction::Recursive if self.recursive => Ok(Action::Recursive),
             AuthAction::Recursive => {
-                Err("is a recursive query: say `recursive: true` where that is meant".to_owned())
+                Err("is a recursive query: say `recursive: true` where that is meant".into())
             }
             AuthAction::Read {
                 table_name,
                 column_name,
             } => self.read(table_name, column_name),
             AuthAction::Function { function_name } => self.function(function_name),
-            AuthAction::Pragma { .. } => Err("must not use a PRAGMA".to_owned()),
-            AuthAction::Attach { .. } => Err("must not attach a database".to_owned()),
-            _ => Err("must be a SELECT: this statement does not only read".to_owned()),
+            AuthAction::Pragma { .. } => Err("must not use a PRAGMA".into()),
+            AuthAction::Attach { .. } => Err("must not attach a database".into()),
+            _ => Err("must be a SELECT: this statement does not only read".into()),
         };
         match action {
             Ok(action) => {
@@ -198,15 +211,21 @@ impl Watch {
         }
     }
 
-    fn read(&self, table: &str, column: &str) -> Result<Action, String> {
+    fn read(&self, table: &str, column: &str) -> Result<Action, Invalid> {
         let Some(columns) = self.tables.get(&table.to_ascii_lowercase()) else {
-            return Err(format!("reads `{table}`, which `tables` does not declare"));
+            return Err(Invalid {
+                reason: format!("reads `{table}`, which `tables` does not declare"),
+                at: Some(At::SqlWord(table.to_owned())),
+            });
         };
         // An empty name stands for a table of which no column is read, as in `count(*)`.
         if !column.is_empty() && !columns.contains(&column.to_ascii_lowercase()) {
-            return Err(format!(
-                "reads the column `{column}` of `{table}`, which `tables` does not declare"
-            ));
+            return Err(Invalid {
+                reason: format!(
+                    "reads the column `{column}` of `{table}`, which `tables` does not declare"
+                ),
+                at: Some(At::SqlWord(column.to_owned())),
+            });
         }
         Ok(Action::Read(
             table.to_ascii_lowercase(),
@@ -214,15 +233,19 @@ impl Watch {
         ))
     }
 
-    fn function(&self, name: &str) -> Result<Action, String> {
-        let name = name.to_ascii_lowercase();
+    fn function(&self, written: &str) -> Result<Action, Invalid> {
+        let name = written.to_ascii_lowercase();
         if functions::is_harmless(&name) || self.functions.contains(&name) {
             return Ok(Action::Function(name));
         }
-        Err(if functions::OF_OSQUERY.contains(&name.as_str()) {
+        let reason = if functions::OF_OSQUERY.contains(&name.as_str()) {
             format!("calls `{name}`, a function of osquery that `functions` does not declare")
         } else {
             format!("calls `{name}`, which templates may not")
+        };
+        Err(Invalid {
+            reason,
+            at: Some(At::SqlWord(name)),
         })
     }
 }
@@ -243,20 +266,25 @@ impl Shape {
 
 /// Checks a template's SQL and what it declares; all problems at once, as far as the SQL can be prepared.
 /// Gives the shape that every statement made of it must have.
-pub(super) fn check(template: &Template, sandbox: &Sandbox) -> Result<Shape, Vec<Problem>> {
-    let problem = |path: &str, rule: &str, message: String| Problem::new(path, rule, message);
+pub(super) fn check(template: &Template, sandbox: &Sandbox) -> Result<Shape, Vec<Flaw>> {
     let sql = template.sql.as_str();
-    let of_sql = |message: String| vec![problem("sql", "sql", format!("`sql` {message}"))];
+    let of_sql = |invalid: Invalid| {
+        let flaw = Flaw::new("sql", "sql", format!("`sql` {}", invalid.reason));
+        vec![Flaw {
+            at: invalid.at,
+            ..flaw
+        }]
+    };
     if sql
         .chars()
         .any(|sign| sign.is_control() && !"\n\t".contains(sign))
     {
-        return Err(of_sql("must not hold control characters".to_owned()));
+        return Err(of_sql("must not hold control characters".into()));
     }
     if sql.to_ascii_lowercase().contains("carves") {
         return Err(of_sql(
             "must not hold the word `carves`: osctrl takes any SQL with that word for a file carve"
-                .to_owned(),
+                .into(),
         ));
     }
     let (statement, shape) = sandbox.prepare(sql).map_err(of_sql)?;
@@ -269,32 +297,36 @@ pub(super) fn check(template: &Template, sandbox: &Sandbox) -> Result<Shape, Vec
         let path = format!("tables.{name}");
         if !shape.reads(name) {
             let message = format!("`{path}` is declared, but the SQL does not read that table");
-            problems.push(problem(&path, "unused_table", message));
+            problems.push(Flaw::new(&path, "unused_table", message));
             continue;
         }
         // SQLite does not report the columns of USING, hence the second look at the words.
         for column in table.all_columns() {
             if !shape.reads_column(name, column) && !words.contains(column) {
                 let message = format!("`{path}` declares `{column}`, but the SQL does not read it");
-                problems.push(problem(&path, "unused_column", message));
+                let at = At::Column {
+                    table: name.clone(),
+                    column: column.to_owned(),
+                };
+                problems.push(Flaw::new(&path, "unused_column", message).at(at));
             }
         }
     }
     for name in &template.functions {
         if !shape.actions.contains(&Action::Function(name.clone())) {
             let message = format!("`functions` declares `{name}`, but the SQL does not call it");
-            problems.push(problem("functions", "unused_function", message));
+            problems.push(Flaw::new("functions", "unused_function", message));
         }
     }
     for name in &template.collations {
         if !words.contains(name) {
             let message = format!("`collations` declares `{name}`, but the SQL does not name it");
-            problems.push(problem("collations", "unused_collation", message));
+            problems.push(Flaw::new("collations", "unused_collation", message));
         }
     }
     if template.recursive && !shape.actions.contains(&Action::Recursive) {
         let message = "`recursive` is true, but the SQL is not recursive".to_owned();
-        problems.push(problem("recursive", "unused_recursive", message));
+        problems.push(Flaw::new("recursive", "unused_recursive", message));
     }
     if problems.is_empty() {
         Ok(shape)
@@ -303,22 +335,72 @@ pub(super) fn check(template: &Template, sandbox: &Sandbox) -> Result<Shape, Vec
     }
 }
 
+/// The check of a template, with its SQL bound to its defaults, its examples and the edges of its types;
+/// `now` is unix seconds.
+pub(super) fn at_its_edges(template: &Template, now: i64) -> Result<(), Vec<Flaw>> {
+    let sandbox = Sandbox::open(template).map_err(|error| vec![unopened(&error)])?;
+    let shape = check(template, &sandbox)?;
+    let texts = |kind: &ParameterType, own: [&Option<String>; 2]| {
+        let mut texts: Vec<String> = own.into_iter().flatten().cloned().collect();
+        texts.extend(kind.edges());
+        texts
+    };
+    // Each text of each parameter once, the others at their first text.
+    let of_each: BTreeMap<&str, Vec<Bound>> = template
+        .parameters
+        .iter()
+        .map(|(name, parameter)| {
+            let bound = texts(&parameter.kind, [&parameter.default, &parameter.example])
+                .iter()
+                .filter_map(|text| parameter.kind.accept(&Value::from(text.as_str()), now).ok())
+                .collect();
+            (name.as_str(), bound)
+        })
+        .collect();
+    let most = of_each.values().map(Vec::len).max().unwrap_or(1);
+    for turn in 0..most {
+        let values = of_each
+            .iter()
+            .filter_map(|(name, bound)| {
+                let value = bound.get(turn).or_else(|| bound.first())?;
+                Some((*name, value.clone()))
+            })
+            .collect();
+        bind::bind(template, &sandbox, &shape, &values).map_err(|reason| {
+            let message = format!("`sql` cannot be bound to its own examples: {reason}");
+            vec![Flaw::new("sql", "binding", message)]
+        })?;
+    }
+    Ok(())
+}
+
+/// SQLite could not make the sandbox: the tables are declared in a way that it does not take.
+pub(super) fn unopened(error: &rusqlite::Error) -> Flaw {
+    Flaw::new(
+        "tables",
+        "tables",
+        format!("SQLite cannot hold the tables that `tables` declares: {error}"),
+    )
+}
+
 /// Every parameter of the SQL is named and declared, every declared one is used, and `LIKE` is given
 /// patterns only: `%` and `_` are wildcards to it whatever the value's type.
-fn parameters(template: &Template, statement: &Statement<'_>) -> Vec<Problem> {
+fn parameters(template: &Template, statement: &Statement<'_>) -> Vec<Flaw> {
     let mut problems = Vec::new();
     let mut used = BTreeSet::new();
     for index in 1..=statement.parameter_count() {
         let name = statement.parameter_name(index).unwrap_or_default();
         let Some(name) = name.strip_prefix(':') else {
             let message = "`sql` must name its parameters as `:name`, not `?`, `@name` or `$name`";
-            problems.push(Problem::new("sql", "parameter_form", message));
+            let at = At::SqlWord(name.to_owned());
+            problems.push(Flaw::new("sql", "parameter_form", message).at(at));
             continue;
         };
         used.insert(name);
         if !template.parameters.contains_key(name) {
             let message = format!("`sql` uses `:{name}`, which `parameters` does not declare");
-            problems.push(Problem::new("sql", "undeclared_parameter", message));
+            let at = At::SqlWord(name.to_owned());
+            problems.push(Flaw::new("sql", "undeclared_parameter", message).at(at));
         }
     }
     let compared = compared_by_pattern(&template.sql);
@@ -326,17 +408,17 @@ fn parameters(template: &Template, statement: &Statement<'_>) -> Vec<Problem> {
         let path = format!("parameters.{name}");
         if !used.contains(name.as_str()) {
             let message = format!("`{path}` is declared, but the SQL does not use `:{name}`");
-            problems.push(Problem::new(&path, "unused_parameter", message));
+            problems.push(Flaw::new(&path, "unused_parameter", message));
         }
         if compared.contains(name.as_str()) && !parameter.kind.is_pattern() {
             let message = format!(
                 "`{path}` stands after LIKE: make it a `pattern` or a `path_pattern`, or compare with ="
             );
-            problems.push(Problem::new(&path, "wildcards", message));
+            problems.push(Flaw::new(&path, "wildcards", message));
         }
         if matches!(&parameter.kind, ParameterType::Choice { choices } if choices.is_empty()) {
             let message = format!("`{path}` needs `choices`");
-            problems.push(Problem::new(&path, "choices", message));
+            problems.push(Flaw::new(&path, "choices", message));
         }
     }
     problems

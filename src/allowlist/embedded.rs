@@ -84,6 +84,7 @@ pub(super) const TEMPLATES: &[(&str, &str)] = &[
     template!("network_interfaces"),
     template!("network_routes"),
     template!("npm_package"),
+    template!("npm_package_below"),
     template!("os_information"),
     template!("osquery_changed_flags"),
     template!("osquery_information"),

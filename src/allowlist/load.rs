@@ -15,6 +15,7 @@ use super::error::{TemplateError, listed, nearest};
 use super::functions;
 use super::parameter::Parameter;
 use super::path::PathForms;
+use super::repair::Repair;
 use super::template::{Severity, Table, Template};
 
 /// The file as it is written.
@@ -42,10 +43,13 @@ struct Document {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TableDocument {
-    columns: Spanned<Vec<String>>,
+    columns: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
-    hidden: Vec<String>,
+    hidden: Vec<Spanned<String>>,
 }
+
+/// The keys that every file has.
+const KEYS: [&str; 6] = ["name", "intent", "sql", "tables", "platforms", "severity"];
 
 /// What is found on the way, with the file's name for the error.
 struct Findings {
@@ -63,14 +67,30 @@ impl Findings {
 /// Reads a template. `stem` is the name of its file without `.yaml`, which its name must repeat; `now`
 /// (unix seconds) is what defaults that are ages are tried against.
 pub(super) fn load(stem: &str, text: &str, now: i64) -> Result<Template, TemplateError> {
+    load_placed(stem, text, now).map(|(template, _)| template)
+}
+
+/// Where the keys of a template's file have their values, by path (`sql`, `tables.users`,
+/// `tables.users.uid`, `parameters.limit`).
+pub(super) type Places = BTreeMap<String, Position>;
+
+/// The same, with the places of what the template says.
+pub(super) fn load_placed(
+    stem: &str,
+    text: &str,
+    now: i64,
+) -> Result<(Template, Places), TemplateError> {
     let mut found = Findings {
         label: format!("`{stem}`"),
         problems: Vec::new(),
     };
-    let document = parse(text, &mut found);
-    let template = document.map(|document| template(stem, document, now, &mut found));
+    let document = parse(text).map_err(|wrong| found.problems.push(wrong.0));
+    let template = document.ok().map(|document| {
+        let places = places(&document);
+        (template(stem, document, now, &mut found), places)
+    });
     match template {
-        Some(template) if found.problems.is_empty() => Ok(template),
+        Some(placed) if found.problems.is_empty() => Ok(placed),
         _ => Err(TemplateError {
             label: found.label,
             problems: found.problems,
@@ -78,7 +98,12 @@ pub(super) fn load(stem: &str, text: &str, now: i64) -> Result<Template, Templat
     }
 }
 
-fn parse(text: &str, found: &mut Findings) -> Option<Document> {
+/// The first problem of form that keeps the text from being a template's at all, and what would mend it.
+pub(super) fn form_problem(text: &str) -> Option<(Problem, Option<Repair>)> {
+    parse(text).err().map(|wrong| *wrong)
+}
+
+fn parse(text: &str) -> Result<Document, Box<(Problem, Option<Repair>)>> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         strict_booleans: true,
@@ -87,18 +112,22 @@ fn parse(text: &str, found: &mut Findings) -> Option<Document> {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
         budget: serde_saphyr::budget! { max_anchors: 0, max_aliases: 0, max_depth: 8, max_documents: 1 },
     };
-    match serde_saphyr::from_str_with_options(text, options) {
-        Ok(document) => Some(document),
-        Err(error) => {
-            let position = error.location().map(|location| Position {
-                line: usize::try_from(location.line()).unwrap_or_default(),
-                column: usize::try_from(location.column()).unwrap_or_default(),
-            });
-            let message = in_words(error.without_snippet());
-            found.add("", "yaml", message, position);
-            None
-        }
-    }
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let position = error.location().map(|location| Position {
+            line: usize::try_from(location.line()).unwrap_or_default(),
+            column: usize::try_from(location.column()).unwrap_or_default(),
+        });
+        let error = error.without_snippet();
+        let position = match error {
+            // The parser points at whatever key came last.
+            serde_saphyr::Error::SerdeMissingField { field, .. } if KEYS.contains(&&**field) => {
+                Some(Position { line: 1, column: 1 })
+            }
+            _ => position,
+        };
+        let problem = Problem::new("", "yaml", in_words(error)).at(position);
+        Box::new((problem, Repair::of(error, position)))
+    })
 }
 
 /// The parser's complaint in the words of someone who writes a template.
@@ -148,6 +177,32 @@ fn in_words(error: &serde_saphyr::Error) -> String {
             format!("is not valid YAML: {}", &first[..end])
         }
     }
+}
+
+fn places(document: &Document) -> Places {
+    let mut places = vec![
+        ("name".to_owned(), at(&document.name)),
+        ("sql".to_owned(), at(&document.sql)),
+        ("tables".to_owned(), at(&document.tables)),
+        ("platforms".to_owned(), at(&document.platforms)),
+    ];
+    for (name, table) in &document.tables.value {
+        places.push((format!("tables.{name}"), at(&table.columns)));
+        for column in table.columns.value.iter().chain(&table.hidden) {
+            places.push((format!("tables.{name}.{}", column.value), at(column)));
+        }
+    }
+    for (name, parameter) in &document.parameters {
+        places.push((format!("parameters.{name}"), at(parameter)));
+    }
+    for (path, names) in [
+        ("functions", &document.functions),
+        ("collations", &document.collations),
+    ] {
+        places.push((path.to_owned(), names.first().and_then(at)));
+    }
+    let known = |(path, place): (String, Option<Position>)| Some((path, place?));
+    places.into_iter().filter_map(known).collect()
 }
 
 fn at<T>(spanned: &Spanned<T>) -> Option<Position> {
@@ -260,6 +315,10 @@ fn platforms(names: &Spanned<Vec<String>>, found: &mut Findings) -> Vec<Platform
     platforms
 }
 
+fn plain(names: &[Spanned<String>]) -> Vec<String> {
+    names.iter().map(|name| name.value.clone()).collect()
+}
+
 fn tables(
     documents: &Spanned<BTreeMap<String, TableDocument>>,
     found: &mut Findings,
@@ -271,8 +330,8 @@ fn tables(
     let mut tables = BTreeMap::new();
     for (name, document) in &documents.value {
         let table = Table {
-            columns: document.columns.value.clone(),
-            hidden: document.hidden.clone(),
+            columns: plain(&document.columns.value),
+            hidden: plain(&document.hidden),
         };
         let mut seen = Vec::new();
         let path = format!("tables.{name}");

@@ -12,21 +12,32 @@ mod check;
 mod declaration;
 mod embedded;
 mod error;
+mod file_check;
+mod flaw;
 mod functions;
 mod load;
 mod names;
+mod osquery_schema;
 mod parameter;
 mod path;
 mod registry;
+mod repair;
 mod template;
 mod time;
 mod value;
 
 pub use error::{AllowlistError, TemplateError};
+pub use file_check::check_file;
+pub use osquery_schema::OsquerySchema;
 pub use parameter::{Alphabet, HashAlgorithm, Parameter, ParameterType};
 pub use path::PathForms;
 pub use registry::{Binder, Registry};
 pub use template::{Severity, Table, Template};
+
+/// The templates that are built in, by name, as their files are written.
+pub fn embedded_files() -> &'static [(&'static str, &'static str)] {
+    embedded::TEMPLATES
+}
 
 /// SQL that an allowlisted template became, with its parameters bound. Only the allowlist makes one.
 #[derive(Debug, Clone)]

@@ -356,8 +356,6 @@ impl Parameter {
             "name": name,
             "type": self.kind.name(),
             "description": self.description,
-            "expects": self.kind.expectation(),
-            "required": self.default.is_none(),
         });
         let typed = |text: &String| match &self.kind {
             ParameterType::Integer { .. } | ParameterType::Port | ParameterType::Pid => text

@@ -13,7 +13,7 @@ use crate::step::model::TemplateCall;
 
 use super::check::{self, Sandbox, Shape};
 use super::error::{AllowlistError, TemplateError, alike, listed, nearest, shown};
-use super::parameter::{Bound, ParameterType};
+use super::parameter::Bound;
 use super::template::Template;
 use super::{Statement, bind, embedded, load};
 
@@ -266,9 +266,10 @@ impl<'a> Binder<'a> {
             hash_map::Entry::Occupied(known) => known.into_mut(),
             hash_map::Entry::Vacant(place) => {
                 let sandbox = Sandbox::open(template)
-                    .map_err(|error| broken(template, vec![unopened(&error)]))?;
-                let shape = check::check(template, &sandbox)
-                    .map_err(|problems| broken(template, problems))?;
+                    .map_err(|error| broken(template, vec![check::unopened(&error).into()]))?;
+                let shape = check::check(template, &sandbox).map_err(|flaws| {
+                    broken(template, flaws.into_iter().map(Problem::from).collect())
+                })?;
                 place.insert(Checked {
                     template,
                     sandbox,
@@ -365,56 +366,16 @@ fn unknown_parameter(template: &Template, name: &str) -> Problem {
     Problem::new(path, "unknown_parameter", message)
 }
 
-/// The check of one template, with its SQL bound to its defaults, its examples and the edges of its types.
+/// The check of one template as an error of the template.
 fn check_one(template: &Template, now: i64) -> Result<(), TemplateError> {
-    let broken = |problems| broken(template, problems);
-    let sandbox = Sandbox::open(template).map_err(|error| broken(vec![unopened(&error)]))?;
-    let shape = check::check(template, &sandbox).map_err(broken)?;
-    let texts = |kind: &ParameterType, own: [&Option<String>; 2]| {
-        let mut texts: Vec<String> = own.into_iter().flatten().cloned().collect();
-        texts.extend(kind.edges());
-        texts
-    };
-    // Each text of each parameter once, the others at their first text.
-    let of_each: BTreeMap<&str, Vec<Bound>> = template
-        .parameters
-        .iter()
-        .map(|(name, parameter)| {
-            let bound = texts(&parameter.kind, [&parameter.default, &parameter.example])
-                .iter()
-                .filter_map(|text| parameter.kind.accept(&Value::from(text.as_str()), now).ok())
-                .collect();
-            (name.as_str(), bound)
-        })
-        .collect();
-    let most = of_each.values().map(Vec::len).max().unwrap_or(1);
-    for turn in 0..most {
-        let values = of_each
-            .iter()
-            .filter_map(|(name, bound)| {
-                let value = bound.get(turn).or_else(|| bound.first())?;
-                Some((*name, value.clone()))
-            })
-            .collect();
-        bind::bind(template, &sandbox, &shape, &values).map_err(|reason| {
-            let message = format!("`sql` cannot be bound to its own examples: {reason}");
-            broken(vec![Problem::new("sql", "binding", message)])
-        })?;
-    }
-    Ok(())
-}
-
-/// SQLite could not make the sandbox: the tables are declared in a way that it does not take.
-fn unopened(error: &rusqlite::Error) -> Problem {
-    Problem::new(
-        "tables",
-        "tables",
-        format!("SQLite cannot hold the tables that `tables` declares: {error}"),
-    )
+    check::at_its_edges(template, now).map_err(|flaws| TemplateError {
+        label: format!("`{}`", template.name),
+        problems: flaws.into_iter().map(Problem::from).collect(),
+    })
 }
 
 /// Unix seconds; a clock before 1970 counts as 1970.
-fn unix_seconds(time: SystemTime) -> i64 {
+pub(super) fn unix_seconds(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|since| i64::try_from(since.as_secs()).ok())

@@ -150,7 +150,7 @@ fn yaml_is_read_strictly() {
         (
             "severity: info\n",
             "",
-            "line 8, column 1: the key `severity` is missing",
+            "line 1, column 1: the key `severity` is missing",
         ),
         (
             "severity: info",

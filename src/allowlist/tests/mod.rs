@@ -4,6 +4,7 @@ mod binding;
 mod calls;
 mod check;
 mod files;
+mod osquery;
 mod pack;
 mod properties;
 mod rows;

@@ -1,13 +1,11 @@
 //! The built-in templates: their files, their schema, SQLite's check, and osquery's own tables.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{call, now};
-use crate::allowlist::{Registry, Template, embedded};
+use super::now;
+use crate::allowlist::{OsquerySchema, Registry, check_file, embedded};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -62,7 +60,7 @@ fn a_template_for_machines() {
 }
 
 /// osquery's tables, where the file of them lies beside the repository.
-fn osquery_tables() -> Option<Map<String, Value>> {
+fn osquery_schema() -> Option<OsquerySchema> {
     let places = [
         root().join("../shared/osquery/tables-5.23.1.json"),
         root().join("../../shared/osquery/tables-5.23.1.json"),
@@ -74,179 +72,27 @@ fn osquery_tables() -> Option<Map<String, Value>> {
         }
         return None;
     };
-    let tables: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    let by_name = tables
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|table| (table["name"].as_str().unwrap().to_owned(), table.clone()));
-    Some(by_name.collect())
-}
-
-fn is_on(platforms: &Value, template: &Template) -> bool {
-    let platforms: Vec<&str> = platforms
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    template
-        .platforms()
-        .iter()
-        .all(|platform| platforms.contains(&platform.name()))
+    Some(OsquerySchema::parse(&std::fs::read_to_string(file).unwrap()).unwrap())
 }
 
 #[test]
-fn every_table_and_column_is_osquerys_on_every_platform() {
-    let Some(tables) = osquery_tables() else {
+fn every_template_keeps_to_osquerys_tables() {
+    let Some(osquery) = osquery_schema() else {
         return;
     };
+    for (name, text) in embedded::TEMPLATES {
+        let problems = check_file(name, text, Some(&osquery), now());
+        assert_eq!(problems, [], "{name}");
+    }
     for template in Registry::embedded().templates() {
-        let name = template.name();
-        for (table_name, declared) in template.tables() {
-            let table = tables
-                .get(table_name)
-                .unwrap_or_else(|| panic!("{name}: osquery has no table {table_name}"));
+        for table in template.tables().keys() {
+            let name = template.name();
             assert!(
-                is_on(&table["platforms"], template),
-                "{name}: {table_name} is not everywhere"
+                !osquery.is_evented(table),
+                "{name}: {table} needs events to be enabled"
             );
-            let columns = table["columns"].as_array().unwrap();
-            let find = |column: &str| {
-                let found = columns.iter().find(|known| known["name"] == column);
-                found.unwrap_or_else(|| panic!("{name}: {table_name} has no column {column}"))
-            };
-            for column in declared.all_columns() {
-                let platforms = find(column).get("platforms").unwrap_or(&table["platforms"]);
-                assert!(
-                    is_on(platforms, template),
-                    "{name}: {table_name}.{column} is not everywhere"
-                );
-            }
-            for column in &declared.hidden {
-                assert_eq!(
-                    find(column)["hidden"],
-                    true,
-                    "{name}: {table_name}.{column}"
-                );
-            }
-            assert_eq!(
-                table["evented"], false,
-                "{name}: {table_name} needs events to be enabled"
-            );
-            // `SELECT *` declares all that osquery shows on all the platforms.
-            if template.sql().contains("SELECT * FROM") {
-                let shown: BTreeSet<&str> = columns
-                    .iter()
-                    .filter(|column| column["hidden"] == false)
-                    .filter(|column| {
-                        is_on(
-                            column.get("platforms").unwrap_or(&table["platforms"]),
-                            template,
-                        )
-                    })
-                    .filter_map(|column| column["name"].as_str())
-                    .collect();
-                let declared: BTreeSet<&str> =
-                    declared.columns.iter().map(String::as_str).collect();
-                assert_eq!(declared, shown, "{name}: {table_name}");
-            }
         }
     }
-}
-
-/// The SQL that a template's own defaults and examples make.
-fn example_sql(registry: &Registry, template: &Template) -> String {
-    let params: Map<String, Value> = template
-        .parameters()
-        .iter()
-        .filter(|(_, parameter)| parameter.default.is_none())
-        .filter_map(|(name, parameter)| Some((name.clone(), json!(parameter.example.as_ref()?))))
-        .collect();
-    let call = call(template.name(), &Value::Object(params));
-    registry.bind(&call, now()).unwrap().sql().to_owned()
-}
-
-/// A template's tables that have required columns, and those of its plan's steps that search by one.
-///
-/// The tables are made with an index on each required column and nothing else: SQLite then searches by
-/// it where the SQL constrains it, and scans where it does not.
-fn required(
-    registry: &Registry,
-    template: &Template,
-    tables: &Map<String, Value>,
-) -> (BTreeSet<String>, Vec<String>) {
-    let connection = Connection::open_in_memory().unwrap();
-    let mut needy = BTreeSet::new();
-    for (name, declared) in template.tables() {
-        // osquery takes LIKE for a constraint, which SQLite does by an index without regard to case.
-        let columns: Vec<String> = declared
-            .all_columns()
-            .map(|column| format!("\"{column}\" COLLATE NOCASE"))
-            .collect();
-        let columns = columns.join(", ");
-        connection
-            .execute_batch(&format!("CREATE TABLE \"{name}\" ({columns})"))
-            .unwrap();
-        for column in tables[name]["columns"].as_array().unwrap() {
-            if column["required"] != true {
-                continue;
-            }
-            needy.insert(name.clone());
-            let column = column["name"].as_str().unwrap();
-            if declared.all_columns().any(|read| read == column) {
-                let index = format!("\"{name}_{column}\" ON \"{name}\" (\"{column}\")");
-                connection
-                    .execute_batch(&format!("CREATE INDEX {index}"))
-                    .unwrap();
-            }
-        }
-    }
-    for function in template.functions() {
-        let flags = rusqlite::functions::FunctionFlags::SQLITE_UTF8;
-        connection
-            .create_scalar_function(function.as_str(), -1, flags, |_| Ok(rusqlite::types::Null))
-            .unwrap();
-    }
-    let sql = format!("EXPLAIN QUERY PLAN {}", example_sql(registry, template));
-    let mut statement = connection.prepare(&sql).unwrap();
-    let steps = statement
-        .query_map([], |row| row.get::<_, String>(3))
-        .unwrap();
-    let searches = |step: &String| {
-        step.starts_with("SEARCH")
-            && needy
-                .iter()
-                .any(|table| step.contains(&format!("{table}_")))
-    };
-    let searches = steps.map(Result::unwrap).filter(searches).collect();
-    (needy, searches)
-}
-
-/// Tables such as `file` answer with nothing unless a column that osquery requires is constrained.
-#[test]
-fn required_columns_are_constrained() {
-    let Some(tables) = osquery_tables() else {
-        return;
-    };
-    let registry = Registry::embedded();
-    let mut seen = 0;
-    for template in registry.templates() {
-        let (needy, searches) = required(registry, template, &tables);
-        seen += needy.len();
-        assert!(
-            searches.len() >= needy.len(),
-            "{}: a required column of {needy:?} is not constrained",
-            template.name()
-        );
-    }
-    assert!(seen > 0, "some templates read tables with required columns");
-    // What the test would say of a template that forgets.
-    let text = "name: one\nintent: Reads files without saying which.\nplatforms: [linux]\nseverity: info\n\
-                sql: SELECT path FROM file WHERE size > 5\ntables:\n  file:\n    columns: [path, size]\n";
-    let registry = Registry::new([("one", text)]);
-    let (needy, searches) = required(&registry, registry.template("one").unwrap(), &tables);
-    assert_eq!((needy.len(), searches.len()), (1, 0));
 }
 
 #[test]

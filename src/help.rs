@@ -1,0 +1,152 @@
+//! The longer texts of `--help`, broken into lines by hand: nothing here knows a terminal's width. The
+//! manual page takes them too.
+
+/// The program as a whole.
+pub(crate) const PROGRAM: &str = "\
+Runs one allowlisted osquery live query against Fleet or osctrl.
+
+Reads one `osquery_live_query` step (YAML or JSON) on stdin and writes one JSON document to
+stdout: every target is either a key of `results` or listed in `timed_out_hosts`. Warnings and
+errors go to stderr. Without a verb, `run` is meant.";
+
+/// What one does first.
+pub(crate) const PROGRAM_EXAMPLES: &str = "\
+Examples:
+  osquery-live-query templates --search process               find a template
+  osquery-live-query templates processes_by_name              see its SQL, parameters and an example
+  osquery-live-query check --context alert.yaml < step.yaml   what would be sent, to whom
+  osquery-live-query --context alert.yaml < step.yaml         ask the hosts
+
+`osquery-live-query VERB --help` says more of each verb.";
+
+/// `run`.
+pub(crate) const RUN: &str = "\
+Execute the step on stdin.
+
+stdin holds a step as the playbook has it, a list of exactly one step, or an invocation:
+{protocol: 1, step: {…}, context: {alert: {…}}, secrets: {name: value}}. It is read to its end;
+nothing is ever asked back.
+
+The step is checked against its schema and the allowlist before any socket is opened. One
+deadline, the step's `timeout_seconds` from the start of the process, covers everything. SIGINT
+and SIGTERM stop the campaign and write the document as far as it came.
+
+A credential is written {{ secrets.NAME }} in the step. Its value comes from the invocation, from
+a file NAME in --secrets-dir, or from the variable OSQUERY_LIVE_QUERY_SECRET_NAME.";
+
+/// The exit statuses of `run` and `check`.
+pub(crate) const RUN_STATUS: &str = "\
+Exit status:
+    0  ok           a document with results, partial ones too
+    2  usage        wrong flags
+    3  partial      rows are missing, with --fail-on-partial
+   10  decode       stdin is not one YAML or JSON document of the known forms
+   11  schema       the step breaks its schema
+   12  render       undefined name, missing secret, secret in the wrong field
+   13  allowlist    unknown template, unknown, missing or refused parameter, raw SQL
+   14  policy       the operator's policy forbids it
+   20  auth         the server refused the credentials or the role
+   21  targets      no target is enrolled, no such label, or more hosts than max_hosts
+   22  backend      the server answered with an error or with something it should not
+   23  unreachable  DNS, connect, TLS, or a connection that stayed broken
+   24  busy         429 or 503 for longer than the deadline allows
+   25  deadline     the deadline came before a campaign was started
+   70  internal     a bug
+  130  interrupted  SIGINT: the campaign is stopped, the document written
+  143  terminated   SIGTERM: the same";
+
+/// `check`.
+pub(crate) const CHECK: &str = "\
+Everything that `run` does up to the dispatch, and what would be sent to whom.
+
+Checks the step, the credentials and the targets against the real server, and dispatches
+nothing. The document is that of `run` with empty `results`, and `planned`: the SQL, the hosts
+that would be asked, and the targets that the server does not know.
+
+Exit status: as of `run`, 0 where the step could be dispatched.";
+
+/// `templates`.
+pub(crate) const TEMPLATES: &str = "\
+List the allowlist, or show one template with its SQL and an example step.
+
+The list has each template's intent, platforms and parameters: by topic on a terminal, one line
+a template elsewhere. A parameter in [brackets] has a default. Touches no network.";
+
+/// Uses of `templates`.
+pub(crate) const TEMPLATES_EXAMPLES: &str = "\
+Examples:
+  osquery-live-query templates --search ssh
+  osquery-live-query templates --tag persistence --platform windows
+  osquery-live-query templates processes_by_name
+  osquery-live-query templates processes_by_name --format step > step.yaml";
+
+/// `templates check`.
+pub(crate) const TEMPLATES_CHECK: &str = "\
+Check templates that you write: form, SQL, parameters and osquery's own tables.
+
+All problems at once, each as PATH:LINE:COLUMN: MESSAGE [RULE]. SQLite reads the SQL: one
+statement that only reads the declared columns of the declared tables, with every parameter
+declared and used. With --osquery-schema every table and column has to exist on the template's
+platforms, and columns that osquery requires have to be constrained. Touches no network.
+
+Exit status: 0 no problems, 1 problems, 2 wrong flags or unreadable files.";
+
+/// `schema`.
+pub(crate) const SCHEMA: &str = "\
+Print a JSON Schema (draft 2020-12).
+
+For editors and for programs that write steps or read documents. Touches no network.";
+
+/// `describe`.
+pub(crate) const DESCRIBE: &str = "\
+Describe this build as JSON, for engines that adapt to it.
+
+One object: `name`, `version`, `protocols` (of the invocation), `step_type`, `backends`, `verbs`,
+`schemas`, `templates` (their names) and `exit_codes` (each with its meaning, and whether the
+same step may succeed later). Touches no network.";
+
+/// Where the completions go.
+pub(crate) const COMPLETIONS_INSTALL: &str = "\
+Install:
+  bash  osquery-live-query completions bash > ~/.local/share/bash-completion/completions/osquery-live-query
+  zsh   osquery-live-query completions zsh > \"${fpath[1]}/_osquery-live-query\"
+  fish  osquery-live-query completions fish > ~/.config/fish/completions/osquery-live-query.fish";
+
+/// Where the manual page goes.
+pub(crate) const MAN_INSTALL: &str = "\
+Install:
+  osquery-live-query man > ~/.local/share/man/man1/osquery-live-query.1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Code;
+
+    #[test]
+    fn every_exit_status_is_in_the_help() {
+        for code in Code::ALL {
+            let start = format!("{:>5}  {:<11} ", code.exit_status(), code.name());
+            assert!(RUN_STATUS.contains(&format!("\n{start}")), "{start}");
+        }
+    }
+
+    #[test]
+    fn lines_fit_a_terminal() {
+        let texts = [
+            PROGRAM,
+            PROGRAM_EXAMPLES,
+            RUN,
+            RUN_STATUS,
+            CHECK,
+            TEMPLATES,
+            TEMPLATES_EXAMPLES,
+            TEMPLATES_CHECK,
+            SCHEMA,
+            DESCRIBE,
+            MAN_INSTALL,
+        ];
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+    }
+}
