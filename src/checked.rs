@@ -6,15 +6,18 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::allowlist::{AllowlistError, Statement};
+use serde_json::{Map, Value};
+
+use crate::allowlist::{AllowlistError, Binder, Statement};
 use crate::exit::Code;
 use crate::failure::Failure;
-use crate::invocation::{self, ContextError, DecodeError, Document, MAX_INPUT_BYTES};
+use crate::invocation::{self, ContextError, DecodeError, Document, MAX_INPUT_BYTES, Segment};
 use crate::policy::{Guards, Policy};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
 use crate::step::model::RenderedStep;
-use crate::step::{self, StepError};
+use crate::step::render::{ContextIs, SecretUse, Unknown};
+use crate::step::{self, Outline, StepError};
 
 /// A step that keeps its schema, whose SQL the allowlist made, and which the operator's policy allows. Only
 /// this can be dispatched.
@@ -72,21 +75,106 @@ pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
     let mut invocation = invocation::decode(bytes)?;
     if let Some(path) = &sources.context {
         invocation = invocation
-            .with_context(&read_context(path)?)
+            .with_context(&context_bytes(path)?)
             .map_err(|error| context_failure(path, &error))?;
     }
     let secrets = SecretSources::of_process(
         std::mem::take(&mut invocation.secrets),
         sources.secrets_dir.clone(),
     );
-    step::check_written(&invocation.step)?;
-    let named = policy.instance_of(&invocation.step, &secrets)?;
-    let mut step = step::prepare(&invocation, &secrets, named)?;
-    match allow(&policy, &mut step, &invocation.step, &secrets) {
-        Ok((statement, guards)) => Ok(CheckedStep {
-            step,
+    let examined = examine(
+        &invocation.step,
+        invocation.context.as_ref(),
+        ContextIs::Complete,
+        SecretUse::Resolve(&secrets),
+        &policy,
+        &mut policy.registry().binder(),
+        SystemTime::now(),
+    )?;
+    match examined.sql {
+        Sql::Final(statement) => Ok(CheckedStep {
+            step: examined.step,
             statement,
+            guards: examined.guards,
+        }),
+        Sql::Preview(_) => Err(Failure::new(
+            Code::Internal,
+            "a complete context left something unknown (a bug)",
+        )
+        .into()),
+    }
+}
+
+/// A step that nothing speaks against, as far as it is known.
+#[derive(Debug)]
+pub struct Examined {
+    /// The step.
+    pub step: RenderedStep,
+    /// The SQL that its template becomes.
+    pub sql: Sql,
+    /// What the policy wants of its run.
+    pub guards: Guards,
+    /// What names something that the context does not have; nothing where the context is complete.
+    pub unknown: Vec<Unknown>,
+}
+
+/// SQL as far as it is known.
+#[derive(Debug)]
+pub enum Sql {
+    /// Every parameter is known.
+    Final(Statement),
+    /// Some parameters stand in it as the step has them. Never sent.
+    Preview(String),
+}
+
+impl Sql {
+    /// The text.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Final(statement) => statement.sql(),
+            Self::Preview(text) => text,
+        }
+    }
+}
+
+/// The one way of `run`, `check` and `dry-run`: the step's schema, its rendering, the allowlist and the
+/// operator's policy. `allowlist` binds the templates of the policy's registry.
+///
+/// # Errors
+/// Schema, render, allowlist, policy: all problems of the first of these that fails.
+pub fn examine(
+    document: &Document,
+    context: Option<&Map<String, Value>>,
+    context_is: ContextIs,
+    secrets: SecretUse<'_>,
+    policy: &Policy,
+    allowlist: &mut Binder<'_>,
+    now: SystemTime,
+) -> Result<Examined, Refused> {
+    step::check_written(document)?;
+    let named = policy.instance_of(document, secrets)?;
+    let Outline { mut step, unknown } =
+        step::outline(document, context, context_is, secrets, named)?;
+    let parameters = unknown_parameters(&unknown);
+    let sql = if parameters.is_empty() {
+        allowlist.bind(&step.template, now).map(Sql::Final)
+    } else {
+        let sql = allowlist.preview(&step.template, &parameters, now);
+        sql.map(Sql::Preview)
+    };
+    let allowed = sql
+        .and_then(|sql| Ok((sql, policy.registry().template(&step.template.name)?)))
+        .map_err(|error| allowlist_failure(&error, document))
+        .and_then(|(sql, template)| {
+            let guards = policy.check(&mut step, document, template, secrets)?;
+            Ok((sql, guards))
+        });
+    match allowed {
+        Ok((sql, guards)) => Ok(Examined {
+            step,
+            sql,
             guards,
+            unknown,
         }),
         Err(failure) => Err(Refused {
             failure,
@@ -95,24 +183,36 @@ pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
     }
 }
 
-/// What the allowlist and then the policy say of a rendered step.
-fn allow(
-    policy: &Policy,
-    step: &mut RenderedStep,
-    written: &Document,
-    secrets: &SecretSources,
-) -> Result<(Statement, Guards), Failure> {
-    let refused = |error: AllowlistError| allowlist_failure(&error, written);
-    let registry = policy.registry();
-    let statement = registry
-        .bind(&step.template, SystemTime::now())
-        .map_err(refused)?;
-    let template = registry.template(statement.template()).map_err(refused)?;
-    let guards = policy.check(step, written, template, secrets)?;
-    Ok((statement, guards))
+/// The template's parameters among what is unknown.
+fn unknown_parameters(unknown: &[Unknown]) -> Vec<&str> {
+    let names = unknown.iter();
+    let names = names.filter_map(|unknown| match unknown.path.segments() {
+        [Segment::Key(_), Segment::Key(field), Segment::Key(name), ..]
+            if field == "template_params" =>
+        {
+            Some(name.as_str())
+        }
+        _ => None,
+    });
+    names.collect()
 }
 
-fn read_context(path: &Path) -> Result<Vec<u8>, Failure> {
+/// What the allowlist says of a call in a document.
+pub(crate) fn allowlist_problems(error: &AllowlistError, document: &Document) -> Vec<Problem> {
+    let problems = error.problems().into_iter();
+    problems.map(|problem| placed(problem, document)).collect()
+}
+
+/// The content of a context file.
+///
+/// # Errors
+/// `usage`, where it can't be read or is no mapping.
+pub(crate) fn read_context(path: &Path) -> Result<Map<String, Value>, Failure> {
+    invocation::decode_context(&context_bytes(path)?)
+        .map_err(|error| context_failure(path, &error.into()))
+}
+
+fn context_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let unusable = |what: &str| {
         Failure::new(
             Code::Usage,
@@ -160,11 +260,7 @@ fn allowlist_failure(error: &AllowlistError, document: &Document) -> Failure {
         AllowlistError::Refused(_) => "the allowlist refuses the step",
         AllowlistError::Template(_) => "the template is broken",
     };
-    let problems = error.problems().into_iter().map(|problem| match error {
-        AllowlistError::Refused(_) => placed(problem, document),
-        AllowlistError::Template(_) => problem,
-    });
-    Failure::of_problems(Code::Allowlist, what, problems.collect())
+    Failure::of_problems(Code::Allowlist, what, allowlist_problems(error, document))
 }
 
 /// Gives a problem of the step the line and column of what its path names.

@@ -1,12 +1,14 @@
 //! The command line, as clap has it. Help texts, completions and the man page come from here.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::checked::Sources;
+use crate::dry_run;
 use crate::exit::Code;
 use crate::failure::Failure;
 use crate::help;
@@ -45,6 +47,16 @@ pub enum Verb {
     /// Everything that `run` does up to the dispatch, and what would be sent to whom.
     #[command(long_about = help::CHECK)]
     Check(StepArgs),
+    /// Find everything that would go wrong in playbooks and steps, without a network.
+    ///
+    /// Reads files, folders (*.playbook.yaml, *.step.yaml, also .yml and .json) or stdin (-), and takes
+    /// each step the way of `run` up to the dispatch: schema, expressions, template, parameters, SQL; of
+    /// playbooks also the form, the ids, the graph and the conditions. Opens no socket and needs no secret.
+    /// Shows what each step would send; what only the engine knows stands in it as it is written.
+    ///
+    /// Exit status: 0 clean, 1 problems (errors; with --warnings-as-errors warnings too), 2 wrong flags or
+    /// paths.
+    DryRun(DryRunArgs),
     /// List the allowlist, or show one template with its SQL and an example step.
     #[command(
         args_conflicts_with_subcommands = true,
@@ -108,6 +120,47 @@ pub struct RunArgs {
     /// One document, or a line per host as it answers and a summary.
     #[arg(long, value_enum, default_value_t = FormatName::Json)]
     pub format: FormatName,
+}
+
+/// Flags of `dry-run`.
+#[derive(Debug, Args, Default)]
+pub struct DryRunArgs {
+    /// Files, folders, or - for stdin [default: the current folder].
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// How the report is written: for people, for machines, for code scanning, as annotations on GitHub.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+    /// Leave out what would be sent; --format text only.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Colour in --format text: on a terminal unless NO_COLOR is set, always, or never.
+    #[arg(long, value_enum, default_value_t = Colour::Auto)]
+    pub color: Colour,
+    /// Exit with 1 where there are warnings only, too.
+    #[arg(long)]
+    pub warnings_as_errors: bool,
+    /// A YAML or JSON file with an example of the engine's context ({alert: …}): fills placeholders in.
+    ///
+    /// What it has is taken to be whole: a name under one of its keys that is not there is an error.
+    #[arg(long, value_name = "FILE")]
+    pub context: Option<PathBuf>,
+    /// A key that the engine's context has beside `alert`, `inputs` and `steps`; may be repeated.
+    #[arg(long = "context-root", value_name = "NAME")]
+    pub context_roots: Vec<String>,
+    /// Check that each secret is there, also as a file in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+    /// Check that each secret is there: in $CREDENTIALS_DIRECTORY or the environment.
+    #[arg(long)]
+    pub require_secrets: bool,
+    /// The operator's policy: what it would refuse is found, too [default: $OSQUERY_LIVE_QUERY_POLICY].
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub policy: Option<PathBuf>,
+    /// Rehearse: run the steps one after the other against a simulator on loopback with the hosts of FILE.
+    #[cfg(feature = "demo")]
+    #[arg(long, value_name = "FILE")]
+    pub simulate: Option<PathBuf>,
 }
 
 /// Flags of `templates`.
@@ -205,6 +258,32 @@ pub enum ListFormat {
     Json,
 }
 
+/// Values of `dry-run --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines; `schema dry-run` describes it.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Annotations of GitHub's runner.
+    Github,
+}
+
+/// Values of `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
 /// Values of `--log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -225,6 +304,10 @@ pub enum SchemaName {
     Template,
     /// The operator's policy.
     Policy,
+    /// A playbook.
+    Playbook,
+    /// The report of `dry-run --format json`.
+    DryRun,
     /// What `templates --format json` prints.
     Templates,
     /// What `templates check --format json` prints.
@@ -270,6 +353,43 @@ impl From<RunArgs> for run::Options {
             },
             fail_on_partial: args.fail_on_partial,
             format: args.format.into(),
+        }
+    }
+}
+
+impl From<DryRunArgs> for dry_run::Options {
+    fn from(args: DryRunArgs) -> Self {
+        let on_terminal = || {
+            let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !dumb
+        };
+        Self {
+            paths: args.paths,
+            format: match args.format {
+                ReportFormat::Text => dry_run::report::Format::Text,
+                ReportFormat::Json => dry_run::report::Format::Json,
+                ReportFormat::Sarif => dry_run::report::Format::Sarif,
+                ReportFormat::Github => dry_run::report::Format::Github,
+            },
+            style: dry_run::report::Style {
+                colour: match args.color {
+                    Colour::Auto => on_terminal(),
+                    Colour::Always => true,
+                    Colour::Never => false,
+                },
+                quiet: args.quiet,
+            },
+            warnings_as_errors: args.warnings_as_errors,
+            context: args.context,
+            context_roots: args.context_roots,
+            secrets_dir: args.secrets_dir,
+            require_secrets: args.require_secrets,
+            policy: args.policy,
+            #[cfg(feature = "demo")]
+            simulate: args.simulate,
+            #[cfg(not(feature = "demo"))]
+            simulate: None,
         }
     }
 }
@@ -323,7 +443,16 @@ pub fn log_settings(args: &[OsString]) -> logs::Settings {
 fn writes_document(args: &[OsString]) -> bool {
     !matches!(
         verb_of(args),
-        Some("templates" | "schema" | "describe" | "completions" | "man" | "demo" | "help")
+        Some(
+            "dry-run"
+                | "templates"
+                | "schema"
+                | "describe"
+                | "completions"
+                | "man"
+                | "demo"
+                | "help"
+        )
     )
 }
 

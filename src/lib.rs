@@ -13,6 +13,7 @@ pub mod cli;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod describe;
+pub mod dry_run;
 pub mod exit;
 pub mod failure;
 mod help;

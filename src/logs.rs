@@ -72,16 +72,20 @@ pub fn failure(failure: &Failure) {
 
 /// Shows how far the campaign is, on a terminal only.
 pub fn progress(answered: usize, targeted: usize, elapsed: std::time::Duration) {
+    progress_line(&format!(
+        "{answered} of {targeted} hosts answered, {:.0} s",
+        elapsed.as_secs_f64()
+    ));
+}
+
+/// Shows how far the work is, on a terminal only.
+pub fn progress_line(text: &str) {
     if JSON.get() == Some(&true) || !io::stderr().is_terminal() {
         return;
     }
-    let line = format!(
-        "\r{answered} of {targeted} hosts answered, {:.0} s\x1b[K",
-        elapsed.as_secs_f64()
-    );
     PROGRESS_SHOWN.store(true, Ordering::Relaxed);
     // A terminal that is gone is no reason to stop.
-    let _ = io::stderr().write_all(line.as_bytes());
+    let _ = io::stderr().write_all(format!("\r{text}\x1b[K").as_bytes());
 }
 
 /// Takes the progress line away.

@@ -29,6 +29,13 @@ pub struct Problem {
     pub column: Option<usize>,
 }
 
+/// The message alone.
+impl std::fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
 impl Problem {
     /// A problem without a position.
     pub fn new(

@@ -45,6 +45,27 @@ pub(super) fn bind(
     })
 }
 
+/// The SQL for people to read; the values of parameters in `unknown` are what a step says in their place,
+/// and stand without quotes where the type is none of text.
+pub(super) fn preview(
+    template: &Template,
+    sandbox: &Sandbox,
+    values: &BTreeMap<&str, Bound>,
+    unknown: &[&str],
+) -> Result<String, String> {
+    let mut sql = expand(sandbox, &template.sql, values)?;
+    for name in unknown {
+        let numeric = template
+            .parameters
+            .get(*name)
+            .is_some_and(|parameter| parameter.kind.is_number());
+        if let (true, Some(Bound::Text(text))) = (numeric, values.get(name)) {
+            sql = sql.replace(&format!("'{}'", text.replace('\'', "''")), text);
+        }
+    }
+    Ok(sql)
+}
+
 /// The SQL with its parameters written out by SQLite (`sqlite3_expanded_sql`).
 fn expand(sandbox: &Sandbox, sql: &str, values: &BTreeMap<&str, Bound>) -> Result<String, String> {
     let refused = |_| "SQLite does not take the values".to_owned();

@@ -31,7 +31,7 @@ pub use file_check::check_file;
 pub use osquery_schema::OsquerySchema;
 pub use parameter::{Alphabet, HashAlgorithm, Parameter, ParameterType};
 pub use path::PathForms;
-pub use registry::Registry;
+pub use registry::{Binder, Registry};
 pub use template::{Severity, Table, Template};
 
 /// The templates that are built in, by name, as their files are written.

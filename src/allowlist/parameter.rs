@@ -262,6 +262,14 @@ impl ParameterType {
         }
     }
 
+    /// Whether a number is bound.
+    pub(super) fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::Integer { .. } | Self::Port | Self::Pid | Self::Since { .. } | Self::Boolean
+        )
+    }
+
     /// Whether `%` in a value is a wildcard that the type bounds, so that `LIKE` may take it.
     pub(super) fn is_pattern(&self) -> bool {
         matches!(self, Self::PathPattern { .. } | Self::Pattern { .. })

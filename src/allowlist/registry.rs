@@ -2,7 +2,7 @@
 //! error. Only the template that a step names is parsed and checked at run time; parsing and checking
 //! all of them is `check_all`, for tests and for those who write templates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::sync::{LazyLock, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::problem::Problem;
 use crate::step::model::TemplateCall;
 
-use super::check::{self, Sandbox};
+use super::check::{self, Sandbox, Shape};
 use super::error::{AllowlistError, TemplateError, alike, listed, nearest, shown};
 use super::parameter::Bound;
 use super::template::Template;
@@ -122,35 +122,15 @@ impl Registry {
     /// # Errors
     /// Everything that is wrong with the call at once; or what is wrong with the template.
     pub fn bind(&self, call: &TemplateCall, now: SystemTime) -> Result<Statement, AllowlistError> {
-        let mut problems: Vec<Problem> = call.foreign.iter().map(|key| self.raw_sql(key)).collect();
-        let Some(entry) = self.entries.get(&call.name) else {
-            // A step that offers SQL instead names no template at all: one problem is enough.
-            if problems.is_empty() || !call.name.is_empty() {
-                problems.push(self.unknown_template(&call.name));
-            }
-            return Err(AllowlistError::Refused(problems));
-        };
-        let template = entry.template(&call.name).map_err(Clone::clone)?;
-        let values = values(template, call, unix_seconds(now), &mut problems);
-        if !problems.is_empty() {
-            return Err(AllowlistError::Refused(problems));
+        self.binder().bind(call, now)
+    }
+
+    /// The same for many calls: each template is checked once.
+    pub fn binder(&self) -> Binder<'_> {
+        Binder {
+            registry: self,
+            checked: HashMap::new(),
         }
-        let broken = |problems| TemplateError {
-            label: format!("`{}`", template.name),
-            problems,
-        };
-        let sandbox = Sandbox::open(template)
-            .map_err(|error| broken(vec![check::unopened(&error).into()]))?;
-        let shape = check::check(template, &sandbox)
-            .map_err(|flaws| broken(flaws.into_iter().map(Problem::from).collect()))?;
-        bind::bind(template, &sandbox, &shape, &values).map_err(|reason| {
-            let message = format!("template `{}` cannot be bound: {reason}", template.name);
-            AllowlistError::Refused(vec![Problem::new(
-                "params.template_params",
-                "binding",
-                message,
-            )])
-        })
     }
 
     fn unknown_template(&self, name: &str) -> Problem {
@@ -206,10 +186,124 @@ fn capitalized(text: &str) -> String {
     })
 }
 
-/// The values of a call by parameter; what is wrong with them goes to `problems`.
+/// Binds calls, and keeps the templates that it has checked.
+pub struct Binder<'a> {
+    registry: &'a Registry,
+    checked: HashMap<&'a str, Checked<'a>>,
+}
+
+/// A template with the database that its SQL was prepared in, and what it does.
+struct Checked<'a> {
+    template: &'a Template,
+    sandbox: Sandbox,
+    shape: Shape,
+}
+
+impl std::fmt::Debug for Binder<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut names: Vec<&&str> = self.checked.keys().collect();
+        names.sort();
+        formatter.debug_tuple("Binder").field(&names).finish()
+    }
+}
+
+impl<'a> Binder<'a> {
+    /// As [`Registry::bind`].
+    ///
+    /// # Errors
+    /// Everything that is wrong with the call at once; or what is wrong with the template.
+    pub fn bind(
+        &mut self,
+        call: &TemplateCall,
+        now: SystemTime,
+    ) -> Result<Statement, AllowlistError> {
+        let (checked, values) = self.values(call, &[], now)?;
+        bind::bind(checked.template, &checked.sandbox, &checked.shape, &values).map_err(|reason| {
+            let message = format!(
+                "template `{}` cannot be bound: {reason}",
+                checked.template.name
+            );
+            AllowlistError::Refused(vec![Problem::new(
+                "params.template_params",
+                "binding",
+                message,
+            )])
+        })
+    }
+
+    /// The SQL of a call that is not wholly known yet, for people to read: the parameters in `unknown`
+    /// stand in it as the step has them, all others as [`Binder::bind`] writes them.
+    ///
+    /// # Errors
+    /// What is wrong with the call as far as it is known; or what is wrong with the template.
+    pub fn preview(
+        &mut self,
+        call: &TemplateCall,
+        unknown: &[&str],
+        now: SystemTime,
+    ) -> Result<String, AllowlistError> {
+        let (checked, values) = self.values(call, unknown, now)?;
+        bind::preview(checked.template, &checked.sandbox, &values, unknown)
+            .map_err(|reason| broken(checked.template, vec![Problem::new("sql", "sql", reason)]))
+            .map_err(AllowlistError::from)
+    }
+
+    fn values(
+        &mut self,
+        call: &TemplateCall,
+        unknown: &[&str],
+        now: SystemTime,
+    ) -> Result<(&Checked<'a>, BTreeMap<&'a str, Bound>), AllowlistError> {
+        let registry = self.registry;
+        let mut problems: Vec<Problem> = call
+            .foreign
+            .iter()
+            .map(|key| registry.raw_sql(key))
+            .collect();
+        let Some((name, entry)) = registry.entries.get_key_value(&call.name) else {
+            // A step that offers SQL instead names no template at all: one problem is enough.
+            if problems.is_empty() || !call.name.is_empty() {
+                problems.push(registry.unknown_template(&call.name));
+            }
+            return Err(AllowlistError::Refused(problems));
+        };
+        let template = entry.template(name).map_err(Clone::clone)?;
+        let values = values(template, call, unknown, unix_seconds(now), &mut problems);
+        if !problems.is_empty() {
+            return Err(AllowlistError::Refused(problems));
+        }
+        let checked = match self.checked.entry(name) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(place) => {
+                let sandbox = Sandbox::open(template)
+                    .map_err(|error| broken(template, vec![check::unopened(&error).into()]))?;
+                let shape = check::check(template, &sandbox).map_err(|flaws| {
+                    broken(template, flaws.into_iter().map(Problem::from).collect())
+                })?;
+                place.insert(Checked {
+                    template,
+                    sandbox,
+                    shape,
+                })
+            }
+        };
+        Ok((checked, values))
+    }
+}
+
+fn broken(template: &Template, problems: Vec<Problem>) -> TemplateError {
+    TemplateError {
+        label: format!("`{}`", template.name),
+        problems,
+    }
+}
+
+/// The values of a call by parameter; what is wrong with them goes to `problems`. A parameter in `unknown`
+/// stands for itself.
 fn values<'a>(
     template: &'a Template,
     call: &TemplateCall,
+    unknown: &[&str],
     now: i64,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<&'a str, Bound> {
@@ -231,6 +325,10 @@ fn values<'a>(
             problems.push(Problem::new(path(name), "missing_parameter", message));
             continue;
         };
+        if unknown.contains(&name.as_str()) {
+            values.insert(name.as_str(), Bound::Text(placeholder(given)));
+            continue;
+        }
         match parameter.kind.accept(given, now) {
             Ok(value) => {
                 values.insert(name.as_str(), value);
@@ -242,6 +340,15 @@ fn values<'a>(
         }
     }
     values
+}
+
+/// What a step says in place of a value that is not known yet, on one line.
+fn placeholder(given: &Value) -> String {
+    let text = match given {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.replace(char::is_control, " ")
 }
 
 fn unknown_parameter(template: &Template, name: &str) -> Problem {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::path::{Path, Segment};
-use super::yaml::{Children, Node, refuse};
+use super::yaml::{Children, Node, Repeats, refuse};
 use super::{DecodeError, json, yaml};
 use crate::problem::Position;
 
@@ -39,8 +39,12 @@ impl Document {
     /// # Errors
     /// Where it is neither, or breaks the rules that both have.
     pub fn parse(text: &str) -> Result<Self, DecodeError> {
+        Self::parse_as(text, Repeats::Refused)
+    }
+
+    pub(super) fn parse_as(text: &str, repeats: Repeats) -> Result<Self, DecodeError> {
         if !text.trim_start().starts_with(['{', '[']) {
-            return Self::parse_yaml(text);
+            return Self::parse_yaml(text, repeats);
         }
         match json::parse(text) {
             Ok(value) => Ok(Self {
@@ -53,7 +57,7 @@ impl Document {
             Err(json::JsonError::Refused(error)) => Err(error),
             // JSON's braces are YAML's flow style, too.
             Err(json::JsonError::Syntax(json_error)) => {
-                Self::parse_yaml(text).map_err(|yaml_error| {
+                Self::parse_yaml(text, repeats).map_err(|yaml_error| {
                     if is_evidently_json(text) {
                         json_error
                     } else {
@@ -64,7 +68,7 @@ impl Document {
         }
     }
 
-    fn parse_yaml(text: &str) -> Result<Self, DecodeError> {
+    pub(super) fn parse_yaml(text: &str, repeats: Repeats) -> Result<Self, DecodeError> {
         let forbidden = |letter: char| letter < ' ' && !matches!(letter, '\t' | '\n' | '\r');
         if let Some(offset) = text.find(forbidden) {
             return Err(refuse(
@@ -72,7 +76,7 @@ impl Document {
                 "a control character that neither YAML nor JSON may hold",
             ));
         }
-        let (value, node) = yaml::compose(text)?;
+        let (value, node) = yaml::compose(text, repeats)?;
         Ok(Self {
             value,
             places: Places::Yaml(node),
@@ -141,6 +145,60 @@ impl Document {
         }
     }
 
+    /// The items of the list that the document is, each with its places.
+    pub fn into_items(self) -> Vec<Self> {
+        let Value::Array(items) = self.value else {
+            return Vec::new();
+        };
+        match self.places {
+            Places::Yaml(Node {
+                children: Children::Items(nodes),
+                ..
+            }) => {
+                let items = items.into_iter().zip(nodes);
+                let items = items.map(|(value, node)| Self {
+                    value,
+                    places: Places::Yaml(node),
+                });
+                items.collect()
+            }
+            Places::Json { text, start } => {
+                let texts = json::items(&text);
+                let items = items.into_iter().zip(texts);
+                let items = items.map(|(value, (offset, item))| Self {
+                    value,
+                    places: Places::Json {
+                        start: shift(start, json::position_of(&text, offset)),
+                        text: item.to_owned(),
+                    },
+                });
+                items.collect()
+            }
+            _ => items.into_iter().map(Self::without_text).collect(),
+        }
+    }
+
+    /// Every scalar: where it stands, its text (empty where it is none), and whether it is under a key for
+    /// which `wanted` holds.
+    pub(crate) fn scalars(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(Position, &str, bool)> {
+        let mut found = Vec::new();
+        if let Places::Yaml(root) = &self.places {
+            scalars(root, &self.value, false, wanted, &mut found);
+        }
+        found
+    }
+
+    /// Where every key and every value stands, in the order of the text.
+    pub(crate) fn starts(&self) -> Vec<Position> {
+        let mut found = Vec::new();
+        if let Places::Yaml(root) = &self.places {
+            starts(root, &mut found);
+        }
+        found.sort_by_key(|at| (at.line, at.column));
+        found.dedup();
+        found
+    }
+
     /// The part of the document at one key or index, with its places.
     pub fn into_child(self, segment: Segment) -> Option<Self> {
         let Self { mut value, places } = self;
@@ -168,6 +226,43 @@ impl Document {
             Segment::Key(name) => value.get_mut(name.as_str())?.take(),
         };
         Some(Self { value, places })
+    }
+}
+
+fn scalars<'a>(
+    node: &Node,
+    value: &'a Value,
+    under: bool,
+    wanted: &dyn Fn(&str) -> bool,
+    found: &mut Vec<(Position, &'a str, bool)>,
+) {
+    match (value, &node.children) {
+        (Value::Array(items), Children::Items(nodes)) => {
+            for (item, node) in items.iter().zip(nodes) {
+                scalars(node, item, under, wanted, found);
+            }
+        }
+        (Value::Object(entries), Children::Entries(nodes)) => {
+            for ((key, item), (_, node)) in entries.iter().zip(nodes) {
+                scalars(node, item, under || wanted(key), wanted, found);
+            }
+        }
+        (Value::String(text), _) => found.push((node.at, text, under)),
+        _ => found.push((node.at, "", under)),
+    }
+}
+
+fn starts(node: &Node, found: &mut Vec<Position>) {
+    found.push(node.at);
+    match &node.children {
+        Children::None => {}
+        Children::Items(nodes) => nodes.iter().for_each(|node| starts(node, found)),
+        Children::Entries(nodes) => {
+            for (key, node) in nodes {
+                found.push(*key);
+                starts(node, found);
+            }
+        }
     }
 }
 

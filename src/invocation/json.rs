@@ -291,6 +291,16 @@ pub(super) fn locate(text: &str, path: &Path) -> (Option<usize>, usize) {
     (key, offset)
 }
 
+/// The texts of a list's items, and their offsets.
+pub(super) fn items(text: &str) -> Vec<(usize, &str)> {
+    let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+    let base = text.as_ptr() as usize;
+    let items = items.into_iter().map(RawValue::get);
+    items
+        .map(|item| (item.as_ptr() as usize - base, item))
+        .collect()
+}
+
 /// The first value that a text begins with.
 pub(super) fn first_value(text: &str) -> Option<&str> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();

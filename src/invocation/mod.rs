@@ -113,19 +113,23 @@ impl Invocation {
         if self.form == Form::Invocation {
             return Err(ContextError::InvocationHasItsOwn);
         }
-        let document = parse(bytes)?;
-        match document.into_value() {
-            Value::Object(context) => self.context = Some(context),
-            Value::Null => self.context = Some(Map::new()),
-            other => {
-                return Err(DecodeError::new(format!(
-                    "expected a mapping such as `alert: {{…}}`, found {}",
-                    kind(&other)
-                ))
-                .into());
-            }
-        }
+        self.context = Some(decode_context(bytes)?);
         Ok(self)
+    }
+}
+
+/// Decodes a context: the bytes of a YAML or JSON mapping.
+///
+/// # Errors
+/// Where the bytes are not a mapping.
+pub fn decode_context(bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
+    match parse(bytes)?.into_value() {
+        Value::Object(context) => Ok(context),
+        Value::Null => Ok(Map::new()),
+        other => Err(DecodeError::new(format!(
+            "expected a mapping such as `alert: {{…}}`, found {}",
+            kind(&other)
+        ))),
     }
 }
 
@@ -289,8 +293,27 @@ fn decode_invocation(mut document: Document) -> Result<Invocation, DecodeError> 
     })
 }
 
+/// Reads a file that people keep (a playbook, a context): as stdin is read, but YAML's anchors, aliases
+/// and merge keys are written out, within limits.
+///
+/// # Errors
+/// Where the bytes are not exactly one YAML or JSON document.
+pub fn decode_file(bytes: &[u8]) -> Result<Document, DecodeError> {
+    Document::parse_as(text_of(bytes)?, yaml::Repeats::Expanded)
+}
+
+/// Reads text as YAML whatever it looks like, for the places of JSON's nodes: JSON is nearly always YAML.
+pub(crate) fn decode_as_yaml(text: &str) -> Result<Document, DecodeError> {
+    Document::parse_yaml(text, yaml::Repeats::Expanded)
+}
+
 /// Bytes into a document: size, encoding, then JSON or YAML.
 fn parse(bytes: &[u8]) -> Result<Document, DecodeError> {
+    Document::parse(text_of(bytes)?)
+}
+
+/// Bytes of at most 4 MiB as the UTF-8 text that they are.
+fn text_of(bytes: &[u8]) -> Result<&str, DecodeError> {
     if bytes.len() > MAX_INPUT_BYTES {
         return Err(stdin::too_long(MAX_INPUT_BYTES));
     }
@@ -304,13 +327,12 @@ fn parse(bytes: &[u8]) -> Result<Document, DecodeError> {
                 .at(Some(Position { line: 1, column: 1 })),
         );
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+    std::str::from_utf8(bytes).map_err(|error| {
         let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let valid = std::str::from_utf8(valid).unwrap_or_default();
         DecodeError::new("the input is not UTF-8: this byte begins no character")
             .at(Some(json::position_of(valid, valid.len())))
-    })?;
-    Document::parse(text)
+    })
 }
 
 fn empty() -> DecodeError {

@@ -2,9 +2,16 @@
 //! that nothing is guessed: anchors, aliases, tags, merge keys, directives and duplicate or complex keys
 //! are refused, and plain scalars are typed by few rules. Knows nothing of steps.
 //!
+//! Files that people keep (playbooks) may use anchors, aliases and merge keys within limits: there
+//! [`Repeats::Expanded`] copies what an alias names, with the places that it has at its anchor.
+//!
 //! Plain scalars: `null`, `Null`, `NULL`, `~` and nothing are null; `true` and `false` (only so) are
 //! booleans; decimal integers without leading zeros that fit in 64 bits and decimal fractions are
 //! numbers; everything else is text (`no`, `True`, `0777`, `0x1F`, `1_000`, `.inf`).
+
+mod repeats;
+
+use std::collections::HashMap;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value};
@@ -12,21 +19,35 @@ use serde_json::{Map, Number, Value};
 use super::DecodeError;
 use super::path::show_key;
 use crate::problem::Position;
+use repeats::{Weight, merge, weigh};
 
 /// Collections inside collections: more is refused, in YAML and JSON alike.
 pub(super) const DEEPEST: usize = 64;
+
+/// What all copies made for anchors and aliases of one document may weigh: nodes, and 64 bytes of text
+/// each count one. Some ten times what the largest playbook needs.
+const COPIES: usize = 200_000;
+
+/// What becomes of anchors, aliases and merge keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// Each is an error: a step on stdin.
+    Refused,
+    /// They are written out: a file that people keep.
+    Expanded,
+}
 
 /// Said of JSON, too.
 pub(super) const MORE_TEXT: &str = "more text follows the document, stdin holds one";
 
 /// A node's place and those of its children, beside the value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Node {
     pub at: Position,
     pub children: Children,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Children {
     None,
     Items(Vec<Node>),
@@ -37,23 +58,38 @@ pub(super) enum Children {
 enum Frame {
     List {
         at: Position,
+        anchor: usize,
         items: Vec<Value>,
         nodes: Vec<Node>,
     },
     Mapping {
         at: Position,
+        anchor: usize,
         entries: Map<String, Value>,
         nodes: Vec<(Position, Node)>,
-        key: Option<(String, Position)>,
+        key: Key,
+        /// What `<<` brings; keys of the mapping itself stand before them.
+        merged: Vec<(Value, Node)>,
     },
 }
 
+/// What the next node of a mapping is.
+enum Key {
+    /// A key.
+    Expected,
+    /// The value of this key.
+    Of(String, Position),
+    /// The value of `<<`.
+    Merge,
+}
+
 /// Reads exactly one document; no document at all is null.
-pub(super) fn compose(text: &str) -> Result<(Value, Node), DecodeError> {
+pub(super) fn compose(text: &str, repeats: Repeats) -> Result<(Value, Node), DecodeError> {
+    let refused = repeats == Repeats::Refused;
     let options = granit_parser::options! {
         disallow_directives: true,
         emit_unresolved_aliases: true,
-        emit_anchor_events: true,
+        emit_anchor_events: refused,
         emit_comments: false,
         flow_nesting_limit: DEEPEST,
         block_nesting_limit: DEEPEST,
@@ -61,6 +97,9 @@ pub(super) fn compose(text: &str) -> Result<(Value, Node), DecodeError> {
     let mut composer = Composer {
         frames: Vec::new(),
         root: None,
+        repeats,
+        anchored: HashMap::new(),
+        copies: 0,
     };
     let mut documents = 0;
     for next in Parser::new_from_str_with_options(text, options) {
@@ -80,7 +119,11 @@ pub(super) fn compose(text: &str) -> Result<(Value, Node), DecodeError> {
                 if documents > 1 {
                     return Err(refuse(
                         start(&span),
-                        "a second document begins here: stdin holds exactly one",
+                        if refused {
+                            "a second document begins here: stdin holds exactly one"
+                        } else {
+                            "a second document begins here: a file holds exactly one"
+                        },
                     ));
                 }
             }
@@ -99,61 +142,84 @@ pub(super) fn compose(text: &str) -> Result<(Value, Node), DecodeError> {
 struct Composer {
     frames: Vec<Frame>,
     root: Option<(Value, Node)>,
+    repeats: Repeats,
+    /// What each anchor names.
+    anchored: HashMap<usize, (Value, Node, Weight)>,
+    /// What was copied so far.
+    copies: usize,
 }
 
 impl Composer {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), DecodeError> {
         let at = start(span);
         match event {
-            Event::Scalar(text, style, _, tag) => {
+            Event::Scalar(text, style, anchor, tag) => {
                 self.no_tag(tag.is_some(), span)?;
-                self.scalar(text.into_owned(), style, at)
+                self.scalar(text.into_owned(), style, at, anchor)
             }
-            Event::SequenceStart(_, _, tag) => {
+            Event::SequenceStart(_, anchor, tag) => {
                 self.no_tag(tag.is_some(), span)?;
                 self.open(
                     at,
                     Frame::List {
                         at,
+                        anchor,
                         items: Vec::new(),
                         nodes: Vec::new(),
                     },
                 )
             }
-            Event::MappingStart(_, _, tag) => {
+            Event::MappingStart(_, anchor, tag) => {
                 self.no_tag(tag.is_some(), span)?;
                 self.open(
                     at,
                     Frame::Mapping {
                         at,
+                        anchor,
                         entries: Map::new(),
                         nodes: Vec::new(),
-                        key: None,
+                        key: Key::Expected,
+                        merged: Vec::new(),
                     },
                 )
             }
-            Event::SequenceEnd | Event::MappingEnd => {
-                match self.frames.pop() {
-                    Some(Frame::List { at, items, nodes }) => self.put(
-                        Value::Array(items),
-                        Node {
-                            at,
-                            children: Children::Items(nodes),
-                        },
-                    ),
-                    Some(Frame::Mapping {
-                        at, entries, nodes, ..
-                    }) => self.put(
-                        Value::Object(entries),
-                        Node {
-                            at,
-                            children: Children::Entries(nodes),
-                        },
-                    ),
-                    None => {}
+            Event::SequenceEnd | Event::MappingEnd => match self.frames.pop() {
+                Some(Frame::List {
+                    at,
+                    anchor,
+                    items,
+                    nodes,
+                }) => {
+                    let node = Node {
+                        at,
+                        children: Children::Items(nodes),
+                    };
+                    self.finish(Value::Array(items), node, anchor)
                 }
-                Ok(())
-            }
+                Some(Frame::Mapping {
+                    at,
+                    anchor,
+                    mut entries,
+                    mut nodes,
+                    merged,
+                    ..
+                }) => {
+                    for (value, node) in merged {
+                        merge(value, node, &mut entries, &mut nodes)?;
+                    }
+                    let node = Node {
+                        at,
+                        children: Children::Entries(nodes),
+                    };
+                    self.finish(Value::Object(entries), node, anchor)
+                }
+                None => Ok(()),
+            },
+            Event::Alias(anchor) if self.repeats == Repeats::Expanded => self.alias(anchor, at),
+            Event::UnresolvedAlias(_) if self.repeats == Repeats::Expanded => Err(refuse(
+                at,
+                "this alias (`*name`) names no anchor (`&name`) before it: put the text in quotes if none is meant",
+            )),
             Event::Anchor(..) => Err(refuse(
                 at,
                 "anchors (`&name`) are not accepted: write the value out",
@@ -184,7 +250,10 @@ impl Composer {
     }
 
     fn open(&mut self, at: Position, frame: Frame) -> Result<(), DecodeError> {
-        if let Some(Frame::Mapping { key: None, .. }) = self.frames.last() {
+        if let Some(Frame::Mapping {
+            key: Key::Expected, ..
+        }) = self.frames.last()
+        {
             // `{{ alert.host }}` without quotes is a mapping whose only key is a mapping.
             let is_expression = matches!(
                 (self.frames.last(), &frame),
@@ -209,20 +278,28 @@ impl Composer {
         text: String,
         style: ScalarStyle,
         at: Position,
+        anchor: usize,
     ) -> Result<(), DecodeError> {
         if let Some(Frame::Mapping { entries, key, .. }) = self.frames.last_mut()
-            && key.is_none()
+            && matches!(key, Key::Expected)
         {
+            if anchor != 0 && self.repeats == Repeats::Expanded {
+                return Err(refuse(at, "a key takes no anchor (`&name`): remove it"));
+            }
             if style == ScalarStyle::Plain && text == "<<" {
-                return Err(refuse(
-                    at,
-                    "merge keys (`<<`) are not accepted: write the keys out",
-                ));
+                if self.repeats == Repeats::Refused {
+                    return Err(refuse(
+                        at,
+                        "merge keys (`<<`) are not accepted: write the keys out",
+                    ));
+                }
+                *key = Key::Merge;
+                return Ok(());
             }
             if entries.contains_key(&text) {
                 return Err(duplicate(at, &text));
             }
-            *key = Some((text, at));
+            *key = Key::Of(text, at);
             return Ok(());
         }
         let value = if style == ScalarStyle::Plain {
@@ -230,13 +307,55 @@ impl Composer {
         } else {
             Value::String(text)
         };
-        self.put(
-            value,
-            Node {
+        let node = Node {
+            at,
+            children: Children::None,
+        };
+        self.finish(value, node, anchor)
+    }
+
+    /// A whole node: kept for its aliases where it has an anchor, and put where it belongs.
+    fn finish(&mut self, value: Value, node: Node, anchor: usize) -> Result<(), DecodeError> {
+        if anchor != 0 && self.repeats == Repeats::Expanded {
+            let weight = weigh(&value);
+            self.afford(weight.copies, node.at)?;
+            self.anchored
+                .insert(anchor, (value.clone(), node.clone(), weight));
+        }
+        self.put(value, node);
+        Ok(())
+    }
+
+    fn alias(&mut self, anchor: usize, at: Position) -> Result<(), DecodeError> {
+        if let Some(Frame::Mapping {
+            key: Key::Expected, ..
+        }) = self.frames.last()
+        {
+            return Err(refuse(at, "a key must be plain text, not an alias"));
+        }
+        let Some((value, node, weight)) = self.anchored.get(&anchor) else {
+            return Err(refuse(
                 at,
-                children: Children::None,
-            },
-        );
+                "this alias stands inside what its anchor names: that has no end",
+            ));
+        };
+        if self.frames.len() + weight.depth > DEEPEST {
+            return Err(too_deep(at));
+        }
+        let (value, node, copies) = (value.clone(), node.clone(), weight.copies);
+        self.afford(copies, at)?;
+        self.put(value, node);
+        Ok(())
+    }
+
+    fn afford(&mut self, copies: usize, at: Position) -> Result<(), DecodeError> {
+        self.copies = self.copies.saturating_add(copies);
+        if self.copies > COPIES {
+            return Err(refuse(
+                at,
+                "the aliases make this file too large: use fewer, or write the values out",
+            ));
+        }
         Ok(())
     }
 
@@ -250,13 +369,16 @@ impl Composer {
                 entries,
                 nodes,
                 key,
+                merged,
                 ..
-            }) => {
-                if let Some((name, key_at)) = key.take() {
+            }) => match std::mem::replace(key, Key::Expected) {
+                Key::Of(name, key_at) => {
                     entries.insert(name, value);
                     nodes.push((key_at, node));
                 }
-            }
+                Key::Merge => merged.push((value, node)),
+                Key::Expected => {}
+            },
             None => self.root = Some((value, node)),
         }
     }

@@ -6,19 +6,23 @@ use std::path::Path;
 use super::file::{Backend, Credentials, Instance, Source};
 use crate::secret::{self, FoundSecret, Secret, SecretSources};
 use crate::step::model::{self, BackendKind, NamedServer, Server};
+use crate::step::render::SecretUse;
 
-/// The server of an instance, its secrets looked up.
+/// The server of an instance, its secrets looked up where they are to be.
 ///
 /// # Errors
 /// Where a secret can't be had: which and why, never its value.
 pub(super) fn server(
     name: &str,
     instance: &Instance,
-    secrets: &SecretSources,
+    secrets: SecretUse<'_>,
 ) -> Result<NamedServer, String> {
     let mut warnings = Vec::new();
     let mut kept = Vec::new();
     let mut find = |field: &str, source: &Source| -> Result<Secret, String> {
+        let SecretUse::Resolve(secrets) = secrets else {
+            return Ok(Secret::new(format!("the instance's `{field}`, not read")));
+        };
         let found = find(source, secrets)
             .map_err(|reason| format!("the instance `{name}` has no `{field}`: {reason}"))?;
         let text = found.secret.expose();
@@ -134,7 +138,7 @@ mod tests {
         let file = super::super::file::parse(policy).unwrap();
         let variables = |name: &str| (name == "P").then(|| "m4rk3r".into());
         let secrets = SecretSources::new(Default::default(), None, Box::new(variables));
-        let server = server("a", &file.instances["a"], &secrets).unwrap();
+        let server = server("a", &file.instances["a"], SecretUse::Resolve(&secrets)).unwrap();
         assert!(!format!("{server:?} {file:?}").contains("m4rk3r"));
         let kept: Vec<&str> = server.secrets.iter().map(Secret::expose).collect();
         assert_eq!(kept, ["m4rk3r"]);

@@ -22,6 +22,7 @@ use crate::invocation::Document;
 use crate::problem::Problem;
 use crate::secret::{Secret, SecretSources};
 use crate::step::model::{NamedServer, RenderedStep};
+use crate::step::render::SecretUse;
 use crate::step::render::credential_references;
 
 use audit::AuditLog;
@@ -163,7 +164,7 @@ impl Policy {
     pub fn instance_of(
         &self,
         step: &Document,
-        secrets: &SecretSources,
+        secrets: SecretUse<'_>,
     ) -> Result<Option<NamedServer>, Failure> {
         let params = step.value().get("params");
         let Some(name) = params.and_then(|params| params.get("instance")?.as_str()) else {
@@ -217,15 +218,20 @@ impl Policy {
         step: &mut RenderedStep,
         written: &Document,
         template: &Template,
-        secrets: &SecretSources,
+        secrets: SecretUse<'_>,
     ) -> Result<Guards, Failure> {
         let mut problems = Vec::new();
         if step.instance.is_none() {
             problems.extend(self.rules.address(step));
-            problems.extend(self.borrowed_secrets(step, written, secrets));
         }
-        if let Some(path) = &step.server.ca_file {
-            problems.extend(rules::ca_file(path, step.instance.is_some()));
+        // Without secrets this is not the machine that will run the step; its files are not there.
+        if let SecretUse::Resolve(secrets) = secrets {
+            if step.instance.is_none() {
+                problems.extend(self.borrowed_secrets(step, written, secrets));
+            }
+            if let Some(path) = &step.server.ca_file {
+                problems.extend(rules::ca_file(path, step.instance.is_some()));
+            }
         }
         problems.extend(self.rules.limits(step, written));
         if let Err(reason) = self.rules.template(template) {

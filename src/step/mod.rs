@@ -8,7 +8,7 @@ pub mod render;
 pub mod schema;
 mod typed;
 mod violation;
-mod words;
+pub(crate) mod words;
 
 use serde_json::{Map, Value};
 
@@ -16,8 +16,9 @@ use crate::invocation::{Document, Invocation, Path};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
 use model::{BackendKind, NamedServer, RenderedStep};
-use render::{ContextIs, Rendering, SecretUse};
+use render::{ContextIs, Rendering, SecretUse, Unknown};
 use schema::Stage;
+pub(crate) use typed::{DEFAULT_TIMEOUT_SECONDS, insecure};
 
 /// Why a step can't be run; every problem that could be found, in the order of the text, without values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,12 +88,40 @@ pub fn prepare(
     secrets: &SecretSources,
     named: Option<NamedServer>,
 ) -> Result<RenderedStep, StepError> {
-    let rendering = examine(
+    check_written(&invocation.step)?;
+    let outline = outline(
         &invocation.step,
         invocation.context.as_ref(),
         ContextIs::Complete,
         SecretUse::Resolve(secrets),
+        named,
     )?;
+    Ok(outline.step)
+}
+
+/// A step as far as it is known before it runs.
+#[derive(Debug)]
+pub struct Outline {
+    /// The step; what is unknown stands in it as it was written, or not at all where it is a number.
+    pub step: RenderedStep,
+    /// What names something that the context does not have; nothing where the context is complete.
+    pub unknown: Vec<Unknown>,
+}
+
+/// The way of [`prepare`] once [`check_written`] has nothing against the step, also for those who know only
+/// a part of the context, or who must not read secrets. `named` is the server of the instance that the step
+/// names.
+///
+/// # Errors
+/// All problems of the rendering, or of the second check.
+pub fn outline(
+    document: &Document,
+    context: Option<&Map<String, Value>>,
+    context_is: ContextIs,
+    secrets: SecretUse<'_>,
+    named: Option<NamedServer>,
+) -> Result<Outline, StepError> {
+    let mut rendering = render_checked(document, context, context_is, secrets)?;
     let of_osctrl = named
         .as_ref()
         .is_some_and(|named| named.server.backend == BackendKind::Osctrl);
@@ -101,24 +130,21 @@ pub fn prepare(
         // Which server an instance is, the schema can't know.
         let message = violation::LABELS_ARE_FLEETS;
         let problem = Problem::new(labels.to_string(), "not", message);
-        let at = invocation.step.position_of_key(&labels);
+        let at = document.position_of_key(&labels);
         return Err(StepError::Schema(vec![problem.at(at)]));
     }
-    typed::type_step(rendering, named).map_err(|problem| StepError::Schema(vec![problem]))
+    let unknown = std::mem::take(&mut rendering.unknown);
+    let step = typed::type_step(rendering, document, named)
+        .map_err(|problem| StepError::Schema(vec![problem]))?;
+    Ok(Outline { step, unknown })
 }
 
-/// The way of [`prepare`] up to the types, also for those who know only a part of the context, or who must
-/// not read secrets.
-///
-/// # Errors
-/// All problems of the first check, of the rendering, or of the second check.
-pub fn examine(
+fn render_checked(
     document: &Document,
     context: Option<&Map<String, Value>>,
     context_is: ContextIs,
     secrets: SecretUse<'_>,
 ) -> Result<Rendering, StepError> {
-    check_written(document)?;
     let rendering =
         render::render(document, context, context_is, secrets).map_err(StepError::Render)?;
     // What could not be rendered yet is still without a type.

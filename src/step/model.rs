@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::problem::Problem;
 use crate::secret::Secret;
 
 /// A step that keeps its schema, before and after rendering. What it asks for is not yet allowed:
@@ -28,8 +29,8 @@ pub struct RenderedStep {
     pub offline_hosts: OfflineHosts,
     /// `timeout_seconds`: the one deadline, counted from the start of the process.
     pub timeout: Duration,
-    /// What the step's author should know although it works; each one line for stderr.
-    pub warnings: Vec<String>,
+    /// What the step's author should know although it works; each message is one line for stderr.
+    pub warnings: Vec<Problem>,
     /// Every value that came out of a secret or stands in a secret's field: to be redacted from foreign text.
     pub secrets: Vec<Secret>,
 }

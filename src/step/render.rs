@@ -56,10 +56,28 @@ pub struct Rendering {
     pub step: Value,
     /// Credentials by field, those that are known.
     pub credentials: BTreeMap<&'static str, Credential>,
-    /// Where names were not in a partial context.
-    pub unknown: Vec<Path>,
+    /// What names something that a partial context does not have.
+    pub unknown: Vec<Unknown>,
     /// What the step's author should know although it works.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Problem>,
+}
+
+/// A string that stays as it is written, for a partial context does not have all that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// Where the string stands.
+    pub path: Path,
+    /// What is not in the context.
+    pub missing: Vec<Missing>,
+}
+
+/// A name that a partial context does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The name, as a path into the context.
+    pub name: Path,
+    /// The problem that it is where the context is all that there will be.
+    pub problem: Problem,
 }
 
 impl fmt::Debug for Rendering {
@@ -92,6 +110,19 @@ pub fn render(
     context_is: ContextIs,
     secrets: SecretUse<'_>,
 ) -> Result<Rendering, Vec<Problem>> {
+    match render_all(document, context, context_is, secrets) {
+        (rendering, problems) if problems.is_empty() => Ok(rendering),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// What could be rendered of a step, and all problems: for those who look on where something is wrong.
+pub fn render_all(
+    document: &Document,
+    context: Option<&Map<String, Value>>,
+    context_is: ContextIs,
+    secrets: SecretUse<'_>,
+) -> (Rendering, Vec<Problem>) {
     let mut renderer = Renderer {
         document,
         evaluator: Evaluator::new(context),
@@ -124,18 +155,15 @@ pub fn render(
             }
         }
     }
-    if renderer.problems.is_empty() {
-        Ok(Rendering {
-            step,
-            credentials,
-            unknown: renderer.unknown,
-            warnings,
-        })
-    } else {
-        sort(&mut renderer.problems);
-        renderer.problems.extend(left_out(renderer.left_out));
-        Err(renderer.problems)
-    }
+    sort(&mut renderer.problems);
+    renderer.problems.extend(left_out(renderer.left_out));
+    let rendering = Rendering {
+        step,
+        credentials,
+        unknown: renderer.unknown,
+        warnings,
+    };
+    (rendering, renderer.problems)
 }
 
 struct Renderer<'a> {
@@ -144,7 +172,7 @@ struct Renderer<'a> {
     context_is: ContextIs,
     problems: Vec<Problem>,
     left_out: usize,
-    unknown: Vec<Path>,
+    unknown: Vec<Unknown>,
 }
 
 impl Renderer<'_> {
@@ -154,10 +182,30 @@ impl Renderer<'_> {
             self.left_out += 1;
             return;
         }
+        let problem = self.problem(path, &fault);
+        self.problems.push(problem);
+    }
+
+    fn problem(&self, path: &Path, fault: &NoValue) -> Problem {
         let message = format!("`{}` {}", path.subject(), fault.message);
         let position = self.document.position_of_value(path);
-        self.problems
-            .push(Problem::new(path.to_string(), fault.rule, message).at(position));
+        Problem::new(path.to_string(), fault.rule, message).at(position)
+    }
+
+    /// Every name in a string that is not in the context.
+    fn missing(&self, path: &Path, text: &str) -> Vec<Missing> {
+        let parts = Template::parse(text).map_or_else(|_| Vec::new(), |template| template.parts);
+        let missing = parts.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Expression(expression) => {
+                let fault = self.evaluator.value(expression).err()?;
+                Some(Missing {
+                    name: expression.path.clone(),
+                    problem: self.problem(path, &fault),
+                })
+            }
+        });
+        missing.collect()
     }
 
     /// The value of a string: `None` where there is a problem or a name is unknown.
@@ -165,7 +213,11 @@ impl Renderer<'_> {
         match self.value_of(text) {
             Ok(value) => Some(value),
             Err(fault) if fault.rule == "undefined" && self.context_is == ContextIs::Partial => {
-                self.unknown.push(path.clone());
+                let missing = self.missing(path, text);
+                self.unknown.push(Unknown {
+                    path: path.clone(),
+                    missing,
+                });
                 None
             }
             Err(fault) => {
@@ -377,7 +429,7 @@ impl Renderer<'_> {
         path: &Path,
         value: &Value,
         secrets: SecretUse<'_>,
-        warnings: &mut Vec<String>,
+        warnings: &mut Vec<Problem>,
     ) -> Option<Credential> {
         let Value::String(text) = value else {
             return None;
@@ -394,9 +446,16 @@ impl Renderer<'_> {
                 return None;
             }
             if field != "username" {
-                warnings.push(format!(
-                    "`{field}` is written out in the step: keep it as a secret and write \"{{{{ secrets.NAME }}}}\""
-                ));
+                warnings.push(
+                    Problem::new(
+                        path.to_string(),
+                        "credential_written_out",
+                        format!(
+                            "`{field}` is written out in the step: keep it as a secret and write \"{{{{ secrets.NAME }}}}\""
+                        ),
+                    )
+                    .at(self.document.position_of_value(path)),
+                );
             }
             return Some(Credential {
                 text: Secret::new(text.clone()),
@@ -408,7 +467,10 @@ impl Renderer<'_> {
         };
         match sources.find(name) {
             Ok(found) => {
-                warnings.extend(found.warning);
+                warnings.extend(found.warning.map(|warning| {
+                    Problem::new(path.to_string(), "secret_readable", warning)
+                        .at(self.document.position_of_value(path))
+                }));
                 let text = found.secret.expose();
                 let fault = if field == "api_token"
                     && !text.bytes().all(|byte| byte.is_ascii_graphic())

@@ -8,26 +8,32 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::expression::holds_expression;
 use super::model::{
     BackendKind, Credentials, Limits, NamedServer, OfflineHosts, Platform, RenderedStep, Server,
     Targets, TemplateCall,
 };
 use super::render::{Credential, Rendering};
 use super::schema::whole_number;
+use crate::invocation::{Document, Path};
 use crate::policy::address;
 use crate::problem::Problem;
+use crate::secret::Secret;
 
-const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
+/// `timeout_seconds` of a step that names none.
+pub(crate) const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
 const DEFAULT_MAX_HOSTS: u64 = 1_000;
 const DEFAULT_MAX_ROWS_PER_HOST: u64 = 10_000;
 const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The typed step; `named` is the server of its instance, where it names one.
+/// The typed step; `named` is the server of its instance, where it names one. What a partial context left
+/// unknown counts as not given; a credential that was not looked up is its reference.
 ///
 /// # Errors
 /// Only where the schema would let something pass that has no type here, which is a bug.
 pub(super) fn type_step(
     rendering: Rendering,
+    text: &Document,
     named: Option<NamedServer>,
 ) -> Result<RenderedStep, Problem> {
     let Rendering {
@@ -42,28 +48,27 @@ pub(super) fn type_step(
             .and_then(Value::as_object)
             .unwrap_or(&none),
     );
-    let (instance, server, secrets) = match named {
-        Some(named) => {
-            warnings.extend(named.warnings);
-            (Some(named.name), named.server, named.secrets)
-        }
-        None => {
-            let secrets = credentials
-                .iter()
-                .filter(|(field, credential)| **field != "username" || credential.referenced)
-                .map(|(_, credential)| credential.text.clone())
-                .collect();
-            (None, type_server(&fields, &credentials)?, secrets)
-        }
-    };
-    if server.base_url.scheme() == "http" && !address::is_loopback(&server.base_url) {
-        warnings.push(
-            "`base_url` is plain http: whoever is on the way can read the credentials and the rows"
-                .into(),
-        );
-    } else if !server.verify_tls {
-        warnings.push("`verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows".into());
-    }
+    let (instance, server, secrets) =
+        match named {
+            Some(named) => {
+                let path = Path::of(&["params", "instance"]);
+                let at = text.position_of_value(&path);
+                warnings.extend(named.warnings.into_iter().map(|warning| {
+                    Problem::new(path.to_string(), "secret_exposed", warning).at(at)
+                }));
+                warnings.extend(insecure_instance(&named.server).map(|problem| problem.at(at)));
+                (Some(named.name), named.server, named.secrets)
+            }
+            None => {
+                let secrets = credentials
+                    .iter()
+                    .filter(|(field, credential)| **field != "username" || credential.referenced)
+                    .map(|(_, credential)| credential.text.clone())
+                    .collect();
+                warnings.extend(insecure(text));
+                (None, type_server(&fields, &credentials)?, secrets)
+            }
+        };
     let platforms = fields
         .names("target_platforms")
         .iter()
@@ -125,7 +130,7 @@ fn type_server(
         },
         base_url: Url::parse(fields.text("base_url")?).map_err(|_| fault("base_url"))?,
         environment: fields.optional_text("environment"),
-        credentials: type_credentials(credentials)?,
+        credentials: type_credentials(credentials, fields)?,
         verify_tls: fields
             .0
             .get("verify_tls")
@@ -137,14 +142,13 @@ fn type_server(
 
 fn type_credentials(
     credentials: &BTreeMap<&'static str, Credential>,
+    fields: &Fields<'_>,
 ) -> Result<Credentials, Problem> {
-    let text = |field: &'static str| {
-        credentials
-            .get(field)
-            .map(|credential| credential.text.clone())
-            .ok_or_else(|| fault(field))
+    let text = |field: &'static str| match credentials.get(field) {
+        Some(credential) => Ok(credential.text.clone()),
+        None => fields.text(field).map(|text| Secret::new(text.to_owned())),
     };
-    if credentials.contains_key("api_token") {
+    if fields.0.contains_key("api_token") {
         return text("api_token").map(Credentials::Token);
     }
     Ok(Credentials::Login {
@@ -190,6 +194,7 @@ impl<'a> Fields<'a> {
     fn number(&self, field: &str, default: u64) -> Result<u64, Problem> {
         match self.0.get(field) {
             None => Ok(default),
+            Some(Value::String(text)) if holds_expression(text) => Ok(default),
             Some(Value::String(text)) => whole_number(text.trim()).ok_or_else(|| fault(field)),
             Some(Value::Number(number)) => number
                 .as_u64()
@@ -207,6 +212,37 @@ impl<'a> Fields<'a> {
     fn size(&self, field: &str, default: u64) -> Result<usize, Problem> {
         usize::try_from(self.number(field, default)?).map_err(|_| fault(field))
     }
+}
+
+/// Settings of a step that let others read along. Expressions have no place in these fields.
+pub(crate) fn insecure(text: &Document) -> Option<Problem> {
+    let params = text.value().get("params")?;
+    let base_url = params.get("base_url").and_then(Value::as_str);
+    let base_url = base_url.and_then(|base_url| Url::parse(base_url).ok());
+    let plain = base_url.is_some_and(|url| is_plain(&url));
+    let (field, message) = if plain {
+        ("base_url", PLAIN)
+    } else if params.get("verify_tls") == Some(&Value::Bool(false)) {
+        (
+            "verify_tls",
+            "`verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows",
+        )
+    } else {
+        return None;
+    };
+    let path = Path::of(&["params", field]);
+    Some(Problem::new(path.to_string(), "insecure", message).at(text.position_of_value(&path)))
+}
+
+const PLAIN: &str =
+    "`base_url` is plain http: whoever is on the way can read the credentials and the rows";
+
+fn insecure_instance(server: &Server) -> Option<Problem> {
+    is_plain(&server.base_url).then(|| Problem::new("params.instance", "insecure", PLAIN))
+}
+
+fn is_plain(url: &Url) -> bool {
+    url.scheme() == "http" && !address::is_loopback(url)
 }
 
 fn distinct(platforms: Vec<Platform>) -> Vec<Platform> {

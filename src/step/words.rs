@@ -1,7 +1,7 @@
 //! The likely name where a name is unknown. Knows nothing of where names come from.
 
 /// The nearest of the known names, if it is near enough to be meant.
-pub(super) fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Names of this size are no typing errors, and comparing them would take long.
     if name.len() > 64 {
         return None;

@@ -58,7 +58,7 @@ fn describe_names_every_exit_code() {
 
 #[test]
 fn schemas_are_schemas() {
-    for name in ["step", "output", "template"] {
+    for name in ["step", "output", "template", "dry-run"] {
         let ran = args(["schema", name]).run();
         assert_eq!((ran.status, &*ran.stderr), (0, ""), "{name}");
         let schema: Value = serde_json::from_str(&ran.stdout).expect("JSON");
@@ -116,7 +116,7 @@ fn help_and_version_are_text() {
         (version.status, &*version.stdout, &*version.stderr),
         (0, &*expected, "")
     );
-    for verb in ["run", "check", "templates", "schema", "describe"] {
+    for verb in ["run", "check", "dry-run", "templates", "schema", "describe"] {
         let help = args([verb, "--help"]).run();
         assert_eq!((help.status, &*help.stderr), (0, ""), "{verb}");
         assert!(help.stdout.contains("Usage: "), "{}", help.stdout);
@@ -125,7 +125,7 @@ fn help_and_version_are_text() {
     }
     let help = args(["--help"]).run();
     assert_eq!((help.status, &*help.stderr), (0, ""));
-    for verb in ["run", "check", "templates", "schema", "describe"] {
+    for verb in ["run", "check", "dry-run", "templates", "schema", "describe"] {
         assert!(
             help.stdout.contains(&format!("\n  {verb} ")),
             "{verb} in {}",

@@ -4,11 +4,11 @@ use super::*;
 use serde_json::json;
 
 fn read(text: &str) -> Value {
-    compose(text).unwrap().0
+    compose(text, Repeats::Refused).unwrap().0
 }
 
 fn refused(text: &str) -> (String, usize, usize) {
-    let error = compose(text).unwrap_err();
+    let error = compose(text, Repeats::Refused).unwrap_err();
     let at = error.position.unwrap();
     (error.message, at.line, at.column)
 }
@@ -238,7 +238,7 @@ fn common_mistakes_are_said_in_words() {
 #[test]
 fn sixty_four_levels_and_no_more() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-    assert!(compose(&nested(DEEPEST)).is_ok());
+    assert!(compose(&nested(DEEPEST), Repeats::Refused).is_ok());
     assert_eq!(
         refused(&nested(DEEPEST + 1)),
         (
@@ -274,8 +274,104 @@ fn syntax_errors_show_no_text_of_the_document() {
         "a: \"\\qmarker\"",
         "a: %marker",
     ] {
-        let error = compose(text).unwrap_err();
+        let error = compose(text, Repeats::Refused).unwrap_err();
         assert!(!error.message.contains("marker"), "{}", error.message);
         assert!(error.position.is_some());
+    }
+}
+
+fn expanded(text: &str) -> Value {
+    compose(text, Repeats::Expanded).unwrap().0
+}
+
+#[test]
+fn files_may_repeat_themselves() {
+    assert_eq!(
+        expanded("a: &x {k: 1}\nb: *x\nc: [*x, &y 2, *y]\n"),
+        json!({"a": {"k": 1}, "b": {"k": 1}, "c": [{"k": 1}, 2, 2]})
+    );
+    // Keys of the mapping itself win over merged ones, earlier ones over later ones.
+    assert_eq!(
+        expanded("x: &x {k: 1, l: 1}\ny: &y {l: 2, m: 2}\nz:\n  <<: [*x, *y]\n  k: 0\n"),
+        json!({"x": {"k": 1, "l": 1}, "y": {"l": 2, "m": 2}, "z": {"k": 0, "l": 1, "m": 2}})
+    );
+    // What is copied keeps the place that it has at its anchor.
+    let text = "x: &x\n  k: 1\ny:\n  <<: *x\nz: *x\n";
+    let document = crate::invocation::decode_file(text.as_bytes()).unwrap();
+    for path in [["x", "k"], ["y", "k"], ["z", "k"]] {
+        let at = document.position_of_key(&crate::invocation::Path::of(&path));
+        assert_eq!(at, Some(Position { line: 2, column: 3 }), "{path:?}");
+    }
+}
+
+#[test]
+fn repeats_have_limits() {
+    let refused = |text: &str| {
+        let error = compose(text, Repeats::Expanded).unwrap_err();
+        let at = error.position.unwrap();
+        (error.message, at.line, at.column)
+    };
+    let bomb: String = (1..12)
+        .map(|level| {
+            let inner = vec![format!("*a{}", level - 1); 9].join(", ");
+            format!("a{level}: &a{level} [{inner}]\n")
+        })
+        .collect();
+    let (message, line, _) = refused(&format!("a0: &a0 x\n{bomb}"));
+    assert!(message.starts_with("the aliases make this file too large"));
+    assert!(line < 8, "{line}");
+    let deep: String = (1..80)
+        .map(|level| format!("a{level}: &a{level} [*a{}]\n", level - 1))
+        .collect();
+    assert!(
+        refused(&format!("a0: &a0 x\n{deep}"))
+            .0
+            .contains("nested more than 64 deep")
+    );
+    for (text, message, line, column) in [
+        (
+            "a: &a [*a]",
+            "this alias stands inside what its anchor names: that has no end",
+            1,
+            8,
+        ),
+        (
+            "a: *b",
+            "this alias (`*name`) names no anchor (`&name`) before it: put the text in quotes if none is meant",
+            1,
+            4,
+        ),
+        (
+            "a: &a 1\nb:\n  <<: *a",
+            "`<<` takes a mapping or a list of mappings, such as `<<: *defaults`",
+            1,
+            7,
+        ),
+        (
+            "a: !x 1",
+            "tags (`!name`) are not accepted: remove it, or put the text in quotes",
+            1,
+            4,
+        ),
+        (
+            "a: 1\na: 2",
+            "the key `a` stands twice in one mapping",
+            2,
+            1,
+        ),
+        (
+            "&a b: 1",
+            "a key takes no anchor (`&name`): remove it",
+            1,
+            4,
+        ),
+        (
+            "a: 1\n---\nb: 2",
+            "a second document begins here: a file holds exactly one",
+            2,
+            1,
+        ),
+    ] {
+        assert_eq!(refused(text), (message.to_owned(), line, column), "{text}");
     }
 }

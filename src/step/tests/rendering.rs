@@ -224,7 +224,7 @@ fn a_partial_context_leaves_what_it_does_not_know() {
         "target_hosts": ["{{ alert.host }}", "{{ alert.later }}"], "timeout_seconds": "{{ later.t }}"
     })));
     let context = json!({"alert": {"host": "h"}});
-    let rendering = examine(
+    let rendering = super::super::render_checked(
         &document,
         context.as_object(),
         ContextIs::Partial,
@@ -235,7 +235,11 @@ fn a_partial_context_leaves_what_it_does_not_know() {
         rendering.step["params"]["target_hosts"],
         json!(["h", "{{ alert.later }}"])
     );
-    let unknown: Vec<String> = rendering.unknown.iter().map(Path::to_string).collect();
+    let unknown: Vec<String> = rendering
+        .unknown
+        .iter()
+        .map(|unknown| unknown.path.to_string())
+        .collect();
     assert_eq!(
         unknown,
         ["params.target_hosts[1]", "params.timeout_seconds"]
