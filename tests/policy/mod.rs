@@ -2,6 +2,7 @@
 //! allows.
 
 mod audit;
+mod dry_run;
 mod files;
 mod instances;
 mod limits;
