@@ -202,8 +202,13 @@ fn step(backend: Backend, server: &str) -> String {
 }
 
 fn start(step: &str) -> Child {
+    start_with(&[], step)
+}
+
+fn start_with(args: &[&str], step: &str) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_osquery-live-query"))
         .args(["--log", "json", "-vv"])
+        .args(args)
         .env_clear()
         .envs(TOKENS)
         .stdin(Stdio::piped())
@@ -511,19 +516,27 @@ fn row() {
     print!("{text}");
 }
 
-/// Killed at random moments; the next run must work.
+/// Killed at random moments, with an audit log that all share; the next run must work.
 fn killed() {
     let mut dice = Dice(SEED);
     let mut text = String::from("\n## Killed at random moments\n\n");
+    let folder = std::env::temp_dir().join(format!("reliability-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder");
+    let (policy, log) = (folder.join("policy.yaml"), folder.join("audit.jsonl"));
+    let rules = format!("audit_log: {}\n", log.display());
+    std::fs::write(&policy, rules).expect("a policy");
+    let policy = policy.display().to_string();
+    let under_policy = |step: &str| start_with(&["--policy", &policy], step);
     for backend in [Backend::Fleet, Backend::Osctrl] {
         let simulator = Simulator::spawn(scenario(Vec::new())).expect("a simulator");
+        let step = step(backend, &simulator.base_url());
         let mut failed = 0;
         for _ in 0..100 {
-            let mut child = start(&step(backend, &simulator.base_url()));
+            let mut child = under_policy(&step);
             std::thread::sleep(Duration::from_millis(dice.below(250) as u64));
             child.kill().expect("it can be killed");
             child.wait().expect("the process ends");
-            let mut next = start(&step(backend, &simulator.base_url()));
+            let mut next = under_policy(&step);
             let (stdout, _) = outputs(&mut next);
             next.wait().expect("the process ends");
             failed += usize::from(
@@ -536,5 +549,16 @@ fn killed() {
             backend.name()
         );
     }
+    let lines = std::fs::read_to_string(&log).expect("an audit log");
+    let torn = lines
+        .lines()
+        .filter(|line| serde_json::from_str::<Value>(line).is_err())
+        .count();
+    let _ = writeln!(
+        text,
+        "- The audit log that all of them shared: {} lines, {torn} of them not whole.",
+        lines.lines().count()
+    );
+    std::fs::remove_dir_all(&folder).expect("the folder");
     print!("{text}");
 }

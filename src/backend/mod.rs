@@ -1,6 +1,7 @@
 //! What every backend does for the campaign above it, in the field's words. The campaign can't tell
 //! whether answers are pushed or polled; foreign JSON stays in each backend's `wire.rs`.
 
+mod cause;
 pub mod error;
 pub mod fleet;
 pub mod http;
