@@ -71,18 +71,11 @@ impl Roster {
             for host in wanted {
                 let index = roster.host(host);
                 let key = roster.distinct_key(name, host, index);
-                listed.push(format!(
-                    "{key} (last seen {})",
-                    host.last_seen.as_deref().unwrap_or("never")
-                ));
+                listed.push(with_last_seen(&key, host));
                 roster.target(key, Some(index));
             }
             if !listed.is_empty() {
-                roster.warn(format!(
-                    "`{name}` is the name of {} enrolled hosts: all are asked, as {}",
-                    meant.len(),
-                    list(&listed)
-                ));
+                roster.warn_of_shared_name(name, meant.len(), &listed);
             }
         }
         if !left_out.is_empty() {
@@ -122,6 +115,12 @@ fn list(names: &[impl AsRef<str>]) -> String {
         text.push_str(&format!(" and {} more", names.len() - NAMES_IN_WARNING));
     }
     text
+}
+
+/// A key, and when its host was last seen: that often tells hosts of one name apart.
+fn with_last_seen(key: &str, host: &Host) -> String {
+    let last = host.last_seen.as_deref().unwrap_or("never");
+    format!("{key} (last seen {last})")
 }
 
 /// Candidates by what identifies them, in lower case.
@@ -203,6 +202,13 @@ impl Builder<'_> {
         self.roster.warnings.push(warning);
     }
 
+    fn warn_of_shared_name(&mut self, name: &str, hosts: usize, listed: &[String]) {
+        self.warn(format!(
+            "`{name}` is the name of {hosts} enrolled hosts: all are asked, as {}",
+            list(listed)
+        ));
+    }
+
     fn host(&mut self, host: &Host) -> usize {
         let next = self.roster.hosts.len();
         let index = *self.index_of.entry(host.id.clone()).or_insert(next);
@@ -268,19 +274,11 @@ impl Builder<'_> {
                 } else {
                     host.hostname.clone()
                 };
-                listed.push(format!(
-                    "{key} (last seen {})",
-                    host.last_seen.as_deref().unwrap_or("never")
-                ));
+                listed.push(with_last_seen(&key, host));
                 self.target(key, Some(index));
             }
             if group.len() > 1 {
-                self.warn(format!(
-                    "`{}` is the name of {} enrolled hosts: all are asked, as {}",
-                    group[0].hostname,
-                    group.len(),
-                    list(&listed)
-                ));
+                self.warn_of_shared_name(&group[0].hostname, group.len(), &listed);
             }
         }
     }
