@@ -15,6 +15,7 @@ mod faults_secrets;
 mod faults_stream;
 mod faults_time;
 mod harness;
+mod layers;
 mod lies;
 mod policy;
 mod templates;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use osquery_live_query::invocation;
+use osquery_live_query::input;
 use osquery_live_query::step;
 
 fuzz_target!(|bytes: &[u8]| match invocation::decode(bytes) {

@@ -8,13 +8,19 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use osquery_live_query::backend::rows::{Keep, Rows};
-use osquery_live_query::backend::{Answer, Asked, Candidates, Host, HostId};
+use osquery_live_query::campaign::rows::{Keep, Rows};
+use osquery_live_query::campaign::host::Answer;
+use osquery_live_query::campaign::host::Asked;
+use osquery_live_query::campaign::host::Candidates;
+use osquery_live_query::campaign::host::Host;
+use osquery_live_query::campaign::host::HostId;
 use osquery_live_query::campaign::Campaign;
-use osquery_live_query::report::Document;
-use osquery_live_query::roster::Roster;
-use osquery_live_query::schemas;
-use osquery_live_query::step::model::{Limits, OfflineHosts, Targets};
+use osquery_live_query::output::document::Document;
+use osquery_live_query::campaign::roster::Roster;
+use osquery_live_query::schema::texts;
+use osquery_live_query::campaign::Limits;
+use osquery_live_query::campaign::OfflineHosts;
+use osquery_live_query::campaign::roster::Targets;
 use serde_json::Value;
 
 static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use osquery_live_query::invocation;
+use osquery_live_query::input;
 use osquery_live_query::secret::{Secret, SecretSources};
 use osquery_live_query::step;
 use serde_json::json;

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use crate::campaign::host::Platform;
 use crate::problem::{Position, Problem};
-use crate::step::model::Platform;
 
 use super::declaration::{self, ParameterDocument};
 use super::error::{TemplateError, listed, nearest};

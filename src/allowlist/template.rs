@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::step::model::Platform;
+use crate::campaign::host::Platform;
 
 use super::parameter::Parameter;
 

@@ -14,8 +14,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use crate::exit::Code;
-use crate::failure::Failure;
-use crate::logs;
+use crate::process::stderr;
+use crate::session::failure::Failure;
 use crate::step::model::RenderedStep;
 
 /// How long the outcome waits for other runs' lines.
@@ -243,11 +243,11 @@ fn line(event: &str, run: &str, entries: Value) -> String {
 
 fn redacted(value: Value) -> Value {
     match value {
-        Value::String(text) => logs::redacted(&text).into(),
+        Value::String(text) => stderr::redacted(&text).into(),
         Value::Array(items) => items.into_iter().map(redacted).collect(),
         Value::Object(entries) => entries
             .into_iter()
-            .map(|(key, value)| (logs::redacted(&key), redacted(value)))
+            .map(|(key, value)| (stderr::redacted(&key), redacted(value)))
             .collect::<Map<_, _>>()
             .into(),
         other => other,

@@ -11,13 +11,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{address, trust};
+use super::trust;
+use crate::address;
 use crate::exit::Code;
-use crate::failure::Failure;
-use crate::invocation::path::show_key;
-use crate::invocation::{Document, Path as Place, Segment, kind};
+use crate::input::path::show_key;
+use crate::input::{Document, Path as Place, Segment, kind};
 use crate::problem::Problem;
-use crate::schemas;
+use crate::schema::texts;
+use crate::session::failure::Failure;
 
 /// A policy that is larger is none.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -192,7 +193,7 @@ pub(super) fn parse(text: &str) -> Result<File, Vec<Problem>> {
 }
 
 static SCHEMA: LazyLock<Result<(Value, Validator), String>> = LazyLock::new(|| {
-    let schema: Value = serde_json::from_str(schemas::POLICY).map_err(|error| error.to_string())?;
+    let schema: Value = serde_json::from_str(texts::POLICY).map_err(|error| error.to_string())?;
     let validator = jsonschema::draft202012::options()
         .with_pattern_options(PatternOptions::regex())
         .build(&schema)
@@ -454,7 +455,7 @@ mod tests {
 
     #[test]
     fn the_schemas_examples_are_policies() {
-        let schema: Value = serde_json::from_str(schemas::POLICY).unwrap();
+        let schema: Value = serde_json::from_str(texts::POLICY).unwrap();
         for example in schema["examples"].as_array().unwrap() {
             parse(&example.to_string()).unwrap();
         }
@@ -491,7 +492,7 @@ mod tests {
 
     #[test]
     fn the_defaults_of_the_schema_are_those_of_the_program() {
-        let schema: Value = serde_json::from_str(schemas::POLICY).unwrap();
+        let schema: Value = serde_json::from_str(texts::POLICY).unwrap();
         let rules = super::super::Rules::of(&File::default(), true);
         let default = |key: &str| schema["properties"][key]["default"].clone();
         assert_eq!(default("max_hosts"), rules.max_hosts.unwrap());

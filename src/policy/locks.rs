@@ -11,7 +11,7 @@ use url::Url;
 
 use super::trust;
 use crate::exit::Code;
-use crate::failure::Failure;
+use crate::session::failure::Failure;
 
 /// Pauses between two looks at the slots grow from the first to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);

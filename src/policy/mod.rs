@@ -2,7 +2,6 @@
 //! without one, by defaults. Everything is decided here before a socket is opened. Knows a step and its
 //! template; knows nothing of servers' wires.
 
-pub mod address;
 pub mod audit;
 mod file;
 mod instances;
@@ -17,10 +16,10 @@ use std::time::SystemTime;
 
 use crate::allowlist::{Registry, Template, TemplateError};
 use crate::exit::Code;
-use crate::failure::Failure;
-use crate::invocation::Document;
+use crate::input::Document;
 use crate::problem::Problem;
 use crate::secret::{Secret, SecretSources};
+use crate::session::failure::Failure;
 use crate::step::model::{NamedServer, RenderedStep};
 use crate::step::render::SecretUse;
 use crate::step::render::credential_references;
@@ -313,7 +312,7 @@ impl Policy {
         };
         let problems = problems
             .into_iter()
-            .map(|problem| crate::checked::placed(problem, step))
+            .map(|problem| crate::session::prepare::placed(problem, step))
             .collect();
         let failure = Failure::of_problems(Code::Policy, what, problems);
         Failure { hint, ..failure }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::file;
 use super::file::{File, Selection, Templates};
 use super::trust::{self, Untrusted};
-use super::{address, file};
+use crate::address;
 use crate::allowlist::{Registry, Template};
-use crate::invocation::Document;
+use crate::input::Document;
 use crate::problem::Problem;
 use crate::step::model::RenderedStep;
 

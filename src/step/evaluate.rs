@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::expression::{Expression, Filter, FilterCall, Literal};
 use super::words::near;
-use crate::invocation::path::is_plain_name;
-use crate::invocation::{Path, Segment, kind};
+use crate::input::path::is_plain_name;
+use crate::input::{Path, Segment, kind};
 
 /// Bytes of a rendered scalar at most.
 pub(super) const MAX_SCALAR_BYTES: usize = 64 * 1024;

@@ -2,7 +2,7 @@
 //! filters, nothing else: what is not in this grammar never reaches a template engine. Knows neither
 //! values nor fields.
 
-use crate::invocation::{Path, Segment};
+use crate::input::{Path, Segment};
 
 /// Filters of one expression at most.
 const MOST_FILTERS: usize = 16;

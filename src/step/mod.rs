@@ -12,7 +12,7 @@ pub(crate) mod words;
 
 use serde_json::{Map, Value};
 
-use crate::invocation::{Document, Invocation, Path};
+use crate::input::{Document, Invocation, Path};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
 use model::{BackendKind, NamedServer, RenderedStep};

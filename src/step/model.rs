@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::campaign::roster::Targets;
+use crate::campaign::{Limits, OfflineHosts};
 use crate::problem::Problem;
 use crate::secret::Secret;
 
@@ -116,68 +118,4 @@ pub struct TemplateCall {
     /// Keys of `params` that offer SQL or are otherwise not the schema's (`query`, `sql`):
     /// the allowlist refuses them by name.
     pub foreign: Vec<String>,
-}
-
-/// Who the step asks; at least one of the three is not empty.
-#[derive(Debug, Clone, Default)]
-pub struct Targets {
-    /// Hostnames, uuids or serials as the step wrote them, rendered; no blanks, distinct, in the step's order.
-    pub hosts: Vec<String>,
-    /// Names of labels (Fleet only); their members are added.
-    pub labels: Vec<String>,
-    /// Narrows the other two; alone it means every host of these platforms.
-    pub platforms: Vec<Platform>,
-}
-
-/// The platforms a step can narrow to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Platform {
-    /// Any Linux distribution.
-    Linux,
-    /// macOS.
-    Darwin,
-    /// Windows.
-    Windows,
-}
-
-impl Platform {
-    /// The name in steps and in osctrl's filter.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Linux => "linux",
-            Self::Darwin => "darwin",
-            Self::Windows => "windows",
-        }
-    }
-
-    /// The platform that a server's word for a host stands for: both servers give the distribution
-    /// (`ubuntu`, `rhel`, …) for Linux. `None` for phones, tablets, Chromebooks and no word at all.
-    pub fn of_host(word: &str) -> Option<Self> {
-        match word.to_ascii_lowercase().as_str() {
-            "" | "ios" | "ipados" | "android" | "chrome" | "freebsd" => None,
-            "darwin" | "macos" => Some(Self::Darwin),
-            "windows" => Some(Self::Windows),
-            _ => Some(Self::Linux),
-        }
-    }
-}
-
-/// How much may come back.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// More resolved hosts than this and nothing is dispatched.
-    pub max_hosts: usize,
-    /// Rows kept of one host's answer.
-    pub max_rows_per_host: usize,
-    /// Bytes of the whole output document.
-    pub max_bytes: usize,
-}
-
-/// What to do about hosts that the server holds for offline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OfflineHosts {
-    /// Wait for them until the deadline.
-    Wait,
-    /// End once every online host has answered.
-    Skip,
 }

@@ -12,7 +12,7 @@ use super::expression::{Part, Template, holds_expression, secret_reference};
 use super::schema::{offers_sql, sort};
 use super::violation::target_fault;
 use super::{MOST_PROBLEMS, left_out};
-use crate::invocation::{Document, Path, Segment, kind};
+use crate::input::{Document, Path, Segment, kind};
 use crate::problem::Problem;
 use crate::secret::{Secret, SecretSources};
 

@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::expression::holds_expression;
-use super::model::{
-    BackendKind, Credentials, Limits, NamedServer, OfflineHosts, Platform, RenderedStep, Server,
-    Targets, TemplateCall,
-};
+use super::model::{BackendKind, Credentials, NamedServer, RenderedStep, Server, TemplateCall};
 use super::render::{Credential, Rendering};
 use super::schema::whole_number;
-use crate::invocation::{Document, Path};
-use crate::policy::address;
+use crate::address;
+use crate::campaign::host::Platform;
+use crate::campaign::roster::Targets;
+use crate::campaign::{Limits, OfflineHosts};
+use crate::input::{Document, Path};
 use crate::problem::Problem;
 use crate::secret::Secret;
 

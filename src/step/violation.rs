@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use super::MOST_PROBLEMS;
 use super::schema::{Stage, foreign_keys, offers_sql};
 use super::words::near;
-use crate::invocation::path::show_key;
-use crate::invocation::{Path, Segment, kind};
+use crate::input::path::show_key;
+use crate::input::{Path, Segment, kind};
 
 /// What to say of labels where the server is osctrl.
 pub(super) const LABELS_ARE_FLEETS: &str = "`target_labels` is for Fleet only: osctrl can't list the hosts of a tag, so their silence could not be named; name the hosts in `target_hosts`";

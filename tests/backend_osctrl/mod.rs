@@ -10,16 +10,19 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use osquery_live_query::allowlist::{Registry, Statement};
-use osquery_live_query::backend::http::Http;
-use osquery_live_query::backend::osctrl::Osctrl;
-use osquery_live_query::backend::rows::Keep;
-use osquery_live_query::backend::{
-    Answer, Asked, Backend, BackendError, Candidates, Event, Host, HostId,
-};
+use osquery_live_query::campaign::Limits;
+use osquery_live_query::campaign::host::Answer;
+use osquery_live_query::campaign::host::Asked;
+use osquery_live_query::campaign::host::Candidates;
+use osquery_live_query::campaign::host::Host;
+use osquery_live_query::campaign::host::HostId;
+use osquery_live_query::campaign::roster::Targets;
+use osquery_live_query::campaign::rows::Keep;
 use osquery_live_query::secret::{Redactor, Secret};
-use osquery_live_query::step::model::{
-    BackendKind, Credentials, Limits, Server, Targets, TemplateCall,
-};
+use osquery_live_query::servers::http::Http;
+use osquery_live_query::servers::osctrl::Osctrl;
+use osquery_live_query::servers::{Backend, BackendError, Event};
+use osquery_live_query::step::model::{BackendKind, Credentials, Server, TemplateCall};
 use osquery_simulator::{OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_TOKEN, Scenario, Simulator};
 use serde_json::Map;
 use tokio::time::Instant;

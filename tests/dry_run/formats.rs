@@ -343,8 +343,8 @@ fn exit_codes() {
             "error[usage]: no/such.yaml can't be examined: entity not found\n",
         ),
         (
-            "src/dry_run",
-            "error[usage]: src/dry_run holds no playbooks and no steps: they are named `*.playbook.yaml` and `*.step.yaml` (or `.yml`, `.json`)\n",
+            "src/verbs/dry_run",
+            "error[usage]: src/verbs/dry_run holds no playbooks and no steps: they are named `*.playbook.yaml` and `*.step.yaml` (or `.yml`, `.json`)\n",
         ),
     ] {
         let ran = args(["dry-run", path]).run();

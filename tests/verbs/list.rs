@@ -162,7 +162,7 @@ fn the_list_for_machines_keeps_its_schema() {
 /// Every example step passes every check: nothing but the missing server ends it.
 #[test]
 fn every_example_step_passes_the_checks() {
-    use osquery_live_query::checked::{Sources, check};
+    use osquery_live_query::session::prepare::{Sources, check};
     let folder = Folder::with(
         "example",
         &[
@@ -199,7 +199,7 @@ fn example(name: &str) -> String {
         selection: Default::default(),
         format: TemplatesFormat::Step,
     };
-    osquery_live_query::templates::text(&args).expect("a step")
+    osquery_live_query::verbs::templates::text(&args).expect("a step")
 }
 
 #[test]

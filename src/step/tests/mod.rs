@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::model::{BackendKind, Credentials, OfflineHosts, Platform};
+use super::model::{BackendKind, Credentials};
 use super::*;
-use crate::invocation::{Document, decode};
+use crate::campaign::OfflineHosts;
+use crate::campaign::host::Platform;
+use crate::input::{Document, decode};
 use crate::secret::Secret;
 
 /// Stands in every value that must not be shown.

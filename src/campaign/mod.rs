@@ -1,0 +1,463 @@
+//! The campaign: who was asked, who answered, what was kept. Pure: answers and elapsed times go in,
+//! the document's facts come out; no I/O and no clock, so that every ordering can be tested.
+//!
+//! The invariant: every target is in exactly one of `results` and `timed_out_hosts`.
+
+pub mod host;
+pub mod roster;
+pub mod rows;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use host::{Answer, Asked, HostId};
+use roster::Roster;
+use rows::{Rows, push_string};
+
+/// A host's error message is kept to so many characters.
+const ERROR_CHARACTERS: usize = 4_096;
+/// Bytes of a document that are there without any host.
+const DOCUMENT_BYTES: usize = 512;
+/// Bytes that a key takes in the document beside its own text, uuid, error and rows.
+const KEY_BYTES: usize = 160;
+
+/// How much may come back.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// More resolved hosts than this and nothing is dispatched.
+    pub max_hosts: usize,
+    /// Rows kept of one host's answer.
+    pub max_rows_per_host: usize,
+    /// Bytes of the whole output document.
+    pub max_bytes: usize,
+}
+
+/// What to do about hosts that the server holds for offline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfflineHosts {
+    /// Wait for them until the deadline.
+    Wait,
+    /// End once every online host has answered.
+    Skip,
+}
+
+/// A campaign under way.
+#[derive(Debug)]
+pub struct Campaign {
+    roster: Roster,
+    index_of: HashMap<HostId, usize>,
+    hosts: Vec<State>,
+    offline_hosts: OfflineHosts,
+    /// Which targets each host stands for: indices into the roster's.
+    targets_of: Vec<Vec<usize>>,
+    bytes_left: usize,
+    answered: usize,
+    rows: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    asked: bool,
+    offline: bool,
+    answer: Option<Kept>,
+}
+
+/// A host's first answer, as far as the caps let it be kept.
+#[derive(Debug)]
+pub struct Kept {
+    /// When it came, counted from the dispatch.
+    pub after: Duration,
+    /// Rows, or osquery's error.
+    pub result: Result<KeptRows, String>,
+}
+
+/// The rows of an answer.
+#[derive(Debug)]
+pub struct KeptRows {
+    /// Rows received, before caps.
+    pub received: usize,
+    /// Whether a cap cut rows.
+    pub truncated: bool,
+    /// The rows, until they have been written elsewhere.
+    pub rows: Option<Rows>,
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// The host's first; its index in the roster.
+    New(usize),
+    /// The host had answered already.
+    Repeated,
+    /// No host that was asked.
+    Foreign,
+}
+
+/// Where a target stands; the contract's `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Rows, or none.
+    Ok,
+    /// An osquery error.
+    Error,
+    /// Asked, silent.
+    NoAnswer,
+    /// The server said that it is offline, and it stayed silent.
+    Offline,
+    /// The deadline came first.
+    NotAsked,
+    /// Not enrolled, or not visible to these credentials.
+    Unknown,
+}
+
+impl Status {
+    /// The word in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::NoAnswer => "no_answer",
+            Self::Offline => "offline",
+            Self::NotAsked => "not_asked",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the target belongs into `results`.
+    pub fn answered(self) -> bool {
+        matches!(self, Self::Ok | Self::Error)
+    }
+}
+
+impl Campaign {
+    /// A campaign of which nobody has been asked yet.
+    pub fn new(roster: Roster, limits: &Limits, offline_hosts: OfflineHosts) -> Self {
+        let index_of = roster
+            .hosts
+            .iter()
+            .enumerate()
+            .map(|(index, host)| (host.id.clone(), index))
+            .collect();
+        let hosts = roster
+            .hosts
+            .iter()
+            .map(|host| State {
+                offline: host.online == Some(false),
+                ..State::default()
+            })
+            .collect();
+        let mut targets_of = vec![Vec::new(); roster.hosts.len()];
+        let mut bytes = DOCUMENT_BYTES;
+        for (index, target) in roster.targets.iter().enumerate() {
+            bytes = bytes.saturating_add(KEY_BYTES + 2 * json_length(&target.key));
+            if let Some(host) = target.host {
+                targets_of[host].push(index);
+                bytes = bytes.saturating_add(json_length(&roster.hosts[host].uuid));
+            }
+        }
+        Self {
+            index_of,
+            hosts,
+            offline_hosts,
+            targets_of,
+            bytes_left: limits.max_bytes.saturating_sub(bytes),
+            answered: 0,
+            rows: 0,
+            roster,
+        }
+    }
+
+    /// The roster that the campaign was made of.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The dispatch has been accepted.
+    pub fn started(&mut self, asked: Asked) {
+        if asked == Asked::All {
+            for host in &mut self.hosts {
+                host.asked = true;
+            }
+        }
+    }
+
+    /// One host is being asked.
+    pub fn asked(&mut self, id: &HostId) {
+        if let Some(&index) = self.index_of.get(id) {
+            self.hosts[index].asked = true;
+        }
+    }
+
+    /// The server says that a host is offline.
+    pub fn offline(&mut self, id: &HostId) {
+        if let Some(&index) = self.index_of.get(id) {
+            self.hosts[index].offline = true;
+        }
+    }
+
+    /// Takes an answer, `after` the dispatch. A host's first answer counts, whatever comes later.
+    pub fn record(&mut self, id: &HostId, answer: Answer, after: Duration) -> Recorded {
+        let Some(&index) = self.index_of.get(id) else {
+            return Recorded::Foreign;
+        };
+        if self.hosts[index].answer.is_some() {
+            return Recorded::Repeated;
+        }
+        let keys = self.targets_of[index].len().max(1);
+        let result = match answer {
+            Answer::Rows(rows) => {
+                let received = rows.received();
+                let rows = rows.cut_to((self.bytes_left / keys).max("[]".len()));
+                self.spend(rows.json().len().saturating_mul(keys));
+                self.rows = self.rows.saturating_add(received);
+                Ok(KeptRows {
+                    received,
+                    truncated: rows.truncated(),
+                    rows: Some(rows),
+                })
+            }
+            Answer::Error(message) => {
+                let most = ERROR_CHARACTERS.min(self.bytes_left / (6 * keys));
+                let message: String = message.chars().take(most).collect();
+                self.spend(json_length(&message).saturating_mul(keys));
+                Err(message)
+            }
+        };
+        let host = &mut self.hosts[index];
+        host.asked = true;
+        host.answer = Some(Kept { after, result });
+        self.answered += 1;
+        Recorded::New(index)
+    }
+
+    /// Takes the rows of a host out, once they have been written: memory does not grow with them.
+    pub fn take_rows(&mut self, index: usize) -> Option<Rows> {
+        let answer = self.hosts.get_mut(index)?.answer.as_mut()?;
+        answer.result.as_mut().ok()?.rows.take()
+    }
+
+    /// The targets that a host stands for: indices into the roster's.
+    pub fn targets_of(&self, host: usize) -> &[usize] {
+        self.targets_of.get(host).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether nobody is left to wait for: every host has answered, or (`offline_hosts: skip`) every
+    /// one that the server does not hold for offline.
+    pub fn is_finished(&self) -> bool {
+        self.all_answered()
+            || self.offline_hosts == OfflineHosts::Skip
+                && self
+                    .hosts
+                    .iter()
+                    .all(|host| host.answer.is_some() || host.offline)
+    }
+
+    /// Whether every host has answered.
+    pub fn all_answered(&self) -> bool {
+        self.answered == self.hosts.len()
+    }
+
+    /// Distinct hosts that have answered.
+    pub fn responded(&self) -> usize {
+        self.answered
+    }
+
+    /// Distinct hosts of the campaign.
+    pub fn targeted(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Rows received of all hosts, before caps.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Where a host stands now.
+    pub fn status(&self, host: Option<usize>) -> Status {
+        let Some(state) = host.and_then(|index| self.hosts.get(index)) else {
+            return Status::Unknown;
+        };
+        match &state.answer {
+            Some(Kept { result: Ok(_), .. }) => Status::Ok,
+            Some(Kept { result: Err(_), .. }) => Status::Error,
+            None if state.offline => Status::Offline,
+            None if state.asked => Status::NoAnswer,
+            None => Status::NotAsked,
+        }
+    }
+
+    /// A host's answer, where there is one.
+    pub fn answer(&self, host: Option<usize>) -> Option<&Kept> {
+        self.hosts.get(host?)?.answer.as_ref()
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+    }
+}
+
+/// Bytes of a text as a JSON string.
+fn json_length(text: &str) -> usize {
+    let mut json = String::with_capacity(text.len() + 2);
+    push_string(&mut json, text);
+    json.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::host::{Candidates, Host};
+    use super::roster::Targets;
+    use super::rows::Keep;
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        max_hosts: 1_000,
+        max_rows_per_host: 10_000,
+        max_bytes: 1 << 20,
+    };
+
+    fn campaign(hosts: usize, unknown: usize, max_bytes: usize, skip: bool) -> Campaign {
+        let named = (0..hosts).map(|number| Host {
+            id: HostId(number.to_string()),
+            hostname: format!("host-{number}"),
+            uuid: format!("uuid-{number}"),
+            serial: String::new(),
+            platform: None,
+            online: Some(number % 3 != 2),
+            last_seen: None,
+            check_in_interval: None,
+        });
+        // Every even host is also named by its uuid.
+        let names = (0..hosts + unknown)
+            .map(|number| format!("host-{number}"))
+            .chain((0..hosts).step_by(2).map(|number| format!("uuid-{number}")));
+        let targets = Targets {
+            hosts: names.collect(),
+            ..Targets::default()
+        };
+        let candidates = Candidates {
+            named: named.collect(),
+            grouped: Vec::new(),
+        };
+        let offline = if skip {
+            OfflineHosts::Skip
+        } else {
+            OfflineHosts::Wait
+        };
+        let limits = Limits {
+            max_bytes,
+            ..LIMITS
+        };
+        Campaign::new(Roster::new(&targets, candidates), &limits, offline)
+    }
+
+    fn rows(count: usize) -> Answer {
+        let rows = vec![json!({"pid": "1"}); count];
+        let keep = Keep {
+            rows: 5,
+            bytes: usize::MAX,
+        };
+        Answer::Rows(Rows::read(&json!(rows).to_string(), &[], keep).unwrap())
+    }
+
+    #[test]
+    fn the_first_answer_counts_and_foreign_hosts_do_not() {
+        let mut campaign = campaign(2, 0, LIMITS.max_bytes, false);
+        campaign.started(Asked::All);
+        let id = HostId("0".into());
+        assert_eq!(
+            campaign.record(&id, rows(1), Duration::ZERO),
+            Recorded::New(0)
+        );
+        let late = Answer::Error("late".into());
+        assert_eq!(
+            campaign.record(&id, late, Duration::ZERO),
+            Recorded::Repeated
+        );
+        assert_eq!(
+            campaign.record(&HostId("9".into()), rows(1), Duration::ZERO),
+            Recorded::Foreign
+        );
+        assert_eq!(campaign.status(Some(0)), Status::Ok);
+        assert_eq!(campaign.status(Some(1)), Status::NoAnswer);
+        assert_eq!((campaign.responded(), campaign.rows()), (1, 1));
+        assert!(!campaign.is_finished());
+    }
+
+    #[test]
+    fn skip_does_not_wait_for_offline_hosts() {
+        let mut campaign = campaign(3, 0, LIMITS.max_bytes, true);
+        campaign.started(Asked::All);
+        for id in ["0", "1"] {
+            assert!(!campaign.is_finished());
+            campaign.record(&HostId(id.into()), rows(0), Duration::ZERO);
+        }
+        assert!(campaign.is_finished() && !campaign.all_answered());
+        assert_eq!(campaign.status(Some(2)), Status::Offline);
+    }
+
+    #[test]
+    fn hosts_asked_one_by_one_are_not_asked_before_their_turn() {
+        let mut campaign = campaign(2, 0, LIMITS.max_bytes, false);
+        campaign.started(Asked::OneByOne);
+        campaign.asked(&HostId("1".into()));
+        assert_eq!(campaign.status(Some(0)), Status::NotAsked);
+        assert_eq!(campaign.status(Some(1)), Status::NoAnswer);
+        assert_eq!(campaign.status(None), Status::Unknown);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn any_order_repetition_and_loss_of_answers_keeps_the_invariant(
+            hosts in 1usize..8,
+            unknown in 0usize..3,
+            answers in prop::collection::vec((0usize..10, 0usize..9, any::<bool>()), 0..30),
+            max_bytes in 0usize..4_000,
+            skip in any::<bool>(),
+        ) {
+            let mut campaign = campaign(hosts, unknown, max_bytes, skip);
+            campaign.started(Asked::All);
+            let mut first = HashMap::new();
+            for (step, (number, count, fails)) in answers.into_iter().enumerate() {
+                let answer = if fails { Answer::Error("x".repeat(count)) } else { rows(count) };
+                let after = Duration::from_millis(step as u64);
+                match campaign.record(&HostId(number.to_string()), answer, after) {
+                    Recorded::New(index) => {
+                        prop_assert_eq!(&campaign.roster().hosts[index].id.0, &number.to_string());
+                        prop_assert!(first.insert(index, (count, fails)).is_none());
+                    }
+                    Recorded::Repeated => prop_assert!(number < hosts),
+                    Recorded::Foreign => prop_assert!(number >= hosts),
+                }
+            }
+            prop_assert_eq!(campaign.responded(), first.len());
+            prop_assert_eq!(campaign.all_answered(), first.len() == hosts);
+            let mut bytes = 0;
+            for target in &campaign.roster().targets {
+                let status = campaign.status(target.host);
+                let expected = target.host.and_then(|host| first.get(&host));
+                prop_assert_eq!(status.answered(), expected.is_some());
+                prop_assert_eq!(status == Status::Unknown, target.host.is_none());
+                match (campaign.answer(target.host).map(|kept| &kept.result), expected) {
+                    (Some(Ok(kept)), Some((count, false))) => {
+                        prop_assert_eq!(kept.received, *count);
+                        let rows = kept.rows.as_ref().unwrap();
+                        prop_assert_eq!(kept.truncated, rows.kept() < *count);
+                        bytes += rows.json().len().saturating_sub(2);
+                    }
+                    (Some(Err(_)), Some((_, true))) | (None, None) => {}
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+            prop_assert!(bytes <= max_bytes);
+            if skip {
+                let silent_online = (0..hosts).any(|host| host % 3 != 2 && !first.contains_key(&host));
+                prop_assert_eq!(campaign.is_finished(), !silent_online);
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The verb `describe`: what this build is and can, as JSON, for engines that adapt to it.
+
+use clap::{CommandFactory, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::allowlist::Registry;
+use crate::cli::{Cli, SchemaName};
+use crate::exit::{self, Code};
+use crate::input::PROTOCOLS;
+use crate::step::model::BackendKind;
+
+/// The description, as JSON text.
+pub fn text() -> String {
+    let backends = [BackendKind::Fleet, BackendKind::Osctrl].map(BackendKind::name);
+    let templates: Vec<&str> = Registry::embedded().names().collect();
+    let description = json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "protocols": PROTOCOLS,
+        "step_type": "osquery_live_query",
+        "backends": backends,
+        "verbs": verbs(),
+        "schemas": SchemaName::value_variants().iter().filter_map(name_of).collect::<Vec<_>>(),
+        "templates": templates,
+        "exit_codes": exit_codes(),
+    });
+    format!("{description:#}\n")
+}
+
+/// The verbs' names, as the command line has them.
+fn verbs() -> Vec<String> {
+    let command = Cli::command();
+    command
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .collect()
+}
+
+fn name_of(schema: &SchemaName) -> Option<String> {
+    Some(schema.to_possible_value()?.get_name().to_owned())
+}
+
+/// The exit codes in order, each with its name and meaning.
+pub(crate) fn exit_codes() -> Vec<Value> {
+    let entry = |status: u8, name: &str, meaning: &str, retryable: Option<bool>| {
+        let mut entry = json!({ "exit_code": status, "name": name, "meaning": meaning });
+        if let Some(retryable) = retryable {
+            entry["retryable"] = retryable.into();
+        }
+        entry
+    };
+    let mut codes = vec![
+        entry(
+            exit::OK,
+            "ok",
+            "a document with results, partial ones too",
+            None,
+        ),
+        entry(
+            exit::PARTIAL,
+            "partial",
+            "rows are missing, with --fail-on-partial",
+            Some(true),
+        ),
+        entry(
+            exit::INTERRUPTED,
+            "interrupted",
+            "SIGINT: the campaign is stopped, the document has cancelled: true",
+            None,
+        ),
+        entry(
+            exit::TERMINATED,
+            "terminated",
+            "SIGTERM: the campaign is stopped, the document has cancelled: true",
+            None,
+        ),
+    ];
+    codes.extend(Code::ALL.into_iter().map(|code| {
+        entry(
+            code.exit_status(),
+            code.name(),
+            code.meaning(),
+            Some(code.retryable()),
+        )
+    }));
+    codes.sort_by_key(|entry| entry["exit_code"].as_u64());
+    codes
+}

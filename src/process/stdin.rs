@@ -1,0 +1,102 @@
+//! Reads stdin to its end within limits. Knows nothing of what is in it.
+
+use std::io::{IsTerminal, Read};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::input::{DecodeError, MAX_INPUT_BYTES, too_long};
+
+/// How long the engine may take to write the step and close the pipe.
+pub const MAX_INPUT_TIME: Duration = Duration::from_secs(30);
+
+/// Reads stdin to its end, at most [`MAX_INPUT_BYTES`] and [`MAX_INPUT_TIME`].
+///
+/// # Errors
+/// Where stdin is a terminal, has more, takes longer or can't be read.
+pub fn read_stdin() -> Result<Vec<u8>, DecodeError> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        let mut error =
+            DecodeError::new("stdin is a terminal: there is no prompt, the step is piped in");
+        error.hint = Some("for example: osquery-live-query run < step.yaml".into());
+        return Err(error);
+    }
+    read_within(stdin, MAX_INPUT_BYTES, MAX_INPUT_TIME)
+}
+
+/// Reads to the end within limits of size and time. A reader that never ends is left to its own thread.
+///
+/// # Errors
+/// Where there is more, it takes longer, or it can't be read.
+pub fn read_within(
+    reader: impl Read + Send + 'static,
+    bytes: usize,
+    time: Duration,
+) -> Result<Vec<u8>, DecodeError> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let reading = std::thread::Builder::new()
+        .name("stdin".into())
+        .spawn(move || {
+            let mut text = Vec::new();
+            let read = reader.take(bytes as u64 + 1).read_to_end(&mut text);
+            // The receiver is gone once the time is over.
+            let _ = sender.send(read.map(|_| text));
+        });
+    if reading.is_err() {
+        return Err(DecodeError::new(
+            "stdin can't be read: no thread could be started",
+        ));
+    }
+    match receiver.recv_timeout(time) {
+        Ok(Ok(text)) if text.len() > bytes => Err(too_long(bytes)),
+        Ok(Ok(text)) => Ok(text),
+        Ok(Err(error)) => Err(DecodeError::new(format!(
+            "stdin can't be read: {}",
+            error.kind()
+        ))),
+        Err(_) => {
+            let mut error =
+                DecodeError::new(format!("stdin did not end within {} s", time.as_secs_f32()));
+            error.hint = Some("the engine must close the pipe after the step".into());
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{self, Cursor};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn reads_to_the_end_and_no_further_than_the_limit() {
+        let text = vec![b'a'; 1 << 20];
+        assert_eq!(
+            read_within(Cursor::new(text.clone()), 1 << 20, LONG).unwrap(),
+            text
+        );
+        let error = read_within(io::repeat(b'a'), MAX_INPUT_BYTES, LONG).unwrap_err();
+        assert_eq!(error.message, "the input is longer than 4 MiB");
+    }
+
+    #[test]
+    fn a_pipe_that_stays_open_is_not_waited_for_longer_than_the_time() {
+        let (reader, _kept_open) = io::pipe().unwrap();
+        let error = read_within(reader, 10, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.message, "stdin did not end within 0.02 s");
+    }
+
+    #[test]
+    fn an_error_says_its_kind() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::new(io::ErrorKind::BrokenPipe, "marker"))
+            }
+        }
+        let error = read_within(Broken, 10, LONG).unwrap_err();
+        assert_eq!(error.message, "stdin can't be read: broken pipe");
+    }
+}

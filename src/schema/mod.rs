@@ -1,0 +1,3 @@
+//! The JSON Schemas, and what breaks them in words.
+
+pub mod texts;

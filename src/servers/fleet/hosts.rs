@@ -1,0 +1,363 @@
+//! Finds the hosts of a step's targets: by name, by label, by platform. Reads pages and compares;
+//! which of the hosts a name means is decided above the backends.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::rest::{HostsOf, Rest};
+use super::wire::{Label, ListedHost};
+use crate::campaign::Limits;
+use crate::campaign::host::Candidates;
+use crate::campaign::host::Host;
+use crate::campaign::host::Platform;
+use crate::campaign::roster::Targets;
+use crate::servers::BackendError;
+
+/// Hosts of one answer to a search.
+const SEARCH_PAGE: usize = 100;
+/// Hosts of one page of a list: about 0.75 MB.
+const LIST_PAGE: usize = 500;
+/// No list of hosts is longer than so many pages; a server that never stops is an error.
+const MOST_PAGES: usize = 2_000;
+/// Searches, and pages of one list, that are under way at once.
+const SEARCHES_AT_ONCE: usize = 8;
+const PAGES_AT_ONCE: usize = 4;
+/// Up to so many names are searched, one request each; more are looked for in the list of all hosts.
+const MOST_SEARCHES: usize = 50;
+/// A page of the list is taken to cost as much as so many searches. The list is given up when it has
+/// cost what the searches would: whichever was the better way, this costs at most twice as much.
+const SEARCHES_A_PAGE: usize = 10;
+
+/// Everything that the step's targets may mean.
+pub(super) async fn find(
+    rest: &Rest,
+    targets: &Targets,
+    limits: &Limits,
+) -> Result<Candidates, BackendError> {
+    let (named, grouped) = futures_util::future::try_join(
+        named(rest, &targets.hosts),
+        grouped(rest, targets, limits.max_hosts),
+    )
+    .await?;
+    Ok(Candidates { named, grouped })
+}
+
+/// Distinct hosts, in the order they were found.
+#[derive(Default)]
+struct Found {
+    ids: HashSet<u64>,
+    hosts: Vec<Host>,
+}
+
+impl Found {
+    fn add(&mut self, id: u64, host: Host) {
+        if self.ids.insert(id) {
+            self.hosts.push(host);
+        }
+    }
+}
+
+/// What is searched for, and what counts as found.
+struct Names<'a> {
+    terms: Vec<&'a str>,
+    lower: HashSet<String>,
+}
+
+impl<'a> Names<'a> {
+    fn of(names: &'a [String]) -> Self {
+        let mut lower = HashSet::new();
+        let mut terms = Vec::new();
+        for name in names {
+            // `NAME@UUID` is how documents name hosts that share a hostname.
+            let uuid = name.rsplit_once('@').map(|(_, uuid)| uuid);
+            for term in std::iter::once(name.as_str()).chain(uuid) {
+                if !term.trim().is_empty() && lower.insert(term.to_lowercase()) {
+                    terms.push(term);
+                }
+            }
+        }
+        Self { terms, lower }
+    }
+
+    /// The hosts of a page that may be meant, with their ids.
+    fn meant(&self, page: Vec<ListedHost>) -> impl Iterator<Item = (u64, Host)> {
+        page.into_iter()
+            .map(|listed| (listed.id, Host::from(listed)))
+            .filter(|(_, host)| {
+                [&host.uuid, &host.serial, &host.hostname]
+                    .into_iter()
+                    .any(|name| !name.is_empty() && self.lower.contains(&name.to_lowercase()))
+            })
+    }
+}
+
+async fn named(rest: &Rest, names: &[String]) -> Result<Vec<Host>, BackendError> {
+    let names = Names::of(names);
+    let mut found = Found::default();
+    if names.terms.len() > MOST_SEARCHES {
+        let affordable = names.terms.len() / SEARCHES_A_PAGE;
+        let mut pages = 0;
+        let whole = each_page(rest, HostsOf::All, |page| {
+            for (id, host) in names.meant(page) {
+                found.add(id, host);
+            }
+            pages += 1;
+            Ok(if pages < affordable {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        })
+        .await?;
+        if whole {
+            return Ok(found.hosts);
+        }
+        tracing::debug!(
+            pages,
+            "the server has many more hosts than were named: searching"
+        );
+    }
+    // `hosts/identifier/NAME` would be one answer a name, but of hosts that share a hostname it
+    // shows only one (transcript `same-hostname`).
+    let mut searches = stream::iter(&names.terms)
+        .map(|term| async {
+            let mut hosts = Vec::new();
+            each_page(rest, HostsOf::Search(term), |page| {
+                hosts.extend(names.meant(page));
+                Ok(ControlFlow::Continue(()))
+            })
+            .await?;
+            Ok::<_, BackendError>(hosts)
+        })
+        .buffer_unordered(SEARCHES_AT_ONCE);
+    while let Some(hosts) = searches.try_next().await? {
+        for (id, host) in hosts {
+            found.add(id, host);
+        }
+    }
+    drop(searches);
+    Ok(found.hosts)
+}
+
+async fn grouped(
+    rest: &Rest,
+    targets: &Targets,
+    max_hosts: usize,
+) -> Result<Vec<Host>, BackendError> {
+    let platforms = &targets.platforms;
+    let lists: Vec<HostsOf<'_>> = if !targets.labels.is_empty() {
+        let labels = rest.labels().await?;
+        label_ids(rest, &labels, &targets.labels)?
+            .into_iter()
+            .map(HostsOf::Label)
+            .collect()
+    } else if targets.hosts.is_empty() && !platforms.is_empty() {
+        let labels = rest.labels().await?;
+        let ids: Option<Vec<u64>> = platforms
+            .iter()
+            .map(|platform| builtin_label(&labels, *platform))
+            .collect();
+        match ids {
+            Some(ids) => ids.into_iter().map(HostsOf::Label).collect(),
+            // A label that Fleet did not make, or that someone renamed, says nothing of the platform.
+            None => vec![HostsOf::All],
+        }
+    } else {
+        return Ok(Vec::new());
+    };
+    let mut found = Found::default();
+    for list in lists {
+        each_page(rest, list, |page| {
+            for listed in page {
+                let platform = listed.platform();
+                if platforms.is_empty() || platform.is_some_and(|it| platforms.contains(&it)) {
+                    found.add(listed.id, listed.into());
+                }
+            }
+            if found.hosts.len() > max_hosts {
+                return Err(BackendError::TooManyHosts { max_hosts });
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+    }
+    Ok(found.hosts)
+}
+
+/// The built-in label whose members are the platform's hosts.
+fn builtin_label(labels: &[Label], platform: Platform) -> Option<u64> {
+    let name = match platform {
+        Platform::Linux => "All Linux",
+        Platform::Darwin => "macOS",
+        Platform::Windows => "MS Windows",
+    };
+    labels
+        .iter()
+        .find(|label| label.is_builtin() && label.name == name)
+        .map(|label| label.id)
+}
+
+/// The labels' ids; all that are unknown are named at once. Fleet's own comparison ignores case, so a
+/// name that differs only in that is taken where it is one label's.
+fn label_ids(rest: &Rest, labels: &[Label], names: &[String]) -> Result<Vec<u64>, BackendError> {
+    let mut ids = Vec::new();
+    let mut unknown = Vec::new();
+    for name in names {
+        let lower = name.to_lowercase();
+        let mut same = labels
+            .iter()
+            .filter(|label| label.name.to_lowercase() == lower);
+        let exact = labels.iter().find(|label| label.name == *name);
+        match (exact, same.next(), same.next()) {
+            (Some(label), _, _) | (None, Some(label), None) => {
+                if !ids.contains(&label.id) {
+                    ids.push(label.id);
+                }
+            }
+            _ => unknown.push(name),
+        }
+    }
+    let Some(first) = unknown.first() else {
+        return Ok(ids);
+    };
+    let quoted: Vec<String> = unknown.iter().map(|name| format!("`{name}`")).collect();
+    let what = match unknown.len() {
+        1 => format!("the label {} does not exist", quoted[0]),
+        _ => format!("the labels {} do not exist", quoted.join(", ")),
+    };
+    let near = near(labels, first).map_or(String::new(), |near| {
+        format!("is `{}` meant? ", rest.shown(near))
+    });
+    Err(BackendError::Targets {
+        message: format!("{what} at {}, or this user can't see it", rest.server()),
+        hint: Some(format!("{near}`fleetctl get labels` lists them all")),
+    })
+}
+
+fn near<'a>(labels: &'a [Label], name: &str) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let most = (name.chars().count() / 3).max(1);
+    labels
+        .iter()
+        .map(|label| {
+            let distance = strsim::damerau_levenshtein(&label.name.to_lowercase(), &name);
+            (distance, label.name.as_str())
+        })
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, label)| label)
+}
+
+/// Reads a list page by page until it ends, which is true, or until `take` breaks off, which is false.
+///
+/// A search ends with a page that is not full. A list may come in smaller pages than were asked for,
+/// so it ends with an empty page (transcript `hosts`), or with one that brings nothing new.
+async fn each_page(
+    rest: &Rest,
+    of: HostsOf<'_>,
+    mut take: impl FnMut(Vec<ListedHost>) -> Result<ControlFlow<()>, BackendError>,
+) -> Result<bool, BackendError> {
+    let search = matches!(of, HostsOf::Search(_));
+    let per_page = if search { SEARCH_PAGE } else { LIST_PAGE };
+    let first = rest.hosts(of, 0, per_page).await?.hosts;
+    // Only a full first page promises more than one other; searches are many at once already.
+    let at_once = if search || first.len() < per_page {
+        1
+    } else {
+        PAGES_AT_ONCE
+    };
+    let mut pages = stream::once(std::future::ready(Ok(first)))
+        .chain(
+            stream::iter(1..MOST_PAGES)
+                .map(|page| async move { Ok(rest.hosts(of, page, per_page).await?.hosts) })
+                .buffered(at_once),
+        )
+        .boxed_local();
+    let mut seen = HashSet::new();
+    while let Some(page) = pages.try_next().await? {
+        let known = seen.len();
+        seen.extend(page.iter().map(|host| host.id));
+        let ended = seen.len() == known || (search && page.len() < per_page);
+        let wish = take(page)?;
+        if ended {
+            return Ok(true);
+        }
+        if wish.is_break() {
+            return Ok(false);
+        }
+    }
+    Err(BackendError::Answer {
+        status: None,
+        message: format!(
+            "{}'s list of hosts does not end: {MOST_PAGES} pages brought {} hosts",
+            rest.server(),
+            seen.len()
+        ),
+        hint: Some("name the hosts in `target_hosts`, or use a label with fewer members".into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn listed(id: usize, hostname: &str, uuid: &str, serial: &str) -> ListedHost {
+        let document = json!({
+            "id": id, "hostname": hostname, "uuid": uuid, "hardware_serial": serial,
+        });
+        serde_json::from_str(&document.to_string()).unwrap()
+    }
+
+    fn label(id: u64, name: &str) -> Label {
+        let document = json!({"id": id, "name": name, "label_type": "regular"});
+        serde_json::from_str(&document.to_string()).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn every_host_that_a_name_may_mean_is_found(
+            fields in prop::collection::vec(("[abA@]{0,3}", "[abB@]{0,2}", "[abÄä]{0,2}"), 0..12),
+            names in prop::collection::vec("[abABÄ@]{1,4}", 1..6),
+        ) {
+            let page = fields
+                .iter()
+                .enumerate()
+                .map(|(id, (hostname, uuid, serial))| listed(id, hostname, uuid, serial))
+                .collect();
+            let sought = Names::of(&names);
+            let found: Vec<u64> = sought.meant(page).map(|(id, _)| id).collect();
+            for (id, (hostname, uuid, serial)) in fields.iter().enumerate() {
+                let meant = names.iter().any(|name| {
+                    let uuid_of_pair = name.rsplit_once('@').map_or("", |(_, uuid)| uuid);
+                    [hostname, uuid, serial].into_iter().any(|field| {
+                        !field.is_empty()
+                            && [name.to_lowercase(), uuid_of_pair.to_lowercase()]
+                                .contains(&field.to_lowercase())
+                    })
+                });
+                prop_assert_eq!(found.contains(&(id as u64)), meant, "host {}", id);
+            }
+            // What is not searched for can't be found: each name is, and nothing that is empty.
+            for name in &names {
+                prop_assert!(sought.terms.iter().any(|term| term.to_lowercase() == name.to_lowercase()));
+            }
+            prop_assert!(sought.terms.iter().all(|term| !term.is_empty()));
+        }
+    }
+
+    #[test]
+    fn only_a_near_label_is_proposed() {
+        let labels = [label(1, "Production"), label(2, "Test"), label(3, "db")];
+        assert_eq!(near(&labels, "prodution"), Some("Production"));
+        assert_eq!(near(&labels, "tset"), Some("Test"));
+        assert_eq!(near(&labels, "Workstations"), None);
+        assert_eq!(near(&[], "Test"), None);
+    }
+}

@@ -1,0 +1,261 @@
+//! Fleet: hosts are found over REST, a campaign is started for exactly them, and their answers are
+//! heard on a websocket; where that is refused, each host is asked by a call of its own.
+//!
+//! The facts about Fleet that the code depends on are recorded in `tests/transcripts/fleet/`.
+
+mod hosts;
+mod live;
+mod one_by_one;
+mod rest;
+mod socket;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use self::live::Live;
+use self::one_by_one::OneByOne;
+use self::rest::Rest;
+use self::socket::{Heard, NotOpen, Socket};
+use super::http::Http;
+use super::{Backend, BackendError, Event};
+use crate::allowlist::Statement;
+use crate::campaign::Limits;
+use crate::campaign::host::{Asked, Candidates, Host};
+use crate::campaign::roster::Targets;
+use crate::campaign::rows::Keep;
+use crate::step::model::Server;
+
+/// Of the two seconds that tidying up may take, the part for a campaign; the rest is for the logout.
+const STOP_WITHIN: Duration = Duration::from_millis(1_200);
+const LOGOUT_WITHIN: Duration = Duration::from_millis(1_900);
+
+/// One Fleet server, for one step.
+pub struct Fleet {
+    rest: Rest,
+    keep: Keep,
+    line: Line,
+    mode: Mode,
+}
+
+/// The results socket before there is a campaign.
+enum Line {
+    Closed,
+    Opening(BoxFuture<'static, Result<Socket, NotOpen>>),
+    Open(Box<Socket>),
+    NotOpen(NotOpen),
+}
+
+/// How the hosts are asked.
+enum Mode {
+    Idle,
+    Live(Box<Live>),
+    OneByOne(Box<OneByOne>),
+}
+
+impl Fleet {
+    /// The step's server. `keep` bounds one host's answer; nothing is sent yet.
+    pub fn new(server: &Server, http: Http, keep: Keep) -> Self {
+        Self {
+            rest: Rest::new(http, server.credentials.clone()),
+            keep,
+            line: Line::Closed,
+            mode: Mode::Idle,
+        }
+    }
+
+    /// The socket, opened and good for a campaign.
+    async fn socket(&mut self) -> Result<Socket, NotOpen> {
+        if matches!(self.line, Line::Closed) {
+            self.line
+                .begin(&self.rest, self.keep)
+                .map_err(NotOpen::Failed)?;
+        }
+        self.line.settle().await;
+        match std::mem::replace(&mut self.line, Line::Closed) {
+            Line::Open(mut socket) => match socket.heard_already(self.keep) {
+                Some(Ok(Heard::Refused(text))) => {
+                    Err(NotOpen::Failed(live::refusal(&self.rest, &text)))
+                }
+                // It was opened while the hosts were looked for; that may have taken long.
+                Some(Err(_)) => {
+                    self.line
+                        .begin(&self.rest, self.keep)
+                        .map_err(NotOpen::Failed)?;
+                    self.line.settle().await;
+                    match std::mem::replace(&mut self.line, Line::Closed) {
+                        Line::Open(socket) => Ok(*socket),
+                        Line::NotOpen(why) => Err(why),
+                        Line::Closed | Line::Opening(_) => Err(never_settled()),
+                    }
+                }
+                Some(Ok(_)) | None => Ok(*socket),
+            },
+            Line::NotOpen(why) => Err(why),
+            Line::Closed | Line::Opening(_) => Err(never_settled()),
+        }
+    }
+}
+
+fn never_settled() -> NotOpen {
+    NotOpen::Refused("it did not open".into())
+}
+
+impl Line {
+    fn begin(&mut self, rest: &Rest, keep: Keep) -> Result<(), BackendError> {
+        let (http, token) = (rest.http.clone(), rest.token()?.clone());
+        let opening = async move { Socket::open(&http, &token, keep, true).await };
+        *self = Self::Opening(opening.boxed());
+        Ok(())
+    }
+
+    /// Waits for a socket that is being opened. Dropping the future loses nothing.
+    async fn settle(&mut self) {
+        if let Self::Opening(opening) = self {
+            *self = match opening.await {
+                Ok(socket) => Self::Open(Box::new(socket)),
+                Err(why) => Self::NotOpen(why),
+            };
+        }
+    }
+}
+
+impl Backend for Fleet {
+    async fn authenticate(&mut self) -> Result<(), BackendError> {
+        self.rest.login().await
+    }
+
+    async fn verify(&mut self) -> Result<(), BackendError> {
+        self.rest.verify().await
+    }
+
+    async fn resolve(
+        &mut self,
+        targets: &Targets,
+        limits: &Limits,
+    ) -> Result<Candidates, BackendError> {
+        // Meanwhile the socket is opened: it may be authenticated before the campaign exists.
+        self.line.begin(&self.rest, self.keep)?;
+        let finding = hosts::find(&self.rest, targets, limits);
+        tokio::pin!(finding);
+        loop {
+            let opening = matches!(self.line, Line::Opening(_));
+            tokio::select! {
+                biased;
+                found = &mut finding => return found,
+                () = self.line.settle(), if opening => {}
+            }
+        }
+    }
+
+    async fn start(
+        &mut self,
+        statement: &Statement,
+        hosts: &[Host],
+    ) -> Result<Asked, BackendError> {
+        let mut ids = BTreeSet::new();
+        for host in hosts {
+            let id = host.id.0.parse().map_err(|_| BackendError::Targets {
+                message: format!("{} is no host of Fleet's", host.hostname),
+                hint: None,
+            })?;
+            ids.insert(id);
+        }
+        let sql = statement.sql().to_owned();
+        let rest = self.rest.clone();
+        // Before the dispatch, however long it takes: what nobody hears is lost.
+        let socket = match self.socket().await {
+            Ok(socket) => socket,
+            Err(NotOpen::Failed(error)) if !matches!(error, BackendError::Unreachable { .. }) => {
+                return Err(error);
+            }
+            Err(why) => {
+                // The hosts were found a moment ago: the server is there, but something on the way
+                // cuts websockets. Where it is gone after all, the calls find out.
+                let words = match why {
+                    NotOpen::Refused(words) => words,
+                    NotOpen::Failed(error) => error.to_string(),
+                };
+                tracing::warn!(
+                    "{} or a proxy before it refused the websocket ({words}): the hosts are asked one by one, which is slower; a host that takes longer than the server waits (25 s unless configured) is asked again, and an offline host answers only if it is back when it is asked",
+                    self.rest.server()
+                );
+                self.mode = Mode::OneByOne(Box::new(OneByOne::new(rest, self.keep, sql, hosts)));
+                return Ok(Asked::OneByOne);
+            }
+        };
+        let live = Live::new(rest, self.keep, socket, sql, ids);
+        self.mode = Mode::Live(Box::new(live));
+        if let Mode::Live(live) = &mut self.mode {
+            live.launch().await?;
+        }
+        Ok(Asked::All)
+    }
+
+    fn campaign_id(&self) -> Option<String> {
+        match &self.mode {
+            Mode::Live(live) => live.id().map(|id| id.to_string()),
+            Mode::Idle | Mode::OneByOne(_) => None,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Event, BackendError> {
+        match &mut self.mode {
+            Mode::Live(live) => live.next().await,
+            Mode::OneByOne(one_by_one) => one_by_one.next().await,
+            Mode::Idle => Ok(Event::Exhausted),
+        }
+    }
+
+    fn may_be_running(&self, all_answered: bool) -> bool {
+        match &self.mode {
+            Mode::Live(live) => live.may_be_running(),
+            Mode::OneByOne(one_by_one) => !all_answered && one_by_one.may_be_running(),
+            Mode::Idle => false,
+        }
+    }
+
+    async fn stop(&mut self, _all_answered: bool) {
+        let now = Instant::now();
+        // Calls that are under way end with their connections.
+        let mode = std::mem::replace(&mut self.mode, Mode::Idle);
+        if let Mode::Live(live) = mode {
+            live.stop(now + STOP_WITHIN).await;
+        }
+        if let Line::Open(socket) = std::mem::replace(&mut self.line, Line::Closed) {
+            socket.close().await;
+        }
+        self.rest.logout(now + LOGOUT_WITHIN).await;
+    }
+}
+
+/// Reads any bytes as everything that Fleet may send; for the fuzzer only.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let keep = Keep {
+        rows: 100,
+        bytes: 10_000,
+    };
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Heard::Answer {
+            answer: super::Answer::Rows(rows),
+            ..
+        } = socket::read(text, keep)
+        {
+            assert!(rows.kept() <= 100 && rows.json().len() <= 10_000);
+        }
+        let _ = wire::reason(text);
+    }
+    let _ = serde_json::from_slice::<wire::HostsPage>(bytes);
+    let _ = serde_json::from_slice::<wire::LabelsSummary>(bytes);
+    let _ = serde_json::from_slice::<wire::LoggedIn>(bytes);
+    let _ = serde_json::from_slice::<wire::Me>(bytes);
+    let _ = serde_json::from_slice::<wire::Started>(bytes);
+    if let Ok(answer) = serde_json::from_slice::<wire::OneHostAnswer<'_>>(bytes) {
+        let _ = answer.error();
+    }
+}

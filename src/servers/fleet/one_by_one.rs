@@ -1,0 +1,245 @@
+//! The way without a websocket: one synchronous call a host, a bounded number at once. Slower, and
+//! used only where the upgrade is refused.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
+
+use super::rest::{OneHost, Purpose, Rest};
+use super::socket;
+use super::wire::{ONE_HOST_TIMEOUT, OneHostAnswer};
+use crate::campaign::host::Answer;
+use crate::campaign::host::Host;
+use crate::campaign::host::HostId;
+use crate::campaign::rows::Keep;
+use crate::servers::http::Reply;
+use crate::servers::{BackendError, Event};
+
+/// Calls that are under way at once. Each holds a connection, and a campaign at the server: some 200
+/// campaigns at once make Fleet unusable (fleetdm/fleet#52000).
+const AT_ONCE: usize = 20;
+/// An offline host is asked again after this, in case it came back; the call itself ends at once.
+const OFFLINE_PAUSE: Duration = Duration::from_secs(5);
+/// The least time between two calls for a host that is online and did not answer. The server's own
+/// wait is 25 s unless configured; one that is configured away must not be hammered.
+const SILENT_PAUSE: Duration = Duration::from_secs(1);
+/// A call that the server fails is repeated so often.
+const MOST_FAILURES: usize = 3;
+
+/// Hosts that are asked one by one.
+pub(super) struct OneByOne {
+    rest: Rest,
+    keep: Keep,
+    sql: String,
+    hosts: Vec<Asking>,
+    queue: VecDeque<usize>,
+    under_way: usize,
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Whether the server only has the call by identifier.
+    by_identifier: bool,
+}
+
+struct Asking {
+    id: HostId,
+    uuid: String,
+    hostname: String,
+    announced: bool,
+    offline: bool,
+    by_identifier: bool,
+    failures: usize,
+}
+
+enum Done {
+    Called {
+        host: usize,
+        begun: Instant,
+        reply: Result<Reply, BackendError>,
+    },
+    Rested(usize),
+}
+
+impl OneByOne {
+    pub(super) fn new(rest: Rest, keep: Keep, sql: String, hosts: &[Host]) -> Self {
+        // Hosts that are likely to answer are not kept waiting by those that are not.
+        let mut queue: Vec<usize> = (0..hosts.len()).collect();
+        queue.sort_by_key(|host| hosts[*host].online == Some(false));
+        Self {
+            rest,
+            keep,
+            sql,
+            hosts: hosts
+                .iter()
+                .map(|host| Asking {
+                    id: host.id.clone(),
+                    uuid: host.uuid.clone(),
+                    hostname: host.hostname.clone(),
+                    announced: false,
+                    offline: false,
+                    by_identifier: false,
+                    failures: 0,
+                })
+                .collect(),
+            queue: queue.into(),
+            under_way: 0,
+            work: FuturesUnordered::new(),
+            by_identifier: false,
+        }
+    }
+
+    /// Whether calls are under way, which the server goes on with for as long as it waits.
+    pub(super) fn may_be_running(&self) -> bool {
+        self.under_way > 0
+    }
+
+    /// The next thing that happens.
+    pub(super) async fn next(&mut self) -> Result<Event, BackendError> {
+        loop {
+            while self.under_way < AT_ONCE
+                && let Some(host) = self.queue.pop_front()
+            {
+                self.call(host);
+                if !std::mem::replace(&mut self.hosts[host].announced, true) {
+                    return Ok(Event::Asked(self.hosts[host].id.clone()));
+                }
+            }
+            match self.work.next().await {
+                None => return Ok(Event::Exhausted),
+                Some(Done::Rested(host)) => self.queue.push_back(host),
+                Some(Done::Called { host, begun, reply }) => {
+                    self.under_way -= 1;
+                    if let Some(event) = self.judge(host, begun, reply)? {
+                        return Ok(event);
+                    }
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, host: usize) {
+        self.under_way += 1;
+        let asking = &self.hosts[host];
+        let by_identifier = (asking.by_identifier || self.by_identifier) && !asking.uuid.is_empty();
+        let (rest, sql) = (self.rest.clone(), self.sql.clone());
+        let (id, uuid) = (asking.id.0.clone(), asking.uuid.clone());
+        let most = socket::most_bytes(self.keep);
+        self.work.push(
+            async move {
+                let begun = Instant::now();
+                let one = if by_identifier {
+                    OneHost::Uuid(&uuid)
+                } else {
+                    OneHost::Id(&id)
+                };
+                let reply = rest.ask_one(one, &sql, most).await;
+                Done::Called { host, begun, reply }
+            }
+            .boxed(),
+        );
+    }
+
+    fn pause(&self, host: usize, until: Instant) {
+        self.work.push(
+            async move {
+                tokio::time::sleep_until(until).await;
+                Done::Rested(host)
+            }
+            .boxed(),
+        );
+    }
+
+    /// What a call's outcome means; nothing where the host is asked again or given up.
+    fn judge(
+        &mut self,
+        host: usize,
+        begun: Instant,
+        reply: Result<Reply, BackendError>,
+    ) -> Result<Option<Event>, BackendError> {
+        let reply = match reply {
+            Ok(reply) => reply,
+            // Too large to be read; those of other hosts may be smaller.
+            Err(BackendError::Answer {
+                status: None,
+                message,
+                ..
+            }) => {
+                return Ok(Some(self.unreadable(host, &message)));
+            }
+            Err(error) => return Err(error),
+        };
+        match reply.status {
+            200..=299 => Ok(self.read(host, begun, &reply)),
+            404 if !self.hosts[host].by_identifier && !self.hosts[host].uuid.is_empty() => {
+                self.hosts[host].by_identifier = true;
+                self.queue.push_front(host);
+                Ok(None)
+            }
+            400 | 404 => {
+                let error = self.rest.refusal(&reply, Purpose::Run);
+                self.give_up(host, &error);
+                Ok(None)
+            }
+            500..=599 => {
+                let asking = &mut self.hosts[host];
+                asking.failures += 1;
+                if asking.failures > MOST_FAILURES {
+                    let error = self.rest.refusal(&reply, Purpose::Run);
+                    self.give_up(host, &error);
+                } else {
+                    self.pause(host, Instant::now() + SILENT_PAUSE);
+                }
+                Ok(None)
+            }
+            _ => Err(self.rest.refusal(&reply, Purpose::Run)),
+        }
+    }
+
+    fn read(&mut self, host: usize, begun: Instant, reply: &Reply) -> Option<Event> {
+        let answer: OneHostAnswer<'_> = match reply.parse(serde_json::from_slice) {
+            Ok(answer) => answer,
+            Err(error) => return Some(self.unreadable(host, &error.to_string())),
+        };
+        self.by_identifier |= self.hosts[host].by_identifier;
+        let error = answer.error();
+        if error.as_deref() == Some(ONE_HOST_TIMEOUT) {
+            self.pause(host, begun + SILENT_PAUSE);
+            return None;
+        }
+        if let Some(error) = error {
+            let error = self.rest.shown(&error);
+            return Some(self.answered(host, Answer::Error(error)));
+        }
+        // An offline host: no rows, at once (transcript `rest-one-host`).
+        if answer.rows.is_none() && answer.status.0.as_deref() == Some("offline") {
+            self.pause(host, Instant::now() + OFFLINE_PAUSE);
+            let asking = &mut self.hosts[host];
+            let first = !std::mem::replace(&mut asking.offline, true);
+            return first.then(|| Event::Offline(asking.id.clone()));
+        }
+        let rows = answer.rows.map_or("null", |rows| rows.get());
+        // Rows of this call have no added columns (wire notes, Results without a websocket).
+        let answer = socket::answer(rows, &[], self.keep);
+        Some(self.answered(host, answer))
+    }
+
+    fn unreadable(&self, host: usize, why: &str) -> Event {
+        let text = format!("the answer could not be read: {why}");
+        self.answered(host, Answer::Error(text))
+    }
+
+    fn answered(&self, host: usize, answer: Answer) -> Event {
+        Event::Answered {
+            host: self.hosts[host].id.clone(),
+            answer,
+        }
+    }
+
+    fn give_up(&self, host: usize, error: &BackendError) {
+        tracing::warn!(
+            "{} is not asked again: {error}",
+            self.rest.shown(&self.hosts[host].hostname)
+        );
+    }
+}

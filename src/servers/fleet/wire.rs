@@ -1,0 +1,477 @@
+//! Fleet's JSON, as running servers write it (recordings are in `tests/transcripts/fleet/`). Only shapes
+//! and their reading: what a message means to a campaign is decided above, and no type of these
+//! leaves the backend.
+//!
+//! What identifies (ids, types of messages) must be there and well formed; everything else may be
+//! missing, null or of another kind, since Fleet's versions differ in it.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::Deserializer;
+use serde_json::value::RawValue;
+
+use crate::campaign::host::Host;
+use crate::campaign::host::HostId;
+use crate::campaign::host::Platform;
+
+/// Columns that the server adds to every row of a websocket answer; osquery never sent them.
+pub(super) const ADDED_COLUMNS: &[&str] = &["host_hostname", "host_display_name"];
+
+/// What the one-host calls say instead of rows when a host was silent for the server's own wait.
+pub(super) const ONE_HOST_TIMEOUT: &str = "timeout waiting for results";
+
+/// A value that is used where it can be read, and otherwise as good as missing.
+#[derive(Debug)]
+pub(super) struct Maybe<T>(pub(super) Option<T>);
+
+impl<T> Default for Maybe<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maybe<T> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        let raw: &'de RawValue = Deserialize::deserialize(reader)?;
+        Ok(Self(serde_json::from_str(raw.get()).ok()))
+    }
+}
+
+/// `{hosts: […]}`: a page of hosts or of a label's members.
+#[derive(Debug, Deserialize)]
+pub(super) struct HostsPage {
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub(super) hosts: Vec<ListedHost>,
+}
+
+/// A host as every list has it.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListedHost {
+    pub(super) id: u64,
+    #[serde(default)]
+    hostname: Maybe<String>,
+    #[serde(default)]
+    uuid: Maybe<String>,
+    #[serde(default)]
+    hardware_serial: Maybe<String>,
+    #[serde(default)]
+    platform: Maybe<String>,
+    #[serde(default)]
+    status: Maybe<String>,
+    #[serde(default)]
+    seen_time: Maybe<String>,
+    #[serde(default)]
+    distributed_interval: Maybe<u64>,
+}
+
+impl ListedHost {
+    /// The platform, where the server's word for it is known.
+    pub(super) fn platform(&self) -> Option<Platform> {
+        self.platform.0.as_deref().and_then(Platform::of_host)
+    }
+}
+
+impl From<ListedHost> for Host {
+    fn from(listed: ListedHost) -> Self {
+        let platform = listed.platform();
+        Self {
+            id: HostId(listed.id.to_string()),
+            hostname: listed.hostname.0.unwrap_or_default(),
+            uuid: listed.uuid.0.unwrap_or_default(),
+            serial: listed.hardware_serial.0.unwrap_or_default(),
+            platform,
+            online: match listed.status.0.as_deref() {
+                Some("online") => Some(true),
+                Some("offline" | "mia" | "missing") => Some(false),
+                _ => None,
+            },
+            // Go's zero time stands for never.
+            last_seen: listed
+                .seen_time
+                .0
+                .filter(|time| !time.is_empty() && !time.starts_with("0001-")),
+            check_in_interval: listed
+                .distributed_interval
+                .0
+                .filter(|seconds| *seconds > 0)
+                .map(std::time::Duration::from_secs),
+        }
+    }
+}
+
+/// `GET /labels/summary`.
+#[derive(Debug, Deserialize)]
+pub(super) struct LabelsSummary {
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub(super) labels: Vec<Label>,
+}
+
+/// A label, without its members.
+#[derive(Debug, Deserialize)]
+pub(super) struct Label {
+    pub(super) id: u64,
+    pub(super) name: String,
+    #[serde(default)]
+    label_type: Maybe<String>,
+}
+
+impl Label {
+    /// Whether Fleet made it, and not one of its users.
+    pub(super) fn is_builtin(&self) -> bool {
+        self.label_type.0.as_deref() == Some("builtin")
+    }
+}
+
+/// `POST /login`. Without a token the server wants something else first (a mailed link).
+#[derive(Debug, Deserialize)]
+pub(super) struct LoggedIn {
+    #[serde(default)]
+    pub(super) token: Maybe<String>,
+}
+
+/// `GET /me`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Me {
+    pub(super) user: User,
+}
+
+/// The user whom the credentials belong to.
+#[derive(Debug, Deserialize)]
+pub(super) struct User {
+    #[serde(default)]
+    pub(super) global_role: Maybe<String>,
+    #[serde(default)]
+    pub(super) teams: Maybe<Vec<Membership>>,
+    #[serde(default)]
+    pub(super) force_password_reset: Maybe<bool>,
+}
+
+/// A user's role in one team.
+#[derive(Debug, Deserialize)]
+pub(super) struct Membership {
+    #[serde(default)]
+    pub(super) role: Maybe<String>,
+}
+
+/// `POST /queries/run`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Started {
+    pub(super) campaign: Campaign,
+}
+
+/// A campaign as it was created.
+#[derive(Debug, Deserialize)]
+pub(super) struct Campaign {
+    pub(super) id: u64,
+    #[serde(default, rename = "Metrics")]
+    pub(super) metrics: Maybe<Metrics>,
+}
+
+/// How many hosts the campaign has.
+#[derive(Debug, Deserialize)]
+pub(super) struct Metrics {
+    #[serde(default, rename = "TotalHosts")]
+    pub(super) total_hosts: Maybe<u64>,
+}
+
+/// `POST /hosts/{id}/query`.
+#[derive(Debug, Deserialize)]
+pub(super) struct OneHostAnswer<'a> {
+    #[serde(borrow, default)]
+    pub(super) rows: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) status: Maybe<String>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+impl OneHostAnswer<'_> {
+    /// osquery's error or the server's own, where there is one.
+    pub(super) fn error(&self) -> Option<Cow<'_, str>> {
+        error_text(self.error)
+    }
+}
+
+/// One message of the results socket.
+#[derive(Debug, Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) data: Option<&'a RawValue>,
+}
+
+/// The data of a `result` message.
+#[derive(Debug, Deserialize)]
+pub(super) struct ResultData<'a> {
+    pub(super) host: ResultHost,
+    #[serde(borrow, default)]
+    pub(super) rows: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+impl ResultData<'_> {
+    /// osquery's error, where there is one.
+    pub(super) fn error(&self) -> Option<Cow<'_, str>> {
+        error_text(self.error)
+    }
+}
+
+/// Who answered.
+#[derive(Debug, Deserialize)]
+pub(super) struct ResultHost {
+    pub(super) id: u64,
+}
+
+/// `{message, errors: [{reason}]}`, or whatever else came: the reason, for people.
+pub(super) fn reason(body: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Failure {
+        #[serde(default)]
+        message: Maybe<String>,
+        #[serde(default)]
+        errors: Maybe<Vec<Reason>>,
+    }
+    #[derive(Deserialize)]
+    struct Reason {
+        #[serde(default)]
+        reason: Maybe<String>,
+    }
+    if let Ok(failure) = serde_json::from_str::<Failure>(body) {
+        return failure
+            .errors
+            .0
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|reason| reason.reason.0)
+            .chain(failure.message.0)
+            .find(|text| !text.trim().is_empty());
+    }
+    let body = body.trim();
+    // A web page says nothing in one line.
+    let is_text = !body.is_empty() && !body.starts_with(['<', '{', '[']);
+    is_text.then(|| body.to_owned())
+}
+
+/// The text of an `error` message or field; JSON of another kind stands for itself.
+pub(super) fn error_text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let raw = raw?.get();
+    match serde_json::from_str::<Option<String>>(raw) {
+        Ok(text) => text.filter(|text| !text.is_empty()).map(Cow::Owned),
+        Err(_) if raw == "false" => None,
+        Err(_) => Some(Cow::Borrowed(raw)),
+    }
+}
+
+fn null_as_default<'de, D, T>(reader: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(reader)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Every recording of a real server, by name.
+    pub(in crate::servers::fleet) fn transcripts() -> Vec<(String, Value)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transcripts/fleet");
+        let mut found: Vec<(String, Value)> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+                let text = std::fs::read_to_string(&path).unwrap();
+                (name, serde_json::from_str(&text).unwrap())
+            })
+            .collect();
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        found
+    }
+
+    fn read<'a, T: Deserialize<'a>>(place: &str, text: &'a str) -> T {
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{place}: {error}"))
+    }
+
+    #[test]
+    fn reads_every_recorded_answer() {
+        let mut read_of_each = std::collections::BTreeMap::<&str, usize>::new();
+        for (name, transcript) in transcripts() {
+            for step in transcript["steps"].as_array().unwrap() {
+                let Some(path) = step["request"]["path"].as_str() else {
+                    continue;
+                };
+                let method = step["request"]["method"].as_str().unwrap();
+                let place = format!("{name}: {method} {path}");
+                let body = &step["response"]["body"];
+                let text = match body {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                let path = path.trim_start_matches("/api/v1/fleet/");
+                let path = path.split('?').next().unwrap();
+                let kind = if step["response"]["status"] != 200 {
+                    assert!(reason(&text).is_some_and(|it| !it.is_empty()), "{place}");
+                    "refusal"
+                } else if path == "login" {
+                    let token = read::<LoggedIn>(&place, &text).token.0;
+                    assert_eq!(token.as_deref(), Some("SESSION_TOKEN"), "{place}");
+                    "login"
+                } else if path == "me" {
+                    let user = read::<Me>(&place, &text).user;
+                    assert!(user.global_role.0.is_some(), "{place}");
+                    assert_eq!(user.force_password_reset.0, Some(false), "{place}");
+                    "me"
+                } else if path == "labels/summary" {
+                    let labels = read::<LabelsSummary>(&place, &text).labels;
+                    assert!(
+                        labels
+                            .iter()
+                            .any(|it| it.name == "All Linux" && it.is_builtin())
+                    );
+                    "labels"
+                } else if path == "hosts" || path.starts_with("labels/") {
+                    for listed in read::<HostsPage>(&place, &text).hosts {
+                        let host = Host::from(listed);
+                        assert!(
+                            !host.hostname.is_empty() && !host.uuid.is_empty(),
+                            "{place}"
+                        );
+                        assert_eq!(host.platform, Some(Platform::Linux), "{place}");
+                        assert_eq!(host.check_in_interval, None, "{place}");
+                        assert!(host.online.is_some() && host.last_seen.is_some(), "{place}");
+                    }
+                    "hosts"
+                } else if method == "POST" && path.starts_with("queries/run") {
+                    let campaign = read::<Started>(&place, &text).campaign;
+                    assert_eq!(
+                        Some(campaign.id),
+                        body["campaign"]["id"].as_u64(),
+                        "{place}"
+                    );
+                    assert!(
+                        campaign.metrics.0.unwrap().total_hosts.0.unwrap() > 0,
+                        "{place}"
+                    );
+                    "campaign"
+                } else if method == "POST" && path.starts_with("hosts/identifier/") {
+                    let answer = read::<OneHostAnswer<'_>>(&place, &text);
+                    assert_eq!(answer.rows.is_none(), body["rows"].is_null(), "{place}");
+                    assert_eq!(answer.error().as_deref(), body["error"].as_str(), "{place}");
+                    assert_eq!(
+                        answer.status.0.as_deref(),
+                        body["status"].as_str(),
+                        "{place}"
+                    );
+                    "one host"
+                } else {
+                    continue;
+                };
+                *read_of_each.entry(kind).or_default() += 1;
+            }
+        }
+        let kinds: Vec<&str> = read_of_each.keys().copied().collect();
+        assert_eq!(
+            kinds,
+            [
+                "campaign", "hosts", "labels", "login", "me", "one host", "refusal"
+            ]
+        );
+    }
+
+    #[test]
+    fn knows_the_recorded_timeout_of_one_host() {
+        let (_, transcript) = transcripts()
+            .into_iter()
+            .find(|(name, _)| name == "rest-timeout")
+            .unwrap();
+        assert_eq!(
+            transcript["steps"][0]["response"]["body"]["error"],
+            ONE_HOST_TIMEOUT
+        );
+    }
+
+    #[test]
+    fn only_ids_must_be_there() {
+        let page = r#"{"hosts":[{"id":7},{"id":8,"hostname":null,"uuid":5,"seen_time":[],
+            "distributed_interval":-1,"status":{},"platform":true},
+            {"id":18446744073709551615,"distributed_interval":99999999999999999999999,"status":"mia",
+            "seen_time":"0001-01-01T00:00:00Z","platform":"darwin","hostname":"mac"}],"more":{}}"#;
+        let hosts: Vec<Host> = read::<HostsPage>("page", page)
+            .hosts
+            .into_iter()
+            .map(Host::from)
+            .collect();
+        for host in &hosts[..2] {
+            assert_eq!((host.hostname.as_str(), host.online), ("", None));
+        }
+        assert_eq!(hosts[2].id.0, "18446744073709551615");
+        assert_eq!(hosts[2].online, Some(false));
+        assert_eq!(hosts[2].platform, Some(Platform::Darwin));
+        assert_eq!(
+            (&hosts[2].last_seen, hosts[2].check_in_interval),
+            (&None, None)
+        );
+        for bad in [
+            r#"{"hosts":[{"id":-1}]}"#,
+            r#"{"hosts":[{}]}"#,
+            r#"{"hosts":7}"#,
+        ] {
+            assert!(serde_json::from_str::<HostsPage>(bad).is_err(), "{bad}");
+        }
+        assert!(
+            read::<HostsPage>("null", r#"{"hosts":null}"#)
+                .hosts
+                .is_empty()
+        );
+        assert!(read::<LabelsSummary>("none", "{}").labels.is_empty());
+    }
+
+    #[test]
+    fn finds_the_reason_of_a_failure() {
+        let cases = [
+            (
+                r#"{"message":"Bad request","errors":[{"reason":"no hosts targeted"}]}"#,
+                Some("no hosts targeted"),
+            ),
+            (
+                r#"{"message":"forbidden","errors":null}"#,
+                Some("forbidden"),
+            ),
+            (
+                r#"{"message":"forbidden","errors":[{"reason":""}]}"#,
+                Some("forbidden"),
+            ),
+            (r#"{"error":"x"}"#, None),
+            ("Bad Gateway\n", Some("Bad Gateway")),
+            ("<html><body>no</body></html>", None),
+            ("", None),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(reason(body).as_deref(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_error_may_be_null_empty_or_no_text() {
+        let text = |json: &str| {
+            let raw = serde_json::value::to_raw_value(&read::<Value>("error", json)).unwrap();
+            error_text(Some(&raw)).map(Cow::into_owned)
+        };
+        assert_eq!(text("null"), None);
+        assert_eq!(text(r#""""#), None);
+        assert_eq!(text("false"), None);
+        assert_eq!(
+            text(r#""no such table: x""#).as_deref(),
+            Some("no such table: x")
+        );
+        assert_eq!(text(r#"{"code":1}"#).as_deref(), Some(r#"{"code":1}"#));
+        assert_eq!(error_text(None), None);
+    }
+}

@@ -1,0 +1,71 @@
+//! What every backend does for the campaign above it, in the field's words. The campaign can't tell
+//! whether answers are pushed or polled; foreign JSON stays in each backend's `wire.rs`.
+
+pub mod error;
+pub mod fleet;
+pub mod http;
+pub mod osctrl;
+
+pub use error::BackendError;
+
+use crate::allowlist::Statement;
+use crate::campaign::Limits;
+use crate::campaign::host::{Answer, Asked, Candidates, Host, HostId};
+use crate::campaign::roster::Targets;
+
+/// What came from the server while the campaign runs.
+#[derive(Debug)]
+pub enum Event {
+    /// A host answered. Repeats and foreign hosts are the campaign's to sort out.
+    Answered {
+        /// Who.
+        host: HostId,
+        /// What.
+        answer: Answer,
+    },
+    /// The host is being asked now (backends that ask one by one).
+    Asked(HostId),
+    /// The server says, while the campaign runs, that the host is offline.
+    Offline(HostId),
+    /// No further answer can come: the server has ended the campaign.
+    Exhausted,
+}
+
+/// A live-query server. Every call may be dropped at any await (deadline, signal); [`Backend::stop`]
+/// is called on every way out once [`Backend::start`] was called, finished or not, after the document is written.
+pub trait Backend {
+    /// Logs in where the credentials are a user's. Costs nothing with a token.
+    fn authenticate(&mut self) -> impl Future<Output = Result<(), BackendError>>;
+
+    /// Proves that the credentials are good and may do what the step needs, without dispatching (`check`).
+    fn verify(&mut self) -> impl Future<Output = Result<(), BackendError>>;
+
+    /// Finds the hosts. Unknown names are no error here; an unknown label is.
+    /// May give up with [`BackendError::TooManyHosts`] as soon as more than `limits.max_hosts` are certain.
+    fn resolve(
+        &mut self,
+        targets: &Targets,
+        limits: &Limits,
+    ) -> impl Future<Output = Result<Candidates, BackendError>>;
+
+    /// Dispatches the statement to exactly these hosts (never an empty list) and listens.
+    fn start(
+        &mut self,
+        statement: &Statement,
+        hosts: &[Host],
+    ) -> impl Future<Output = Result<Asked, BackendError>>;
+
+    /// The campaign's id at the server, once there is one.
+    fn campaign_id(&self) -> Option<String>;
+
+    /// The next thing that happens. Never called again after an error or [`Event::Exhausted`].
+    fn next(&mut self) -> impl Future<Output = Result<Event, BackendError>>;
+
+    /// Whether, as things stand before [`Backend::stop`], the server may go on handing the query out
+    /// after this process has ended. `all_answered`: every targeted host has given its answer.
+    fn may_be_running(&self, all_answered: bool) -> bool;
+
+    /// Tells the server to stop the campaign, as far as the token may, and ends a login session.
+    /// Best effort: failures are logged, never reported. The caller bounds it to 2 s.
+    fn stop(&mut self, all_answered: bool) -> impl Future<Output = ()>;
+}

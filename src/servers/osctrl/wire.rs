@@ -1,0 +1,314 @@
+//! osctrl's JSON, and how it becomes hosts and answers. Nothing of it leaves this backend. The key
+//! that a node authenticates with stands in some documents and is never read.
+//!
+//! Servers older than the paged lists write Go's field names (`UUID`, `Data`); both are understood.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::campaign::host::Answer;
+use crate::campaign::host::Host;
+use crate::campaign::host::HostId;
+use crate::campaign::host::Platform;
+use crate::campaign::rows::Keep;
+use crate::campaign::rows::Rows;
+
+/// A number that counts: what is negative counts as nothing, what is too large as the largest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count(pub u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Count;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a number")
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Count, E> {
+                Ok(Count(number))
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Count, E> {
+                Ok(Count(u64::try_from(number).unwrap_or(0)))
+            }
+            fn visit_f64<E>(self, number: f64) -> Result<Count, E> {
+                // `as` saturates.
+                Ok(Count(number as u64))
+            }
+            fn visit_unit<E>(self) -> Result<Count, E> {
+                Ok(Count(0))
+            }
+        }
+        reader.deserialize_any(Number)
+    }
+}
+
+/// `{error, code?}`: how every refusal looks.
+#[derive(Debug, Deserialize)]
+pub struct Refusal {
+    /// The server's words.
+    pub error: String,
+}
+
+/// Body of `POST /api/v1/login`; one hour is the shortest that a token lives.
+pub fn login(username: &str, password: &str) -> Value {
+    json!({"username": username, "password": password, "exp_hours": 1})
+}
+
+/// What a login is answered with.
+#[derive(Deserialize)]
+pub struct LoggedIn {
+    /// The new token; every earlier one of the user has ended (transcript `login-revokes`).
+    pub token: Option<String>,
+}
+
+/// Body of `POST /api/v1/queries/{env}`. `uuids` may not be empty: without any list every node of the
+/// environment is asked. `exp_hours: 0` is accepted and never delivered (transcript
+/// `query-never-delivered`). Not hidden: operators should see in osctrl's lists what was asked.
+pub fn dispatch(sql: &str, uuids: &[&str]) -> Value {
+    json!({"query": sql, "uuid_list": uuids, "hidden": false, "exp_hours": 1})
+}
+
+/// What a dispatch is answered with.
+#[derive(Debug, Deserialize)]
+pub struct Dispatched {
+    /// The query's name, by which everything else about it is asked.
+    #[serde(alias = "name")]
+    pub query_name: Option<String>,
+}
+
+/// A query's state. For a name that does not exist: all zero, with status 200 (transcript `unknown-query`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// 0 where there is no such query.
+    #[serde(alias = "ID")]
+    pub id: Count,
+    /// Nodes that were targeted.
+    #[serde(alias = "Expected")]
+    pub expected: Count,
+    /// Answers without an error; repeated ones count again (transcript `query-answered-twice`).
+    #[serde(alias = "Executions")]
+    pub executions: Count,
+    /// Answers with one.
+    #[serde(alias = "Errors")]
+    pub errors: Count,
+    /// Every node has answered, or somebody said so by hand.
+    #[serde(alias = "Completed")]
+    pub completed: bool,
+    /// Its time ran out, or somebody stopped it.
+    #[serde(alias = "Expired")]
+    pub expired: bool,
+    /// Somebody deleted it.
+    #[serde(alias = "Deleted")]
+    pub deleted: bool,
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Option<Vec<T>>,
+    /// How many there are on all pages.
+    pub total_items: Option<Count>,
+    /// How many a page holds, after the server's own limits.
+    pub page_size: Option<Count>,
+}
+
+/// An enrolled node; everything else in the document is left where it is.
+#[derive(Debug, Deserialize)]
+pub struct Node {
+    #[serde(alias = "UUID")]
+    uuid: Option<String>,
+    #[serde(alias = "Hostname")]
+    hostname: Option<String>,
+    #[serde(alias = "HardwareSerial")]
+    hardware_serial: Option<String>,
+    #[serde(alias = "Platform")]
+    platform: Option<String>,
+    #[serde(alias = "LastSeen")]
+    last_seen: Option<String>,
+}
+
+impl Node {
+    /// The host that the node is; `None` where it has no uuid, by which alone it could be asked.
+    pub fn into_host(self) -> Option<Host> {
+        let uuid = self.uuid.filter(|uuid| !uuid.trim().is_empty())?;
+        Some(Host {
+            id: host_id(&uuid),
+            uuid,
+            hostname: self.hostname.unwrap_or_default(),
+            serial: self.hardware_serial.unwrap_or_default(),
+            platform: self.platform.as_deref().and_then(Platform::of_host),
+            online: None,
+            // Go's zero time: never.
+            last_seen: self
+                .last_seen
+                .filter(|seen| !seen.is_empty() && !seen.starts_with("0001-01-01")),
+            // The environment's setting, which no call of a plain token shows.
+            check_in_interval: None,
+        })
+    }
+}
+
+/// osctrl writes uuids in upper case, whatever the host sent.
+pub fn host_id(uuid: &str) -> HostId {
+    HostId(uuid.to_uppercase())
+}
+
+/// A page of results, or everything at once (older servers).
+#[derive(Debug)]
+pub struct Results<'a> {
+    /// Each item as it stands in the body.
+    pub items: Vec<&'a RawValue>,
+    /// Items on all pages; `None` where the server does not page.
+    pub total_items: Option<u64>,
+}
+
+/// Reads a page, or the bare array of older servers.
+///
+/// # Errors
+/// Where the body is neither.
+pub fn results(body: &[u8]) -> serde_json::Result<Results<'_>> {
+    #[derive(Deserialize)]
+    struct Paged<'a> {
+        #[serde(borrow)]
+        items: Option<Vec<&'a RawValue>>,
+        total_items: Option<Count>,
+    }
+    let bare = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    if bare {
+        let items = serde_json::from_slice(body)?;
+        return Ok(Results {
+            items,
+            total_items: None,
+        });
+    }
+    let page: Paged<'_> = serde_json::from_slice(body)?;
+    Ok(Results {
+        items: page.items.unwrap_or_default(),
+        total_items: page.total_items.map(|Count(total)| total),
+    })
+}
+
+/// One stored answer, its data unread.
+#[derive(Debug, Deserialize)]
+pub struct Item<'a> {
+    /// The row's id at the server, as it is written.
+    #[serde(borrow, default, alias = "ID")]
+    pub id: Option<&'a RawValue>,
+    /// Who answered.
+    #[serde(borrow, default, alias = "UUID")]
+    pub uuid: Option<Cow<'a, str>>,
+    /// osquery's status.
+    #[serde(borrow, default, alias = "Status")]
+    pub status: Option<&'a RawValue>,
+    /// A JSON string that holds [`Data`] as JSON.
+    #[serde(borrow, default, alias = "Data")]
+    pub data: Option<&'a RawValue>,
+}
+
+/// Whether a status says that osquery succeeded: 0, however it is written, or none at all.
+pub fn is_success(status: Option<&RawValue>) -> bool {
+    status.is_none_or(|status| matches!(status.get().trim_matches('"'), "0" | "null" | ""))
+}
+
+/// What a host answered, as it stands in an item's `data`.
+#[derive(Debug, Deserialize)]
+struct Data<'a> {
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    message: Option<Cow<'a, str>>,
+}
+
+/// Turns stored data into answers.
+pub struct Reader<F> {
+    /// How much of an answer is kept.
+    pub keep: Keep,
+    /// Makes foreign text fit to be shown.
+    pub shown: F,
+}
+
+impl<F: Fn(&str) -> String> Reader<F> {
+    /// The answer in an item: `data` is its raw JSON, `succeeded` what the item's own status says.
+    /// Data that can't be read is that host's error, not the campaign's.
+    pub fn answer(&self, data: Option<&[u8]>, succeeded: bool) -> Answer {
+        let raw = data.unwrap_or_default();
+        let answer = match raw.first() {
+            // Unescaped into the reader's own buffer, and read from there without another copy.
+            Some(b'"') => serde_json::Deserializer::from_slice(raw)
+                .deserialize_str(DataText {
+                    reader: self,
+                    succeeded,
+                })
+                .map_err(|error| place(&error)),
+            Some(b'{') => std::str::from_utf8(raw)
+                .map_err(|_| "it is not UTF-8".to_owned())
+                .and_then(|text| self.read(text, succeeded)),
+            _ if !succeeded => Ok(self.failure("")),
+            _ => Err("it is missing".to_owned()),
+        };
+        answer.unwrap_or_else(|what| Answer::Error(format!("the answer could not be read: {what}")))
+    }
+
+    fn read(&self, text: &str, succeeded: bool) -> Result<Answer, String> {
+        let data: Data<'_> = serde_json::from_str(text).map_err(|error| place(&error))?;
+        if !succeeded || !is_success(data.status) {
+            return Ok(self.failure(data.message.as_deref().unwrap_or_default()));
+        }
+        let rows = data.result.map_or("null", RawValue::get);
+        // osctrl adds no columns of its own.
+        Rows::read(rows, &[], self.keep)
+            .map(Answer::Rows)
+            .map_err(|error| error.to_string())
+    }
+
+    fn failure(&self, message: &str) -> Answer {
+        let message = (self.shown)(message);
+        Answer::Error(if message.is_empty() {
+            "osquery reported an error without a message".to_owned()
+        } else {
+            message
+        })
+    }
+}
+
+struct DataText<'a, F> {
+    reader: &'a Reader<F>,
+    succeeded: bool,
+}
+
+impl<F: Fn(&str) -> String> Visitor<'_> for DataText<'_, F> {
+    type Value = Answer;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON in a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Answer, E> {
+        let read = self.reader.read(text, self.succeeded);
+        Ok(read
+            .unwrap_or_else(|what| Answer::Error(format!("the answer could not be read: {what}"))))
+    }
+}
+
+/// Where JSON is wrong; never what stands there.
+fn place(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "JSON of another form than osctrl's",
+        _ => "not JSON",
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -1,0 +1,233 @@
+//! `--simulate FILE`: a rehearsal. The steps of every file without errors really run, one after the other,
+//! by this very binary against simulated servers on loopback with the hosts of FILE. Only the way to the
+//! server is changed in a step: `base_url`, `ca_file` and the credentials. Steps of other types are left
+//! out; conditions are not evaluated.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use osquery_simulator::{Fleet, Osctrl, Role, Scenario, Simulator};
+use serde_json::{Map, Value, json};
+
+use super::examine::{Content, Settings, content};
+use super::finding::{FileReport, Rehearsal, Severity};
+use super::form::STEP_TYPE;
+use super::playbook;
+use crate::exit::Code;
+use crate::process::stderr;
+use crate::session::failure::Failure;
+
+/// What a file brings to its rehearsal.
+struct Script {
+    steps: Vec<Value>,
+    context: Map<String, Value>,
+}
+
+/// Runs the steps; their documents go into the plans.
+///
+/// # Errors
+/// `usage`, where the scenario can't be used; `internal`, where the binary can't be started.
+pub fn rehearse(
+    scenario: &Path,
+    settings: &Settings,
+    files: &mut [FileReport],
+) -> Result<(), Failure> {
+    let scripts: Vec<Option<Script>> = files.iter().map(|file| script(file, settings)).collect();
+    let steps = || scripts.iter().flatten().flat_map(|script| &script.steps);
+    let mut scenario = read(scenario)?;
+    add_environments(&mut scenario, steps());
+    let access = Access::of(&scenario);
+    let simulator = Simulator::spawn(scenario).map_err(|error| {
+        Failure::new(
+            Code::Usage,
+            format!("the simulated servers can't be started: {error}"),
+        )
+    })?;
+    for (file, script) in files.iter_mut().zip(scripts) {
+        let Some(Script { steps, mut context }) = script else {
+            continue;
+        };
+        for (step, plan) in steps.iter().zip(&mut file.plans) {
+            let id = playbook::id_of(step).unwrap_or_default();
+            stderr::progress_line(&format!("{}: {id} is rehearsed", file.path));
+            let rehearsal = run(&access.invocation(step, &context, &simulator))?;
+            let before = context.entry("steps").or_insert_with(|| json!({}));
+            if let Value::Object(before) = before {
+                before.insert(id, rehearsal.document.clone());
+            }
+            plan.rehearsal = Some(rehearsal);
+        }
+    }
+    stderr::erase_progress();
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Scenario, Failure> {
+    let unusable = |reason: String| {
+        Failure::new(
+            Code::Usage,
+            format!("the scenario {} can't be used: {reason}", path.display()),
+        )
+        .hint("simulator/README.md describes scenario files")
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(error.kind().to_string()))?;
+    Scenario::from_yaml(&text).map_err(|error| unusable(error.to_string()))
+}
+
+/// The steps of ours in a file without errors, in their order, and what is known of their context.
+fn script(file: &FileReport, settings: &Settings) -> Option<Script> {
+    let is_error = |severity| severity == Severity::Error;
+    if file
+        .findings
+        .iter()
+        .any(|finding| is_error(finding.severity))
+    {
+        return None;
+    }
+    let bytes = file.text.as_deref()?.as_bytes();
+    let mut context = settings.context.clone().unwrap_or_default();
+    let document = match content(bytes, file.named_playbook).ok()? {
+        Content::Playbook(document) => document,
+        Content::Single(invocation) => {
+            return Some(Script {
+                steps: vec![invocation.step.into_value()],
+                context: invocation.context.unwrap_or(context),
+            });
+        }
+    };
+    let mut inputs = playbook::defaults(document.value());
+    if let Some(Value::Object(given)) = context.remove("inputs") {
+        inputs.extend(given);
+    }
+    context.insert("inputs".into(), Value::Object(inputs));
+    let steps = document.value().get("steps").and_then(Value::as_array);
+    let steps = steps.into_iter().flatten();
+    let ours = steps.filter(|step| step.get("type").and_then(Value::as_str) == Some(STEP_TYPE));
+    Some(Script {
+        steps: ours.cloned().collect(),
+        context,
+    })
+}
+
+/// A scenario that names no environments of its own has those of the steps.
+fn add_environments<'a>(scenario: &mut Scenario, steps: impl Iterator<Item = &'a Value>) {
+    if scenario.osctrl.environments != Osctrl::default().environments {
+        return;
+    }
+    let mut named: Vec<String> = Vec::new();
+    for step in steps {
+        let environment = step
+            .get("params")
+            .and_then(|params| params.get("environment"));
+        if let Some(name) = environment.and_then(Value::as_str)
+            && !named.iter().any(|known| known == name)
+        {
+            named.push(name.to_owned());
+        }
+    }
+    if !named.is_empty() {
+        scenario.osctrl.environments = named;
+    }
+}
+
+/// How the rehearsal gets in.
+struct Access {
+    fleet: Credentials,
+    osctrl: Credentials,
+}
+
+#[derive(Default)]
+struct Credentials {
+    token: String,
+    username: String,
+    password: String,
+}
+
+impl Access {
+    /// The least of the scenario's users that may run queries.
+    fn of(scenario: &Scenario) -> Self {
+        let Fleet { users, .. } = &scenario.fleet;
+        let may = |role| users.iter().find(move |user| user.role == role);
+        let fleet = may(Role::Maintainer).or_else(|| may(Role::Admin));
+        let users = &scenario.osctrl.users;
+        let osctrl = users.iter().find(|user| !user.admin).or(users.first());
+        Self {
+            fleet: fleet.map_or_else(Credentials::default, |user| Credentials {
+                token: user.token.clone().unwrap_or_default(),
+                username: user.email.clone(),
+                password: user.password.clone(),
+            }),
+            osctrl: osctrl.map_or_else(Credentials::default, |user| Credentials {
+                token: user.token.clone().unwrap_or_default(),
+                username: user.username.clone(),
+                password: user.password.clone(),
+            }),
+        }
+    }
+
+    /// The step as an engine would send it, to the simulator.
+    fn invocation(
+        &self,
+        step: &Value,
+        context: &Map<String, Value>,
+        simulator: &Simulator,
+    ) -> Value {
+        let mut step = step.clone();
+        let mut secrets = Map::new();
+        if let Some(params) = step.get_mut("params").and_then(Value::as_object_mut) {
+            let backend = params.get("backend").and_then(Value::as_str);
+            let known = match backend {
+                Some("osctrl") => &self.osctrl,
+                _ => &self.fleet,
+            };
+            for (field, value) in [
+                ("api_token", &known.token),
+                ("username", &known.username),
+                ("password", &known.password),
+            ] {
+                if params.contains_key(field) {
+                    let name = format!("rehearsal_{field}");
+                    params.insert(field.into(), format!("{{{{ secrets.{name} }}}}").into());
+                    secrets.insert(name, value.as_str().into());
+                }
+            }
+            params.insert("base_url".into(), simulator.base_url().into());
+            match simulator.ca_path() {
+                Some(path) => params.insert("ca_file".into(), path.display().to_string().into()),
+                None => params.remove("ca_file"),
+            };
+        }
+        json!({ "protocol": 1, "step": step, "context": context, "secrets": secrets })
+    }
+}
+
+/// Runs one step as an engine does.
+fn run(invocation: &Value) -> Result<Rehearsal, Failure> {
+    let failed =
+        |what: &str| Failure::new(Code::Internal, format!("the rehearsal can't go on: {what}"));
+    let binary = std::env::current_exe().map_err(|_| failed("this program can't be found"))?;
+    let mut child = Command::new(binary)
+        .arg("run")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|_| failed("this program can't be started"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A process that ended early says why in its document.
+        let _ = stdin.write_all(invocation.to_string().as_bytes());
+    }
+    let output = child
+        .wait_with_output()
+        .map_err(|_| failed("a run's output can't be read"))?;
+    let document =
+        serde_json::from_slice(&output.stdout).map_err(|_| failed("a run wrote no document"))?;
+    let code = output
+        .status
+        .code()
+        .and_then(|code| u8::try_from(code).ok());
+    Ok(Rehearsal {
+        exit_code: code.unwrap_or(Code::Internal.exit_status()),
+        document,
+    })
+}

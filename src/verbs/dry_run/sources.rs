@@ -1,0 +1,171 @@
+//! Which files are examined: those that are named, and in folders those whose names say what they are.
+//! Knows nothing of what is in them.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::exit::Code;
+use crate::input::MAX_INPUT_BYTES;
+use crate::process::stdin::read_stdin;
+use crate::session::failure::Failure;
+
+/// Folders inside folders: more is taken for a loop.
+const DEEPEST: usize = 64;
+
+/// One thing to examine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `-`.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+/// The endings of names, before which comes what the file is.
+const FORMATS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// The files that the paths name: each once, in the order of the arguments, those of a folder by name.
+///
+/// # Errors
+/// `usage`: a path that is not there, a folder without files, stdin twice.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+    let here = [PathBuf::from(".")];
+    let paths = if paths.is_empty() { &here[..] } else { paths };
+    let mut found: Vec<Source> = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            found.push(Source::Stdin);
+            continue;
+        }
+        let unusable = |error: &std::io::Error| {
+            Failure::new(
+                Code::Usage,
+                format!("{} can't be examined: {}", path.display(), error.kind()),
+            )
+        };
+        let metadata = fs::metadata(path).map_err(|error| unusable(&error))?;
+        if !metadata.is_dir() {
+            found.push(Source::File(path.clone()));
+            continue;
+        }
+        let mut files = Vec::new();
+        folder(path, 0, &mut files).map_err(|error| unusable(&error))?;
+        if files.is_empty() {
+            return Err(Failure::new(
+                Code::Usage,
+                format!(
+                    "{} holds no playbooks and no steps: they are named `*.playbook.yaml` and `*.step.yaml` (or `.yml`, `.json`)",
+                    path.display()
+                ),
+            ));
+        }
+        files.sort();
+        found.extend(files.into_iter().map(Source::File));
+    }
+    let mut known = std::collections::HashSet::new();
+    found.retain(|source| known.insert(source.shown()));
+    Ok(found)
+}
+
+fn folder(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let kind = entry.file_type()?;
+        // The current folder's files are shown without `./`.
+        let path = match path.as_os_str() == "." {
+            true => PathBuf::from(entry.file_name()),
+            false => entry.path(),
+        };
+        if kind.is_dir() {
+            // `.git` and its like; links to folders are no folders here, so that nothing loops.
+            if !name.starts_with('.') && depth < DEEPEST {
+                folder(&path, depth + 1, files)?;
+            }
+        } else if is_named(&name, "playbook") || is_named(&name, "step") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file's name is `*.KIND.yaml` (or the like).
+fn is_named(name: &str, kind: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let stem = name
+        .rsplit_once('.')
+        .filter(|(_, end)| FORMATS.contains(end));
+    let what = stem.and_then(|(stem, _)| stem.rsplit_once('.'));
+    what.is_some_and(|(_, what)| what == kind)
+}
+
+impl Source {
+    /// The name in reports: the path as it was given or found, `-` for stdin.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Stdin => "-".into(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Stdin => None,
+            Self::File(path) => Some(path),
+        }
+    }
+
+    /// Whether the name says that it is a playbook.
+    pub fn is_playbook(&self) -> bool {
+        let name = self.path().and_then(Path::file_name);
+        name.is_some_and(|name| is_named(&name.to_string_lossy(), "playbook"))
+    }
+
+    /// Its bytes, one more than is accepted at most.
+    ///
+    /// # Errors
+    /// In words for a report.
+    pub fn read(&self) -> Result<Vec<u8>, String> {
+        let path = match self {
+            Self::Stdin => return read_stdin().map_err(|error| error.message),
+            Self::File(path) => path,
+        };
+        let cant = |error: std::io::Error| format!("the file can't be read: {}", error.kind());
+        // Asked before it is opened: opening a pipe would wait for a writer.
+        if !fs::metadata(path).map_err(cant)?.is_file() {
+            return Err("this is not a file; `-` reads stdin".into());
+        }
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| {
+                file.take(MAX_INPUT_BYTES as u64 + 1)
+                    .read_to_end(&mut bytes)
+            })
+            .map_err(cant)?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_a_file_is() {
+        for name in ["a.playbook.yaml", "a.b.PLAYBOOK.yml", ".playbook.json"] {
+            assert!(is_named(name, "playbook"), "{name}");
+        }
+        for name in [
+            "playbook.yaml",
+            "a.playbook",
+            "a.playbook.yaml.bak",
+            "a.step.yaml",
+            "a.yaml",
+        ] {
+            assert!(!is_named(name, "playbook"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `templates check`: for people who write templates. Finds the files, has the allowlist check each, and
+//! says what is wrong, for people and for machines. Knows of files; what is right is the allowlist's to say.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::allowlist::{self, OsquerySchema};
+use crate::cli::{ListFormat, TemplatesCheckArgs};
+use crate::exit::Code;
+use crate::problem::Problem;
+use crate::session::failure::Failure;
+
+/// A template larger than this is none.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// What the verb found.
+#[derive(Debug)]
+pub struct Checked {
+    /// The report for stdout.
+    pub text: String,
+    /// Whether every template is right.
+    pub clean: bool,
+}
+
+/// One file and what is wrong with it.
+struct File {
+    path: String,
+    problems: Vec<Problem>,
+}
+
+/// Checks the files and folders that were named, or the built-in templates where none is.
+///
+/// # Errors
+/// `usage` where something that was named can't be read.
+pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
+    let osquery = args.osquery_schema.as_deref().map(osquery_schema);
+    let osquery = osquery.transpose()?;
+    let now = SystemTime::now();
+    let checked = |stem: &str, text: &str| allowlist::check_file(stem, text, osquery.as_ref(), now);
+    let files: Vec<File> = if args.paths.is_empty() {
+        let built_in = allowlist::embedded_files().iter();
+        built_in
+            .map(|(name, text)| File {
+                path: format!("built-in/{name}.yaml"),
+                problems: checked(name, text),
+            })
+            .collect()
+    } else {
+        let mut first: BTreeMap<String, String> = BTreeMap::new();
+        let mut files = Vec::new();
+        for path in found(&args.paths)? {
+            let shown = path.display().to_string();
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let mut problems = match text_of(&path)? {
+                Ok(text) => checked(&stem, &text),
+                Err(problem) => vec![problem],
+            };
+            if let Some(other) = first.get(&*stem) {
+                let message = format!("`{stem}` is also the name of the template in {other}");
+                problems.push(Problem::new("name", "duplicate", message));
+            } else {
+                first.insert(stem.into_owned(), shown.clone());
+            }
+            files.push(File {
+                path: shown,
+                problems,
+            });
+        }
+        files
+    };
+    Ok(Checked {
+        text: match args.format {
+            ListFormat::Text => text(&files),
+            ListFormat::Json => format!("{:#}\n", document(&files)),
+        },
+        clean: files.iter().all(|file| file.problems.is_empty()),
+    })
+}
+
+fn osquery_schema(path: &Path) -> Result<OsquerySchema, Failure> {
+    let hint = "`--osquery-schema` takes the JSON that osquery publishes for each version \
+                (osquery-site: src/data/osquery_schema_versions/VERSION.json)";
+    let failure =
+        |what: String| Failure::new(Code::Usage, format!("{} {what}", path.display())).hint(hint);
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| failure(format!("can't be read: {}", error.kind())))?;
+    OsquerySchema::parse(&text).map_err(failure)
+}
+
+/// The files that were named, and the YAML files in the folders that were, in order of their names.
+fn found(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = files.len();
+            in_folder(path, &mut files)?;
+            if files.len() == before {
+                let message = format!("{} holds no template (*.yaml, *.yml)", path.display());
+                return Err(Failure::new(Code::Usage, message));
+            }
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn in_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let mut entries = entries.map_err(|error| unreadable(folder, &error))?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let name = entry.file_name();
+        // Symbolic links to folders are left out: they may lead back up.
+        let kind = entry
+            .file_type()
+            .map_err(|error| unreadable(&path, &error))?;
+        if name.to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if kind.is_dir() {
+            in_folder(&path, files)?;
+        } else if path
+            .extension()
+            .is_some_and(|end| end == "yaml" || end == "yml")
+        {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn text_of(path: &Path) -> Result<Result<String, Problem>, Failure> {
+    let size = std::fs::metadata(path)
+        .map_err(|error| unreadable(path, &error))?
+        .len();
+    if size > MOST_BYTES {
+        let message = "is larger than 1 MiB, which is no template";
+        return Ok(Err(Problem::new("", "size", message)));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+    Ok(String::from_utf8(bytes).map_err(|_| Problem::new("", "encoding", "must be UTF-8 text")))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let message = format!("{} can't be read: {}", path.display(), error.kind());
+    Failure::new(Code::Usage, message).hint("name files or folders with templates")
+}
+
+/// `PATH:LINE:COLUMN: MESSAGE [RULE]`, as editors and CI read it, and a line that sums up.
+fn text(files: &[File]) -> String {
+    let mut text = String::new();
+    for file in files {
+        for problem in &file.problems {
+            let (line, column) = (problem.line.unwrap_or(1), problem.column.unwrap_or(1));
+            text.push_str(&format!(
+                "{}:{line}:{column}: {} [{}]\n",
+                file.path, problem.message, problem.rule
+            ));
+        }
+    }
+    let problems: usize = files.iter().map(|file| file.problems.len()).sum();
+    text.push_str(&format!(
+        "{}, {}\n",
+        counted(files.len(), "template"),
+        counted(problems, "problem")
+    ));
+    text
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+fn document(files: &[File]) -> Value {
+    let problems: usize = files.iter().map(|file| file.problems.len()).sum();
+    let entries: Vec<Value> = files
+        .iter()
+        .map(|file| json!({ "path": file.path, "problems": file.problems }))
+        .collect();
+    json!({ "files": entries, "summary": { "files": files.len(), "problems": problems } })
+}

@@ -1,0 +1,151 @@
+//! Holds the code to its layout: a room of `src/` names only rooms below it, so that a reader sees in the
+//! folders how data flows. Tests inside the crate may name anything.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The rooms from the top; those of one line may name each other's neighbours below, never each other.
+const ROOMS: &[&[&str]] = &[
+    &["main"],
+    &["cli"],
+    &["verbs"],
+    &["process"],
+    &["output"],
+    &["session"],
+    &["servers"],
+    &["policy"],
+    &["allowlist"],
+    &["step"],
+    &["campaign"],
+    &["schema"],
+    &["input"],
+    &["known_servers"],
+    // Leaves.
+    &["secret", "problem"],
+    &[
+        "address",
+        "exit",
+        "json_text",
+        "nearest",
+        "regular_file",
+        "time",
+    ],
+];
+
+/// What still names a room above its own. This list may only become shorter.
+const OFFENCES: &[(&str, &str)] = &[
+    ("policy/audit.rs", "process"),
+    ("policy/audit.rs", "session"),
+    ("policy/file.rs", "session"),
+    ("policy/locks.rs", "session"),
+    ("policy/mod.rs", "session"),
+    ("session/drive.rs", "output"),
+    ("session/drive.rs", "process"),
+    ("verbs/mod.rs", "cli"),
+    ("verbs/templates/check.rs", "cli"),
+    ("verbs/templates/mod.rs", "cli"),
+];
+
+fn level(room: &str) -> Option<usize> {
+    ROOMS.iter().position(|level| level.contains(&room))
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if name != "tests" {
+                sources(&path, found);
+            }
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The rooms that a file names, tests at its end left out.
+fn named(text: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
+    let code: String = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut rooms = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut word = String::new();
+            for letter in group.chars() {
+                match letter {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => rooms.extend(first(&std::mem::take(&mut word))),
+                    letter if depth == 0 => word.push(letter),
+                    _ => {}
+                }
+            }
+            rooms.extend(first(&word));
+        } else {
+            rooms.extend(first(rest));
+        }
+    }
+    rooms
+}
+
+fn first(path: &str) -> Option<String> {
+    let word: String = path
+        .trim_start()
+        .chars()
+        .take_while(|letter| letter.is_ascii_lowercase() || *letter == '_')
+        .collect();
+    (!word.is_empty()).then_some(word)
+}
+
+#[test]
+fn a_room_names_only_rooms_below_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    assert!(files.len() > 80, "the sources were not found");
+    let mut offences = BTreeSet::new();
+    let mut unknown = BTreeSet::new();
+    for file in files {
+        let inside = file.strip_prefix(&root).unwrap().to_owned();
+        let room = inside.iter().next().unwrap().to_string_lossy().into_owned();
+        let room = room.trim_end_matches(".rs").to_owned();
+        if room == "lib" {
+            continue;
+        }
+        let Some(own) = level(&room) else {
+            unknown.insert(room);
+            continue;
+        };
+        for other in named(&std::fs::read_to_string(&file).unwrap()) {
+            match level(&other) {
+                Some(_) if other == room => {}
+                Some(level) if level > own => {}
+                Some(_) => drop(offences.insert(format!("{} names {other}", inside.display()))),
+                None => drop(unknown.insert(other)),
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "rooms without a level: {unknown:?}");
+    let known: BTreeSet<String> = OFFENCES
+        .iter()
+        .map(|(file, room)| format!("{file} names {room}"))
+        .collect();
+    let new: Vec<_> = offences.difference(&known).collect();
+    assert!(
+        new.is_empty(),
+        "these name a room above their own: {new:#?}"
+    );
+    let mended: Vec<_> = known.difference(&offences).collect();
+    assert!(
+        mended.is_empty(),
+        "no offences any more, take them out: {mended:#?}"
+    );
+}
