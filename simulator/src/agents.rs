@@ -9,7 +9,7 @@ use crate::observe::{AnswerSeen, Fate};
 use crate::rows::{Answered, RowsText};
 use crate::scenario::{Answer, Huge};
 use crate::world::{Shared, World};
-use crate::{fleet, osctrl};
+use crate::{fleet, osctrl, outages};
 
 /// A campaign or query as the agents see it.
 #[derive(Debug)]
@@ -145,6 +145,10 @@ fn check_in(world: &mut World, query: usize, host: usize, now: Duration) {
     if !world.queries.get(query).is_some_and(|query| query.live) {
         return;
     }
+    if let Some(later) = unserved(world, query, host, now) {
+        plan(world, later, query, host, What::CheckIn);
+        return;
+    }
     let Some(found) = world.hosts.get_mut(host) else {
         return;
     };
@@ -159,6 +163,11 @@ fn check_in(world: &mut World, query: usize, host: usize, now: Duration) {
 }
 
 fn answer(world: &mut World, query: usize, host: usize, now: Duration, time: u32) {
+    if let Some(later) = unserved(world, query, host, now) {
+        // osquery keeps what it could not deliver, and sends it with its next check-in.
+        plan(world, later, query, host, What::Answer { time });
+        return;
+    }
     let (Some(asked), Some(found)) = (world.queries.get(query), world.hosts.get(host)) else {
         return;
     };
@@ -215,6 +224,19 @@ fn answer(world: &mut World, query: usize, host: usize, now: Duration, time: u32
     }
 }
 
+/// When an agent tries again, while parts of its server are away.
+fn unserved(world: &World, query: usize, host: usize, now: Duration) -> Option<Duration> {
+    let owner = &world.queries.get(query)?.owner;
+    if world.outages.serves_agents(owner) {
+        return None;
+    }
+    let found = world.hosts.get(host)?;
+    Some(found.next_check_in(world.outages.over_at(now)))
+}
+
+/// Refusals of one campaign that are noted one by one, for each of its hosts.
+const MOST_REFUSALS: usize = 8;
+
 fn note(world: &mut World, query: usize, host: usize, fate: Fate) {
     let at = Instant::now();
     if let Some(record) = world.observed.campaigns.get_mut(query) {
@@ -228,12 +250,18 @@ fn note(world: &mut World, query: usize, host: usize, fate: Fate) {
         world.observed.last_answer_at = Some(at);
     }
     let host = world.hosts.get(host).map(|host| host.uuid.clone());
-    world.observed.answers.push(AnswerSeen {
-        campaign: query,
-        host: host.unwrap_or_default(),
-        at,
-        fate,
-    });
+    let record = world.observed.campaigns.get(query);
+    // Agents try again as long as nobody listens: without a limit these would fill the memory.
+    let noted = record.is_none_or(|record| record.refused <= MOST_REFUSALS * record.hosts.len());
+    if noted || fate != Fate::Refused {
+        world.observed.answers.push(AnswerSeen {
+            campaign: query,
+            host: host.unwrap_or_default(),
+            at,
+            fate,
+        });
+    }
+    outages::proceed(world);
 }
 
 fn say(answer: &Answer, by_sql: impl FnOnce() -> Arc<Answered>) -> Arc<Answered> {

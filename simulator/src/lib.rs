@@ -22,6 +22,7 @@ mod host;
 mod http;
 mod observe;
 mod osctrl;
+mod outages;
 mod rows;
 mod scenario;
 mod server;
@@ -37,7 +38,7 @@ pub use scenario::{
     Answer, Behaviour, Cells, Cut, FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN,
     FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN, Fault, Fleet, FleetUser, HostSpec, HostStatus,
     Huge, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD, OSCTRL_PLUGIN_TOKEN,
-    Osctrl, OsctrlUser, Paths, Role, Scenario, ScenarioError, SlowBody, SocketClose, SocketFault,
-    TableSpec, Wire,
+    Osctrl, OsctrlUser, Outage, Part, Paths, Role, Scenario, ScenarioError, SlowBody, SocketClose,
+    SocketFault, TableSpec, Wire,
 };
 pub use simulator::{Simulator, StartError};

@@ -83,6 +83,8 @@ pub struct Campaign {
     pub state: CampaignState,
     /// Results sockets that are listening now.
     pub listeners: usize,
+    /// Its listeners went with the service, so its client can't end it (Fleet).
+    pub orphaned: bool,
     /// Answers that were taken.
     pub answers: usize,
     /// Answers that came while only a dead listener was counted as present.
@@ -104,6 +106,8 @@ pub enum CampaignState {
     Running,
     /// Nobody listens any more (Fleet), or every node answered (osctrl).
     Completed,
+    /// The server lost it with a part that went away; agents are not given it any more.
+    LostByServer,
     /// The client stopped it.
     Expired,
     /// The client deleted it.

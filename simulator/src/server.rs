@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
@@ -23,19 +25,58 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use crate::faults::{self, FaultyBody};
 use crate::http::{Call, Reply, TEXT};
 use crate::observe;
-use crate::scenario::{Cut, Fault, Wire};
+use crate::outages::Service;
+use crate::scenario::{Cut, Fault, Part, Wire};
 use crate::world::Shared;
 use crate::{fleet, osctrl};
 
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
 /// No client of a live query sends more.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
 
-/// Accepts connections until the simulator ends; every connection ends with it.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+/// Accepts connections until the simulator ends; every connection ends with it. While the service is away
+/// nothing listens.
+pub(crate) async fn accept(
+    shared: Arc<Shared>,
+    mut listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+) {
+    let Ok(address) = listener.local_addr() else {
+        return;
+    };
+    let mut service = shared.look().outages.watch_service();
+    let mut seen = 0;
+    loop {
+        tokio::select! {
+            () = shared.ended() => return,
+            () = accept_until(&shared, listener, tls.as_ref(), gone(&mut service, seen)) => {}
+        }
+        seen = service.borrow_and_update().outages;
+        listener = tokio::select! {
+            () = shared.ended() => return,
+            listener = listen_again(address, &mut service) => listener,
+        };
+    }
+}
+
+/// The service went away once more than was seen.
+async fn gone(service: &mut watch::Receiver<Service>, seen: u64) {
+    let _ = service.wait_for(|service| service.outages > seen).await;
+}
+
+/// Accepts connections until the service is gone; every connection goes with it.
+async fn accept_until(
+    shared: &Arc<Shared>,
+    listener: TcpListener,
+    tls: Option<&TlsAcceptor>,
+    gone: impl Future<Output = ()>,
+) {
     let mut connections = JoinSet::new();
+    let mut gone = std::pin::pin!(gone);
     loop {
         let accepted = tokio::select! {
-            () = shared.ended() => return,
+            () = &mut gone => return,
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
@@ -50,8 +91,8 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Opti
             world.observed.connections += 1;
             world.observed.connections
         });
-        let shared = Arc::clone(&shared);
-        let tls = tls.clone();
+        let shared = Arc::clone(shared);
+        let tls = tls.cloned();
         connections.spawn(async move {
             match tls {
                 None => speak(shared, stream, number).await,
@@ -63,6 +104,32 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Opti
             }
         });
     }
+}
+
+/// Listens once the service is back. Meanwhile the port is held by a socket that does not listen, so that
+/// connections are refused and nobody else can take it.
+async fn listen_again(address: SocketAddr, service: &mut watch::Receiver<Service>) -> TcpListener {
+    let held = bind(address);
+    let _ = service.wait_for(|service| !service.away).await;
+    drop(held);
+    loop {
+        if let Ok(listener) = bind(address).and_then(|socket| socket.listen(BACKLOG)) {
+            return listener;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // Connections of the service that is gone may still be in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 async fn speak<S>(shared: Arc<Shared>, stream: S, connection: usize)
@@ -131,7 +198,9 @@ async fn respond(
     let call = Call::new(parts.method, &parts.uri, parts.headers, body);
 
     pause(faults.iter().map(|fault| fault.delay).sum()).await;
-    if faults.iter().any(|fault| fault.cut == Some(Cut::Before)) {
+    // The task of this connection is ended from outside, in a moment.
+    let gone = || shared.look().outages.is_away(Part::Service);
+    if gone() || faults.iter().any(|fault| fault.cut == Some(Cut::Before)) {
         return Err(CutOff);
     }
     let handled = faults.iter().all(Fault::lets_through);
@@ -151,7 +220,7 @@ async fn respond(
         None
     };
     pause(faults.iter().map(|fault| fault.answer_delay).sum()).await;
-    if faults.iter().any(|fault| fault.cut == Some(Cut::After)) {
+    if gone() || faults.iter().any(|fault| fault.cut == Some(Cut::After)) {
         return Err(CutOff);
     }
     if faults.iter().any(|fault| fault.hang) {
@@ -237,10 +306,12 @@ fn response(reply: Reply, faults: &[Fault]) -> Response<FaultyBody> {
         .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     let kind = HeaderValue::from_str(&reply.content_type);
-    headers.insert(
-        "content-type",
-        kind.unwrap_or(HeaderValue::from_static(TEXT)),
-    );
+    if !reply.content_type.is_empty() {
+        headers.insert(
+            "content-type",
+            kind.unwrap_or(HeaderValue::from_static(TEXT)),
+        );
+    }
     for (name, value) in reply.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(HeaderName::from_static(name), value);

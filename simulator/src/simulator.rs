@@ -10,9 +10,9 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::observe::{Campaign, Observations, Request};
-use crate::scenario::{Scenario, ScenarioError};
+use crate::scenario::{Part, Scenario, ScenarioError};
 use crate::world::{Shared, random_hex};
-use crate::{agents, server, tls};
+use crate::{agents, outages, server, tls};
 
 /// Why a simulator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,7 @@ impl Simulator {
         let listener = listen_async(listener)?;
         let tasks = [
             tokio::spawn(agents::run(Arc::clone(&simulator.shared))),
+            tokio::spawn(outages::run(Arc::clone(&simulator.shared))),
             tokio::spawn(server::accept(
                 Arc::clone(&simulator.shared),
                 listener,
@@ -87,6 +88,7 @@ impl Simulator {
             .name("osquery-simulator".into())
             .spawn(move || {
                 runtime.spawn(agents::run(Arc::clone(&shared)));
+                runtime.spawn(outages::run(Arc::clone(&shared)));
                 runtime.block_on(server::accept(shared, listener, acceptor));
                 runtime.shutdown_background();
             })
@@ -211,6 +213,16 @@ impl Simulator {
             world.fleet.revoke_tokens();
             world.osctrl.revoke_tokens();
         });
+    }
+
+    /// A part goes away now, until [`Simulator::bring_back`] has been called as often.
+    pub fn take_away(&self, part: Part) {
+        self.shared.change(|world| outages::take_away(world, part));
+    }
+
+    /// A part comes back now.
+    pub fn bring_back(&self, part: Part) {
+        self.shared.change(|world| outages::bring_back(world, part));
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use crate::agents::{Due, Query};
 use crate::host::{self, Host};
 use crate::observe::{Campaign, CampaignState, Observations};
+use crate::outages::{self, Outages};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::{fleet, osctrl};
 
@@ -41,6 +42,7 @@ pub(crate) struct World {
     pub osctrl: osctrl::State,
     /// How often each fault's conditions were met.
     pub fault_matches: Vec<usize>,
+    pub outages: Outages,
 }
 
 impl Shared {
@@ -53,6 +55,7 @@ impl Shared {
             fleet: fleet::State::new(&scenario, &hosts),
             osctrl: osctrl::State::new(&scenario),
             fault_matches: vec![0; scenario.faults.len()],
+            outages: Outages::new(&scenario),
             hosts,
             observed: Observations::default(),
             queries: Vec::new(),
@@ -80,6 +83,7 @@ impl Shared {
             let mut world = self.look();
             let before = world.due.peek().map(|due| due.at);
             let result = change(&mut world);
+            outages::proceed(&mut world);
             (result, world.due.peek().map(|due| due.at) != before)
         };
         self.changed.notify_all();

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::http::{Call, FLEET_JSON, Reply};
 use crate::observe::{self, CampaignState, Fate, Server};
 use crate::rows::Answered;
+use crate::scenario::Part;
 use crate::world::{Shared, World};
 
 /// A campaign.
@@ -25,9 +26,16 @@ pub(super) struct Campaign {
 
 struct Listener {
     id: u64,
-    sender: UnboundedSender<HostAnswer>,
+    sender: UnboundedSender<Heard>,
     /// The socket is dead and the server has not noticed yet.
     gone: bool,
+}
+
+/// What a listener is told.
+pub(super) enum Heard {
+    Answer(HostAnswer),
+    /// The server is at fault.
+    Error(String),
 }
 
 /// An answer on its way to a listener.
@@ -153,6 +161,9 @@ fn start(
     targets: impl FnOnce(&World) -> Result<Vec<usize>, Reply>,
 ) -> Reply {
     shared.change(|world| {
+        if world.outages.is_away(Part::Redis) {
+            return super::no_redis();
+        }
         let saved = body["query_id"]
             .as_u64()
             .and_then(|id| world.fleet.saved.get(&id))
@@ -217,6 +228,7 @@ pub(super) fn create(world: &mut World, user: usize, sql: String, targets: Vec<u
             .collect(),
         state: CampaignState::Running,
         listeners: 0,
+        orphaned: false,
         answers: 0,
         lost: 0,
         refused: 0,
@@ -256,14 +268,20 @@ pub(crate) fn receive(
         return None;
     }
     if campaign.listeners.is_empty() {
-        return Some(Fate::Refused);
+        let query = campaign.query;
+        let created = world.observed.campaigns.get(query)?.created;
+        if created.elapsed() < world.scenario.fleet.unheard {
+            return Some(Fate::Refused);
+        }
+        world.end_query(query, CampaignState::Completed);
+        return Some(Fate::Lost);
     }
     let mut fate = Fate::Lost;
     for listener in campaign.listeners.iter().filter(|listener| !listener.gone) {
-        let sent = listener.sender.send(HostAnswer {
+        let sent = listener.sender.send(Heard::Answer(HostAnswer {
             host,
             answer: Arc::clone(answer),
-        });
+        }));
         if sent.is_ok() {
             fate = Fate::Taken;
         }
@@ -272,10 +290,7 @@ pub(crate) fn receive(
 }
 
 /// Someone listens from now on.
-pub(super) fn listen(
-    world: &mut World,
-    campaign: u64,
-) -> Option<(u64, UnboundedReceiver<HostAnswer>)> {
+pub(super) fn listen(world: &mut World, campaign: u64) -> Option<(u64, UnboundedReceiver<Heard>)> {
     let (sender, receiver) = unbounded_channel();
     world.fleet.last_listener += 1;
     let id = world.fleet.last_listener;
@@ -308,6 +323,42 @@ pub(super) fn dispose(world: &mut World, campaign: u64, listener: u64) {
     let query = found.query;
     world.end_query(query, CampaignState::Completed);
     count_listeners(world, campaign);
+}
+
+/// The service is gone, and its listeners with it: it will not end what they listened to.
+pub(crate) fn lose_listeners(world: &mut World) {
+    let campaigns: Vec<u64> = world.fleet.campaigns.keys().copied().collect();
+    for id in campaigns {
+        let Some(campaign) = world.fleet.campaigns.get_mut(&id) else {
+            continue;
+        };
+        campaign.listeners.clear();
+        let place = campaign.query;
+        if let Some(record) = world.observed.campaigns.get_mut(place) {
+            record.orphaned |= record.state == CampaignState::Running;
+        }
+        count_listeners(world, id);
+    }
+}
+
+/// Redis is gone: listeners are told so, and what it held of running campaigns is lost.
+pub(crate) fn lose_redis(world: &mut World) {
+    let mut lost = Vec::new();
+    for (id, campaign) in &world.fleet.campaigns {
+        for listener in &campaign.listeners {
+            for text in [
+                "pubsub error: read from redis: EOF".to_owned(),
+                format!("pubsub error: unexpected exit in receiveMessages, campaignID={id}"),
+            ] {
+                // A listener that is gone has nobody to tell.
+                let _ = listener.sender.send(Heard::Error(text));
+            }
+        }
+        lost.push(campaign.query);
+    }
+    for place in lost {
+        world.end_query(place, CampaignState::LostByServer);
+    }
 }
 
 fn count_listeners(world: &mut World, campaign: u64) {

@@ -8,7 +8,7 @@ mod saved;
 mod socket;
 mod users;
 
-pub(crate) use campaigns::receive;
+pub(crate) use campaigns::{lose_listeners, lose_redis, receive};
 pub(crate) use socket::{accepts, serve};
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::host::Host;
 use crate::http::{Call, FLEET_JSON, Reply, TEXT};
-use crate::scenario::{Paths, Scenario};
+use crate::scenario::{Part, Paths, Scenario};
 use crate::world::{Shared, random_uuid};
 use campaigns::Campaign;
 use labels::Label;
@@ -89,6 +89,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
         None => return Reply::no_such_path(),
     };
     let method = call.method.as_str();
+    if let Some(refusal) = without_database(shared, path) {
+        return refusal;
+    }
     if (method, path.as_slice()) == ("POST", &["login"]) {
         return users::login(shared, call).await;
     }
@@ -107,6 +110,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
             "version": "unknown", "branch": "unknown", "revision": "unknown",
             "go_version": "go1.26.8", "build_date": "unknown", "build_user": "unknown",
         })),
+        ("GET", ["status", "live_query"]) if shared.look().outages.is_away(Part::Redis) => {
+            no_redis()
+        }
         ("GET", ["status", "live_query"]) => ok(&json!({})),
         ("GET", ["hosts"]) => hosts::list(&shared.look(), call),
         ("GET", ["hosts", "count"]) => hosts::count(&shared.look(), call),
@@ -144,6 +150,27 @@ fn spelled<'path>(shared: &Shared, path: &[&'path str]) -> Option<Vec<&'path str
         (["reports", rest @ ..], _) => Some([&["queries"], rest].concat()),
         _ => Some(path.to_vec()),
     }
+}
+
+/// What the server says to anyone while its database is away.
+fn without_database(shared: &Shared, path: &[&str]) -> Option<Reply> {
+    let world = shared.look();
+    if world.outages.is_away(Part::Database) {
+        return Some(Reply::new(500, "", ""));
+    }
+    let reason = match path {
+        ["login"] => "Authentication failed",
+        _ => "Authentication required",
+    };
+    let killed = world.outages.is_away(Part::DatabaseKilled);
+    killed.then(|| error(401, TEXT, reason, "base", reason))
+}
+
+/// What needs Redis, while it is away. The port is the recorded server's.
+fn no_redis() -> Reply {
+    let reason = "dial tcp 127.0.0.1:16379: connect: connection refused";
+    let body = json!({"message": reason, "errors": [{"name": "base", "reason": reason}]});
+    Reply::json(408, FLEET_JSON, &body)
 }
 
 fn ok(body: &Value) -> Reply {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::campaigns::{self, HostAnswer};
+use super::campaigns::{self, Heard, HostAnswer};
 use super::{bad_request, forbidden, hosts, ok};
 use crate::http::{Call, Reply, TEXT};
 use crate::rows::Answered;
+use crate::scenario::Part;
 use crate::world::Shared;
 
 /// `POST /hosts/identifier/{identifier}/query`.
@@ -54,6 +55,9 @@ async fn ask(
     let sql = body["query"].as_str().unwrap_or_default().to_owned();
     let prepared = {
         let world = shared.look();
+        if world.outages.is_away(Part::Redis) {
+            return super::no_redis();
+        }
         if !world
             .fleet
             .users
@@ -134,14 +138,16 @@ pub(super) async fn gather(
 }
 
 async fn fill(
-    answers: &mut UnboundedReceiver<HostAnswer>,
+    answers: &mut UnboundedReceiver<Heard>,
     expected: usize,
     gathered: &mut Vec<HostAnswer>,
 ) {
     while gathered.len() < expected
-        && let Some(answer) = answers.recv().await
+        && let Some(heard) = answers.recv().await
     {
-        gathered.push(answer);
+        if let Heard::Answer(answer) = heard {
+            gathered.push(answer);
+        }
     }
 }
 

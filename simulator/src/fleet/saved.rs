@@ -9,6 +9,7 @@ use super::rest::{self, Rows};
 use super::{bad_request, error, forbidden, not_found, ok};
 use crate::clock;
 use crate::http::{Call, FLEET_JSON, Reply, TEXT, page_of};
+use crate::scenario::Part;
 use crate::world::{Shared, World};
 
 /// A saved query.
@@ -159,6 +160,9 @@ pub(super) async fn run(shared: &Arc<Shared>, user: usize, id: &str, call: &Call
         let Some(saved) = find(&world, id) else {
             return unknown(id);
         };
+        if world.outages.is_away(Part::Redis) {
+            return super::no_redis();
+        }
         let may = world
             .fleet
             .users

@@ -14,10 +14,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 
-use super::campaigns::{self, Counts, HostAnswer};
+use super::campaigns::{self, Counts, Heard, HostAnswer};
 use crate::http::{Reply, TEXT};
 use crate::rows::{Answered, json_string};
-use crate::scenario::{SocketClose, SocketFault};
+use crate::scenario::{Part, SocketClose, SocketFault};
 use crate::world::{Shared, World};
 
 /// Whether the server upgrades the request; otherwise how it refuses.
@@ -89,7 +89,7 @@ where
     let user = {
         let world = shared.look();
         let known = world.fleet.tokens.get(token).copied();
-        known.filter(|_| message["type"] == "auth")
+        known.filter(|_| message["type"] == "auth" && !world.outages.without_database())
     };
     let Some(user) = user else {
         return refuse("unauthorized");
@@ -122,7 +122,7 @@ where
     }
 }
 
-type Selected = (u64, UnboundedReceiver<HostAnswer>, Counts);
+type Selected = (u64, UnboundedReceiver<Heard>, Counts);
 
 async fn select(shared: &Shared, campaign: u64, user: usize) -> Result<Selected, String> {
     if !shared.look().fleet.campaigns.contains_key(&campaign) {
@@ -139,6 +139,13 @@ async fn select(shared: &Shared, campaign: u64, user: usize) -> Result<Selected,
         }
     }
     shared.change(|world| {
+        if world.outages.is_away(Part::Redis) {
+            let cause = "dial tcp 127.0.0.1:16379: connect: connection refused";
+            return Err(format!("error getting campaign reader: {cause}"));
+        }
+        if world.outages.without_database() {
+            return Err("error retrieving campaign targets: context deadline exceeded".to_owned());
+        }
         let owner = world.fleet.campaigns.get(&campaign).map(|found| found.user);
         if owner != Some(user) {
             return Err("unauthorized".to_owned());
@@ -208,7 +215,7 @@ struct Stream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
-    async fn run(&mut self, listener: u64, mut answers: UnboundedReceiver<HostAnswer>) {
+    async fn run(&mut self, listener: u64, mut answers: UnboundedReceiver<Heard>) {
         self.status.expected = self.last_counts.online;
         self.last_status = self.status;
         let totals = self.totals();
@@ -239,8 +246,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                     // Pongs are answered by the library; nothing else is expected.
                     Some(Ok(_)) => {}
                 },
-                answer = answers.recv() => if let Some(answer) = answer {
-                    self.result(&answer).await;
+                heard = answers.recv() => match heard {
+                    Some(Heard::Answer(answer)) => self.result(&answer).await,
+                    Some(Heard::Error(text)) => self.error(&text).await,
+                    // The service is gone, and this connection will be in a moment.
+                    None => return,
                 },
                 _ = tick.tick() => {
                     if self.socket.is_none() {
@@ -255,7 +265,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             .change(|world| campaigns::dispose(world, campaign, listener));
     }
 
+    async fn error(&mut self, text: &str) {
+        self.send(json!({"type": "error", "data": text}).to_string())
+            .await;
+    }
+
     async fn tick(&mut self) {
+        if self.shared.look().outages.without_database() {
+            self.error("error retrieving target counts").await;
+            return;
+        }
         let counts = counts(&self.shared.look(), self.campaign);
         if counts != self.last_counts {
             self.last_counts = counts;

@@ -78,7 +78,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
         }
         _ => {}
     }
-    let user = match users::authenticate(&shared.look().osctrl, call) {
+    let user = match users::authenticate(&shared.look(), call) {
         Ok(user) => user,
         Err(refusal) => return refusal,
     };

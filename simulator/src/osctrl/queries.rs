@@ -151,6 +151,7 @@ pub(super) fn create(shared: &Shared, user: usize, environment: &str, call: &Cal
                 CampaignState::NeverDelivered
             },
             listeners: 0,
+            orphaned: false,
             answers: 0,
             lost: 0,
             refused: 0,

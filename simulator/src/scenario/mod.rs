@@ -3,10 +3,12 @@
 
 mod faults;
 mod hosts;
+mod outages;
 mod parse;
 
 pub use faults::{Cut, Fault, SlowBody, SocketClose, SocketFault};
 pub use hosts::{Answer, Behaviour, Cells, HostSpec, HostStatus, Huge, TableSpec};
+pub use outages::{Outage, Part};
 pub use parse::ScenarioError;
 pub(crate) use parse::decode_base64;
 
@@ -59,6 +61,8 @@ pub struct Scenario {
     pub hosts: Vec<HostSpec>,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
+    /// Parts that go away and come back.
+    pub outages: Vec<Outage>,
 }
 
 impl Default for Scenario {
@@ -73,6 +77,7 @@ impl Default for Scenario {
             tables: BTreeMap::new(),
             hosts: Vec::new(),
             faults: Vec::new(),
+            outages: Vec::new(),
         }
     }
 }
@@ -90,6 +95,13 @@ impl Scenario {
     #[must_use]
     pub fn with_fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
+        self
+    }
+
+    /// The same scenario with one more outage.
+    #[must_use]
+    pub fn with_outage(mut self, outage: Outage) -> Self {
+        self.outages.push(outage);
         self
     }
 
@@ -132,6 +144,9 @@ pub struct Fleet {
     /// How long a new campaign takes to reach the agents' list; up to 1 s on a real server.
     #[serde(rename = "propagation_ms", deserialize_with = "milliseconds")]
     pub propagation: Duration,
+    /// So long after its creation a campaign that nobody listens to ends with the next answer.
+    #[serde(rename = "unheard_ms", deserialize_with = "milliseconds")]
+    pub unheard: Duration,
     /// Which spelling of the live-query paths exists.
     pub paths: Paths,
     /// Who may call; without any, an admin, a maintainer and an observer.
@@ -146,6 +161,7 @@ impl Default for Fleet {
             campaign_wait: Duration::from_secs(5),
             wrong_password: Duration::from_secs(1),
             propagation: Duration::ZERO,
+            unheard: Duration::from_secs(60),
             paths: Paths::Both,
             users: FleetUser::defaults(),
         }

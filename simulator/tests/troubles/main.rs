@@ -1,0 +1,10 @@
+//! What goes wrong with a whole deployment: parts that go away, services that end queries early, hostile
+//! servers, odd proxies, servers of other years.
+
+#![allow(missing_docs, reason = "tests")]
+
+#[path = "../client/mod.rs"]
+mod client;
+
+mod outages;
+mod site;
