@@ -31,7 +31,7 @@ pub enum ParameterType {
         /// The greatest.
         maximum: i64,
     },
-    /// A moment in the past: unix seconds, or an age such as `-24h`. Bound as unix seconds.
+    /// A moment in the past: unix seconds or milliseconds, RFC 3339, or an age. Bound as unix seconds.
     Since {
         /// The greatest age, in seconds.
         oldest: i64,
@@ -220,7 +220,8 @@ impl ParameterType {
                 format!("an integer from {minimum} to {maximum}")
             }
             Self::Since { oldest } => format!(
-                "unix seconds or an age such as `-24h` (units s, m, h, d, w), {} back at most",
+                "unix seconds or milliseconds, RFC 3339 with `Z` or an offset, or an age such as `-24h` \
+                 (units s, m, h, d, w), {} back at most",
                 time::in_words(*oldest)
             ),
             Self::Path(forms) => format!("an absolute path {}", forms.example()),
@@ -241,7 +242,9 @@ impl ParameterType {
                 format!("a hash: {}", kinds.join(" or "))
             }
             Self::Port => "a port from 1 to 65535".to_owned(),
-            Self::Pid => "a process id from 0 to 4294967295".to_owned(),
+            Self::Pid => {
+                "a process id from 0 to 4294967295, decimal or hexadecimal as `0x1a2c`".to_owned()
+            }
             Self::IpAddress => "an IPv4 or IPv6 address".to_owned(),
             Self::Domain => "a domain name".to_owned(),
             Self::PackageName => "the name of a package".to_owned(),
@@ -283,9 +286,8 @@ impl ParameterType {
                 value::integer(given, *minimum, *maximum, &expected()).map(Bound::Integer)
             }
             Self::Port => value::integer(given, 1, 65_535, &expected()).map(Bound::Integer),
-            Self::Pid => {
-                value::integer(given, 0, i64::from(u32::MAX), &expected()).map(Bound::Integer)
-            }
+            Self::Pid => value::hexadecimal_or_integer(given, 0, i64::from(u32::MAX), &expected())
+                .map(Bound::Integer),
             Self::Since { oldest } => {
                 time::since(given, *oldest, now, &expected()).map(Bound::Integer)
             }

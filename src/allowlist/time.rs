@@ -1,4 +1,5 @@
-//! Moments in the past: unix seconds or an age. Knows no clock; it is told what time it is.
+//! Moments in the past: unix seconds or milliseconds, RFC 3339, or an age. Knows no clock; it is told
+//! what time it is.
 
 use serde_json::Value;
 
@@ -7,6 +8,10 @@ use super::value;
 
 /// How far ahead a moment may be: clocks of alert sources and of this machine differ a little.
 const CLOCK_SKEW_SECONDS: i64 = 60;
+
+/// From here on a number is unix milliseconds: as seconds it would be the year 5138, as milliseconds it
+/// is 1973.
+const LEAST_MILLISECONDS: i64 = 100_000_000_000;
 
 /// Units of ages, with their seconds.
 const UNITS: [(char, i64); 5] = [
@@ -17,32 +22,34 @@ const UNITS: [(char, i64); 5] = [
     ('w', 604_800),
 ];
 
-/// The unix seconds that a value means: unix seconds, or an age such as `-24h` before `now`; at most
-/// `oldest` seconds back.
+/// The unix seconds that a value means: unix seconds or milliseconds, RFC 3339 with a zone, or an age such
+/// as `-24h` before `now`; at most `oldest` seconds back. Parts of a second are dropped, so that nothing
+/// of that second is missed.
 pub(super) fn since(given: &Value, oldest: i64, now: i64, expected: &str) -> Result<i64, Refusal> {
     let must = || format!("must be {expected}");
-    let age = match given {
-        Value::String(text) if !text.is_empty() && !is_plain_number(text) => {
-            Some(negative_age(text).map_err(|hint| Refusal::kind(must() + hint))?)
+    let moment = match given {
+        Value::String(text) if looks_like_a_date(text) => {
+            rfc3339(text).map_err(|hint| Refusal::kind(must() + hint))?
         }
-        _ => None,
+        Value::String(text) if !text.is_empty() && !is_plain_number(text) => {
+            return match negative_age(text).map_err(|hint| Refusal::kind(must() + hint))? {
+                Some(age) if age <= oldest => Ok(now.saturating_sub(age)),
+                _ => Err(Refusal::range(must() + "; this is older")),
+            };
+        }
+        _ => match value::integer(given, i64::MIN, i64::MAX, expected)? {
+            number if number < 0 => {
+                return Err(Refusal::range(
+                    must() + "; an age needs its unit, as in `-90s`",
+                ));
+            }
+            number if number >= LEAST_MILLISECONDS => number / 1_000,
+            number => number,
+        },
     };
-    if let Some(age) = age {
-        return match age {
-            Some(age) if age <= oldest => Ok(now.saturating_sub(age)),
-            _ => Err(Refusal::range(must() + "; this is older")),
-        };
-    }
-    let moment = value::integer(given, i64::MIN, i64::MAX, expected)?;
-    if moment < 0 {
-        return Err(Refusal::range(
-            must() + "; an age needs its unit, as in `-90s`",
-        ));
-    }
     if moment > now.saturating_add(CLOCK_SKEW_SECONDS) {
-        let recent = now.saturating_sub(oldest)..=now.saturating_add(CLOCK_SKEW_SECONDS);
-        let hint = if recent.contains(&(moment / 1_000)) {
-            "; this lies in the future (are these milliseconds?)"
+        let hint = if moment >= LEAST_MILLISECONDS {
+            "; this lies in the future (are these microseconds or nanoseconds?)"
         } else {
             "; this lies in the future"
         };
@@ -52,6 +59,108 @@ pub(super) fn since(given: &Value, oldest: i64, now: i64, expected: &str) -> Res
         return Err(Refusal::range(must() + "; this is older"));
     }
     Ok(moment)
+}
+
+/// Whether a text begins as a date does: `2026-11-20`.
+fn looks_like_a_date(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() >= 10
+        && bytes[..10].iter().enumerate().all(|(index, byte)| {
+            if index == 4 || index == 7 {
+                *byte == b'-'
+            } else {
+                byte.is_ascii_digit()
+            }
+        })
+}
+
+/// The unix seconds of a moment in RFC 3339, its parts of a second dropped. An offset may lack its colon,
+/// and a blank may stand for the `T`, for nothing else can be meant. The error goes on after what is expected.
+fn rfc3339(text: &str) -> Result<i64, &'static str> {
+    const NO_MOMENT: &str = "; this is no moment in RFC 3339";
+    let number = |from: usize, to: usize| -> Result<i64, &'static str> {
+        let digits = text.get(from..to).ok_or(NO_MOMENT)?;
+        if !value::is_decimal_digits(digits) {
+            return Err(NO_MOMENT);
+        }
+        digits.parse().map_err(|_| NO_MOMENT)
+    };
+    let sign = |at: usize| text.as_bytes().get(at).copied();
+    if text.len() == 10 {
+        return Err("; a date needs its time and zone, as in `2026-11-20T08:00:00Z`");
+    }
+    if !matches!(sign(10), Some(b'T' | b't' | b' '))
+        || (sign(13), sign(16)) != (Some(b':'), Some(b':'))
+    {
+        return Err(NO_MOMENT);
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if !(1..=12).contains(&month)
+        || !(1..=days_in_month(year, month)).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
+        return Err(NO_MOMENT);
+    }
+    let mut at = 19;
+    if matches!(sign(at), Some(b'.' | b',')) {
+        at += 1;
+        let digits = text.as_bytes()[at..].iter();
+        let count = digits.take_while(|byte| byte.is_ascii_digit()).count();
+        if count == 0 {
+            return Err(NO_MOMENT);
+        }
+        at += count;
+    }
+    let offset = match (sign(at), &text[at..]) {
+        (None, _) => {
+            return Err("; a time needs its zone: `Z`, or an offset such as `+02:00`");
+        }
+        (_, "Z" | "z") => 0,
+        (Some(direction @ (b'+' | b'-')), zone) => {
+            let minutes = if zone.len() == 6 && sign(at + 3) == Some(b':') {
+                at + 4
+            } else if zone.len() == 5 {
+                at + 3
+            } else {
+                return Err(NO_MOMENT);
+            };
+            let (hours, minutes) = (number(at + 1, at + 3)?, number(minutes, minutes + 2)?);
+            if hours > 23 || minutes > 59 {
+                return Err(NO_MOMENT);
+            }
+            let seconds = hours * 3_600 + minutes * 60;
+            if direction == b'+' { seconds } else { -seconds }
+        }
+        _ => return Err(NO_MOMENT),
+    };
+    Ok(days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset)
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar, negative before.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // Days before a year, counted from the year 1.
+    let before = |year: i64| {
+        let past = year - 1;
+        past * 365 + past.div_euclid(4) - past.div_euclid(100) + past.div_euclid(400)
+    };
+    let months: i64 = (1..month).map(|month| days_in_month(year, month)).sum();
+    before(year) - before(1970) + months + day - 1
 }
 
 /// The seconds of an age as templates write it for a bound, without sign: `365d`.
@@ -122,6 +231,98 @@ mod tests {
         assert_eq!(read(json!("-365d")), Ok(NOW - YEAR));
     }
 
+    /// 1,795,000,000 is 2026-11-18 11:06:40 UTC.
+    #[test]
+    fn one_moment_in_all_spellings() {
+        for given in [
+            json!(NOW - 40),
+            json!((NOW - 40).to_string()),
+            json!((NOW - 40) * 1_000),
+            json!((NOW - 40) * 1_000 + 999),
+            json!(((NOW - 40) * 1_000).to_string()),
+            json!("2026-11-18T11:06:00Z"),
+            json!("2026-11-18t11:06:00z"),
+            json!("2026-11-18 11:06:00Z"),
+            json!("2026-11-18T11:06:00.999999999Z"),
+            json!("2026-11-18T11:06:00,5Z"),
+            json!("2026-11-18T13:06:00+02:00"),
+            json!("2026-11-18T13:06:00+0200"),
+            json!("2026-11-18T05:36:00.000-05:30"),
+            json!("2026-11-19T00:06:00+13:00"),
+            json!("2026-11-18T11:06:00-00:00"),
+            json!("2026-11-18T11:05:60Z"),
+        ] {
+            assert_eq!(read(given.clone()), Ok(NOW - 40), "{given}");
+        }
+    }
+
+    #[test]
+    fn the_calendar() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1969-12-31T23:59:59Z", -1),
+            ("2000-02-29T00:00:00Z", 951_782_400),
+            ("2000-03-01T00:00:00Z", 951_868_800),
+            ("2100-03-01T00:00:00Z", 4_107_542_400),
+            ("2026-12-31T23:59:59Z", 1_798_761_599),
+            ("0001-01-01T00:00:00Z", -62_135_596_800),
+        ] {
+            assert_eq!(rfc3339(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_refused_and_so_is_no_time() {
+        for (text, hint) in [
+            (
+                "2026-11-18T11:06:00",
+                "; a time needs its zone: `Z`, or an offset such as `+02:00`",
+            ),
+            (
+                "2026-11-18T11:06:00.5",
+                "; a time needs its zone: `Z`, or an offset such as `+02:00`",
+            ),
+            (
+                "2026-11-18 11:06:00",
+                "; a time needs its zone: `Z`, or an offset such as `+02:00`",
+            ),
+            (
+                "2026-11-18",
+                "; a date needs its time and zone, as in `2026-11-20T08:00:00Z`",
+            ),
+            ("2026-02-29T00:00:00Z", "; this is no moment in RFC 3339"),
+            ("2026-13-01T00:00:00Z", "; this is no moment in RFC 3339"),
+            ("2026-11-18T24:00:00Z", "; this is no moment in RFC 3339"),
+            ("2026-11-18T11:06Z", "; this is no moment in RFC 3339"),
+            ("2026-11-18T11:06:00.Z", "; this is no moment in RFC 3339"),
+            ("2026-11-18T11:06:00+2", "; this is no moment in RFC 3339"),
+            ("2026-11-18T11:06:00+02:", "; this is no moment in RFC 3339"),
+            (
+                "2026-11-18T11:06:00+99:00",
+                "; this is no moment in RFC 3339",
+            ),
+            ("2026-11-18T11:06:00 CET", "; this is no moment in RFC 3339"),
+            ("2026-11-18T11:06:é0Z", "; this is no moment in RFC 3339"),
+            ("2026-11-18T11:06:00é", "; this is no moment in RFC 3339"),
+            ("2026-11-18é11:06:00Z", "; this is no moment in RFC 3339"),
+        ] {
+            let (rule, reason) = read(json!(text)).unwrap_err();
+            assert_eq!(
+                (rule, reason),
+                ("parameter_type", format!("must be a moment{hint}")),
+                "{text}"
+            );
+        }
+        let (rule, reason) = read(json!("2026-11-18T11:07:41Z")).unwrap_err();
+        assert_eq!(
+            (rule, reason.as_str()),
+            (
+                "parameter_range",
+                "must be a moment; this lies in the future"
+            )
+        );
+    }
+
     #[test]
     fn refuses_the_future_the_absurd_and_what_is_no_moment() {
         let range = |given, hint: &str| {
@@ -130,8 +331,12 @@ mod tests {
             assert!(reason.ends_with(hint), "{reason}");
         };
         range(json!(NOW + 61), "; this lies in the future");
-        range(json!(NOW * 1_000), "(are these milliseconds?)");
-        range(json!(i64::MAX), "; this lies in the future");
+        range(json!((NOW + 61) * 1_000), "; this lies in the future");
+        range(
+            json!(NOW * 1_000_000),
+            "(are these microseconds or nanoseconds?)",
+        );
+        range(json!(i64::MAX), "(are these microseconds or nanoseconds?)");
         range(json!(-86_400), "as in `-90s`");
         range(json!("-86400"), "as in `-90s`");
         range(json!("-366d"), "; this is older");

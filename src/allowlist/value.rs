@@ -42,6 +42,26 @@ pub(super) fn integer(
         .ok_or_else(outside)
 }
 
+/// The same where hexadecimal digits after `0x` will do, as Windows tools write process ids.
+pub(super) fn hexadecimal_or_integer(
+    given: &Value,
+    minimum: i64,
+    maximum: i64,
+    expected: &str,
+) -> Result<i64, Refusal> {
+    let digits = given
+        .as_str()
+        .and_then(|text| text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")))
+        .filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    match digits {
+        None => integer(given, minimum, maximum, expected),
+        Some(digits) => i64::from_str_radix(digits, 16)
+            .ok()
+            .filter(|number| (minimum..=maximum).contains(number))
+            .ok_or_else(|| Refusal::range(format!("must be {expected}"))),
+    }
+}
+
 /// `true` or `false`, also as text; never a number.
 pub(super) fn boolean(given: &Value) -> Result<bool, Refusal> {
     match given {

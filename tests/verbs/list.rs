@@ -104,7 +104,7 @@ fn one_template_is_shown_whole() {
          \n\
          \x20 pid (pid, required)\n\
          \x20     The process id.\n\
-         \x20     A process id from 0 to 4294967295.\n\
+         \x20     A process id from 0 to 4294967295, decimal or hexadecimal as `0x1a2c`.\n\
          \n\
          Example step (`--format step` prints it alone)\n\
          \n\
