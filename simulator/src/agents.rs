@@ -152,6 +152,7 @@ fn check_in(world: &mut World, query: usize, host: usize, now: Duration) {
     let Some(found) = world.hosts.get_mut(host) else {
         return;
     };
+    let uuid = found.uuid.clone();
     if !found.online {
         found.online = true;
         found.last_seen = SystemTime::now();
@@ -159,6 +160,9 @@ fn check_in(world: &mut World, query: usize, host: usize, now: Duration) {
     if !matches!(found.behaviour.answer, Answer::Silent) {
         let at = now + found.behaviour.delay;
         plan(world, at, query, host, What::Answer { time: 1 });
+    }
+    if let Some(record) = world.observed.campaigns.get_mut(query) {
+        record.handed_out.push(uuid);
     }
 }
 
@@ -212,6 +216,13 @@ fn answer(world: &mut World, query: usize, host: usize, now: Duration, time: u32
             }
         }
         Fate::Taken if time < behaviour.times => {
+            // Only a host that was given the query again answers again.
+            if let (Some(record), Some(found)) = (
+                world.observed.campaigns.get_mut(query),
+                world.hosts.get(host),
+            ) {
+                record.handed_out.push(found.uuid.clone());
+            }
             plan(
                 world,
                 now + behaviour.again,

@@ -35,10 +35,10 @@ mod world;
 
 pub use observe::{AnswerSeen, Campaign, CampaignState, Fate, Observations, Request, Server};
 pub use scenario::{
-    Answer, Behaviour, Cells, Cut, FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN,
-    FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN, Fault, Fleet, FleetUser, HostSpec, HostStatus,
-    Huge, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD, OSCTRL_PLUGIN_TOKEN,
-    Osctrl, OsctrlUser, Outage, Part, Paths, Role, Scenario, ScenarioError, SlowBody, SocketClose,
-    SocketFault, TableSpec, Wire,
+    AdminService, Answer, Behaviour, Cells, Cut, FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD,
+    FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN, Fault, Fleet, FleetUser,
+    HostSpec, HostStatus, Huge, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD,
+    OSCTRL_PLUGIN_TOKEN, Osctrl, OsctrlUser, Outage, Part, Paths, Role, Scenario, ScenarioError,
+    SlowBody, SocketClose, SocketFault, TableSpec, Wire,
 };
 pub use simulator::{Simulator, StartError};

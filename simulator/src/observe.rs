@@ -79,6 +79,8 @@ pub struct Campaign {
     pub sql: String,
     /// Uuids of the hosts that it targets.
     pub hosts: Vec<String>,
+    /// Uuids of the hosts that were given it, once for each time.
+    pub handed_out: Vec<String>,
     /// Whether agents are still given it.
     pub state: CampaignState,
     /// Results sockets that are listening now.

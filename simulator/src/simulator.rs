@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::observe::{Campaign, Observations, Request};
 use crate::scenario::{Part, Scenario, ScenarioError};
 use crate::world::{Shared, random_hex};
-use crate::{agents, outages, server, tls};
+use crate::{agents, osctrl, outages, server, tls};
 
 /// Why a simulator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +53,7 @@ impl Simulator {
         let (mut simulator, listener, acceptor) = Self::prepare(scenario)?;
         let listener = listen_async(listener)?;
         let tasks = [
-            tokio::spawn(agents::run(Arc::clone(&simulator.shared))),
-            tokio::spawn(outages::run(Arc::clone(&simulator.shared))),
+            tokio::spawn(attend(Arc::clone(&simulator.shared))),
             tokio::spawn(server::accept(
                 Arc::clone(&simulator.shared),
                 listener,
@@ -87,8 +86,7 @@ impl Simulator {
         let thread = std::thread::Builder::new()
             .name("osquery-simulator".into())
             .spawn(move || {
-                runtime.spawn(agents::run(Arc::clone(&shared)));
-                runtime.spawn(outages::run(Arc::clone(&shared)));
+                runtime.spawn(attend(Arc::clone(&shared)));
                 runtime.block_on(server::accept(shared, listener, acceptor));
                 runtime.shutdown_background();
             })
@@ -224,6 +222,15 @@ impl Simulator {
     pub fn bring_back(&self, part: Part) {
         self.shared.change(|world| outages::bring_back(world, part));
     }
+}
+
+/// Whatever happens without a request.
+async fn attend(shared: Arc<Shared>) {
+    tokio::join!(
+        agents::run(Arc::clone(&shared)),
+        outages::run(Arc::clone(&shared)),
+        osctrl::run_admin_service(shared),
+    );
 }
 
 fn listen_async(listener: std::net::TcpListener) -> Result<TcpListener, StartError> {

@@ -226,6 +226,7 @@ pub(super) fn create(world: &mut World, user: usize, sql: String, targets: Vec<u
             .filter_map(|place| world.hosts.get(*place))
             .map(|host| host.uuid.clone())
             .collect(),
+        handed_out: Vec::new(),
         state: CampaignState::Running,
         listeners: 0,
         orphaned: false,

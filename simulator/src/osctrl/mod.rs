@@ -1,10 +1,12 @@
 //! osctrl's live-query wire: which path does what, which level it needs, and how a refusal looks.
 
+mod admin_service;
 mod nodes;
 mod queries;
 mod results;
 mod users;
 
+pub(crate) use admin_service::run as run_admin_service;
 pub(crate) use results::{count, store};
 
 use std::collections::HashMap;
@@ -110,7 +112,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
             Err(refusal) => refusal.reply(400),
         },
         ("POST", ["queries", environment]) => match may(environment, Level::Query) {
-            Ok(()) => queries::create(shared, user, environment, call),
+            Ok(()) => queries::create(shared, user, environment, call).await,
             Err(refusal) => refusal.reply(500),
         },
         ("GET", ["queries", environment, "list", which]) => match may(environment, Level::Query) {

@@ -1,10 +1,12 @@
 //! osctrl's queries: creating one from lists that intersect, its counters, its end.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
+use super::admin_service;
 use super::nodes::environment_id;
 use super::results::{Item, SharedData};
 use super::users::texts;
@@ -87,17 +89,22 @@ impl StoredQuery {
 }
 
 /// `POST /queries/{env}`.
-pub(super) fn create(shared: &Shared, user: usize, environment: &str, call: &Call) -> Reply {
+pub(super) async fn create(
+    shared: &Arc<Shared>,
+    user: usize,
+    environment: &str,
+    call: &Call,
+) -> Reply {
     let body = call.json().unwrap_or_default();
     let sql = body["query"].as_str().unwrap_or_default().to_owned();
     if sql.is_empty() {
         return error(400, "query can not be empty");
     }
-    shared.change(|world| {
+    let created = shared.change(|world| {
         let carve = sql.to_lowercase().contains("carves");
         let creator = world.osctrl.users.get(user).cloned();
         if carve && !creator.as_ref().is_some_and(|user| user.admin) {
-            return super::no_access();
+            return Err(super::no_access());
         }
         let creator = creator.map(|user| user.username).unwrap_or_default();
         let name = format!(
@@ -134,8 +141,6 @@ pub(super) fn create(shared: &Shared, user: usize, environment: &str, call: &Cal
         let targets = targets(world, environment, &body, &mut stored);
         let deliver = targets.is_some() && hours > 0;
         let places = targets.clone().unwrap_or_default();
-        stored.expected = places.len();
-        stored.pending = places.iter().copied().collect();
         let record = observe::Campaign {
             server: Server::Osctrl,
             id: name.clone(),
@@ -145,6 +150,7 @@ pub(super) fn create(shared: &Shared, user: usize, environment: &str, call: &Cal
                 .filter_map(|place| world.hosts.get(*place))
                 .map(|host| host.uuid.clone())
                 .collect(),
+            handed_out: Vec::new(),
             state: if deliver {
                 CampaignState::Running
             } else {
@@ -170,13 +176,41 @@ pub(super) fn create(shared: &Shared, user: usize, environment: &str, call: &Cal
         // The query stays even when the call fails below.
         world.osctrl.queries.push(stored);
         if targets.is_none() {
-            return error(500, "error creating query");
+            return Err(error(500, "error creating query"));
         }
-        if deliver {
-            agents::dispatch(world, place, Duration::ZERO);
+        admin_service::meet_newest(world);
+        let writing = world.scenario.osctrl.writing_targets;
+        if writing.is_zero() {
+            hand_out(world, place);
         }
-        ok(&json!({ "query_name": name }))
-    })
+        Ok((place, name, writing))
+    });
+    let (place, name, writing) = match created {
+        Ok(created) => created,
+        Err(refusal) => return refusal,
+    };
+    if !writing.is_zero() {
+        tokio::time::sleep(writing).await;
+        shared.change(|world| hand_out(world, place));
+    }
+    ok(&json!({ "query_name": name }))
+}
+
+/// The query's targets are written: agents are given it, unless it has ended meanwhile.
+fn hand_out(world: &mut World, place: usize) {
+    let Some(query) = world.queries.get(place) else {
+        return;
+    };
+    let (targets, deliver) = (query.targets.clone(), query.live);
+    let mut queries = world.osctrl.queries.iter_mut();
+    let Some(stored) = queries.find(|stored| stored.query == place && stored.active) else {
+        return;
+    };
+    stored.expected = targets.len();
+    stored.pending = targets.into_iter().collect();
+    if deliver {
+        agents::dispatch(world, place, Duration::ZERO);
+    }
 }
 
 /// The targeted hosts; `None` when a named host is unknown. Lists that match nothing drop out of the

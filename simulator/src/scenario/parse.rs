@@ -80,6 +80,12 @@ impl Scenario {
         if self.fleet.tick.is_zero() {
             return Err(ScenarioError::new("fleet.tick_ms must be at least 1"));
         }
+        let admin_service = self.osctrl.admin_service;
+        if admin_service.is_some_and(|service| service.every.is_zero()) {
+            return Err(ScenarioError::new(
+                "osctrl.admin_service.every_ms must be at least 1",
+            ));
+        }
         if self.osctrl.environments.is_empty() {
             return Err(ScenarioError::new(
                 "osctrl.environments must name at least one environment",

@@ -6,5 +6,6 @@
 #[path = "../client/mod.rs"]
 mod client;
 
+mod admin_service;
 mod outages;
 mod site;

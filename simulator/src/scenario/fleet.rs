@@ -1,0 +1,132 @@
+//! What only Fleet has: its clocks, its spelling, its users.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::parse::milliseconds;
+
+/// Token of the Fleet administrator that every scenario without its own users has.
+pub const FLEET_ADMIN_TOKEN: &str = "fleet-admin-token";
+/// Token of Fleet's maintainer: may run live queries.
+pub const FLEET_MAINTAINER_TOKEN: &str = "fleet-maintainer-token";
+/// Token of Fleet's observer: reads hosts and labels, runs nothing.
+pub const FLEET_OBSERVER_TOKEN: &str = "fleet-observer-token";
+/// E-mail address of the Fleet administrator.
+pub const FLEET_ADMIN_EMAIL: &str = "admin@example.com";
+/// Password of the Fleet administrator.
+pub const FLEET_ADMIN_PASSWORD: &str = "fleet-admin-password";
+/// What only Fleet has.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fleet {
+    /// How often `totals` and `status` frames may come; a real server's is 5 s.
+    #[serde(rename = "tick_ms", deserialize_with = "milliseconds")]
+    pub tick: Duration,
+    /// How long the one-host REST calls wait for the agent.
+    #[serde(rename = "rest_wait_ms", deserialize_with = "milliseconds")]
+    pub rest_wait: Duration,
+    /// How long the results socket waits for a campaign that does not exist.
+    #[serde(rename = "campaign_wait_ms", deserialize_with = "milliseconds")]
+    pub campaign_wait: Duration,
+    /// How long a wrong password is thought about; a real server's is 1 s.
+    #[serde(rename = "wrong_password_ms", deserialize_with = "milliseconds")]
+    pub wrong_password: Duration,
+    /// How long a new campaign takes to reach the agents' list; up to 1 s on a real server.
+    #[serde(rename = "propagation_ms", deserialize_with = "milliseconds")]
+    pub propagation: Duration,
+    /// So long after its creation a campaign that nobody listens to ends with the next answer.
+    #[serde(rename = "unheard_ms", deserialize_with = "milliseconds")]
+    pub unheard: Duration,
+    /// Which spelling of the live-query paths exists.
+    pub paths: Paths,
+    /// Who may call; without any, an admin, a maintainer and an observer.
+    pub users: Vec<FleetUser>,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_secs(5),
+            rest_wait: Duration::from_secs(25),
+            campaign_wait: Duration::from_secs(5),
+            wrong_password: Duration::from_secs(1),
+            propagation: Duration::ZERO,
+            unheard: Duration::from_secs(60),
+            paths: Paths::Both,
+            users: FleetUser::defaults(),
+        }
+    }
+}
+
+/// Which spelling of Fleet's live-query paths exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Paths {
+    /// `/queries/…` only.
+    Old,
+    /// `/reports/…` only.
+    New,
+    /// Both, as servers do while the old ones are deprecated.
+    Both,
+}
+
+/// What a Fleet user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// Everything this project needs.
+    Maintainer,
+    /// Reads hosts and labels; no ad-hoc query.
+    Observer,
+}
+
+/// A user of the simulated Fleet.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetUser {
+    /// Display name.
+    pub name: String,
+    /// What a login names.
+    pub email: String,
+    /// What a login proves.
+    #[serde(default)]
+    pub password: String,
+    /// A token that is good from the start, if any.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// What the user may do.
+    pub role: Role,
+    /// The user must change the password first: every call is refused.
+    #[serde(default)]
+    pub must_reset_password: bool,
+    /// Whether the user exists for the API only.
+    #[serde(default)]
+    pub api_only: bool,
+    /// The user's id, where it matters; otherwise the place in the list.
+    #[serde(default)]
+    pub id: Option<u64>,
+}
+
+impl FleetUser {
+    /// The users of a scenario that names none.
+    pub fn defaults() -> Vec<Self> {
+        let user = |name: &str, role, token: &str, api_only| Self {
+            name: name.into(),
+            email: format!("{}@example.com", name.to_lowercase()),
+            password: format!("fleet-{}-password", name.to_lowercase()),
+            token: Some(token.into()),
+            role,
+            must_reset_password: false,
+            api_only,
+            id: None,
+        };
+        vec![
+            user("Admin", Role::Admin, FLEET_ADMIN_TOKEN, false),
+            user("maintainer", Role::Maintainer, FLEET_MAINTAINER_TOKEN, true),
+            user("observer", Role::Observer, FLEET_OBSERVER_TOKEN, true),
+        ]
+    }
+}
