@@ -21,12 +21,14 @@ const ROOMS: &[&[&str]] = &[
     &["input"],
     &["known_servers"],
     // Leaves.
+    &["notices"],
     &["secret", "problem"],
     &[
         "address",
         "exit",
         "json_text",
         "nearest",
+        "printable",
         "regular_file",
         "time",
     ],

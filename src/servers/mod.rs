@@ -4,6 +4,7 @@
 pub mod error;
 pub mod fleet;
 pub mod http;
+pub mod open;
 pub mod osctrl;
 
 pub use error::BackendError;

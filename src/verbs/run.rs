@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::campaign::Campaign;
 use crate::campaign::rows::Keep;
 use crate::exit::{self, Code};
+use crate::notices::{Level, Notices};
 use crate::output::document::{About, Document};
 use crate::policy::audit::{OpenRun, Outcome};
 use crate::policy::locks::Slot;
@@ -113,8 +114,15 @@ async fn run_until_signalled(
     };
     *NAMED.lock().unwrap_or_else(PoisonError::into_inner) = step.step().targets.hosts.clone();
     panics::provoke("checked");
-    let redactor = Redactor::new(&step.step().secrets);
-    stderr::redact_with(redactor.clone());
+    stderr::redact_with(Redactor::new(&step.step().secrets));
+    let notices = Notices::new(Level::Debug, |level, text| match level {
+        Level::Warning => tracing::warn!("{text}"),
+        Level::Info => tracing::info!("{text}"),
+        Level::Debug => tracing::debug!("{text}"),
+    });
+    for secret in &step.step().secrets {
+        notices.learn(secret);
+    }
     for warning in &step.step().warnings {
         tracing::warn!("{warning}");
     }
@@ -130,7 +138,7 @@ async fn run_until_signalled(
         Err(end) => return finish(options, run.document(), end).status,
     };
     let server = &step.step().server;
-    let http = match Http::new(server, run.deadline, redactor) {
+    let http = match Http::new(server, run.deadline, notices) {
         Ok(http) => http,
         Err(error) => return run.end_before(error, audit),
     };

@@ -7,7 +7,6 @@ mod live;
 mod one_by_one;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -21,7 +20,8 @@ use osquery_live_query::campaign::host::Host;
 use osquery_live_query::campaign::host::Platform;
 use osquery_live_query::campaign::roster::Targets;
 use osquery_live_query::campaign::rows::Keep;
-use osquery_live_query::secret::{Redactor, Secret};
+use osquery_live_query::notices::{Level, Notices};
+use osquery_live_query::secret::Secret;
 use osquery_live_query::servers::fleet::Fleet;
 use osquery_live_query::servers::http::Http;
 use osquery_live_query::servers::{Backend, BackendError, Event};
@@ -42,7 +42,6 @@ struct Bench {
     simulator: Simulator,
     fleet: Fleet,
     warnings: Warnings,
-    _logging: tracing::subscriber::DefaultGuard,
 }
 
 impl Bench {
@@ -75,23 +74,25 @@ impl Bench {
             Credentials::Token(token) => vec![token.clone()],
             Credentials::Login { username, password } => vec![username.clone(), password.clone()],
         };
-        let http = Http::new(&server, Instant::now() + deadline, Redactor::new(&secrets)).unwrap();
+        let warnings = Warnings::default();
+        let heard = warnings.clone();
+        let notices = Notices::new(Level::Warning, move |_, text| {
+            let mut lines = heard.0.lock().unwrap();
+            lines.push_str(text);
+            lines.push('\n');
+        });
+        for secret in &secrets {
+            notices.learn(secret);
+        }
+        let http = Http::new(&server, Instant::now() + deadline, notices).unwrap();
         let keep = Keep {
             rows: 10_000,
             bytes: 256 << 20,
         };
-        let warnings = Warnings::default();
-        let writer = warnings.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::WARN)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
         Self {
             fleet: Fleet::new(&server, http, keep),
             simulator,
             warnings,
-            _logging: tracing::subscriber::set_default(subscriber),
         }
     }
 
@@ -209,21 +210,11 @@ impl Proxy {
 
 /// What was said on the way, as lines.
 #[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<u8>>>);
+struct Warnings(Arc<Mutex<String>>);
 
 impl Warnings {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Warnings {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        self.0.lock().unwrap().clone()
     }
 }
 

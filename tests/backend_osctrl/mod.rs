@@ -18,7 +18,8 @@ use osquery_live_query::campaign::host::Host;
 use osquery_live_query::campaign::host::HostId;
 use osquery_live_query::campaign::roster::Targets;
 use osquery_live_query::campaign::rows::Keep;
-use osquery_live_query::secret::{Redactor, Secret};
+use osquery_live_query::notices::Notices;
+use osquery_live_query::secret::Secret;
 use osquery_live_query::servers::http::Http;
 use osquery_live_query::servers::osctrl::Osctrl;
 use osquery_live_query::servers::{Backend, BackendError, Event};
@@ -162,7 +163,7 @@ fn backend(
         verify_tls: true,
         ca_file: None,
     };
-    let http = Http::new(&server, Instant::now() + time, Redactor::default()).unwrap();
+    let http = Http::new(&server, Instant::now() + time, Notices::unheard()).unwrap();
     let keep = Keep {
         rows: 10_000,
         bytes: 64 << 20,

@@ -114,10 +114,7 @@ async fn named(rest: &Rest, names: &[String]) -> Result<Vec<Host>, BackendError>
         if whole {
             return Ok(found.hosts);
         }
-        tracing::debug!(
-            pages,
-            "the server has many more hosts than were named: searching"
-        );
+        rest.notices().debug(|| format!("the server has many more hosts than were named ({pages} pages were read): searching"));
     }
     // `hosts/identifier/NAME` would be one answer a name, but of hosts that share a hostname it
     // shows only one (transcript `same-hostname`).

@@ -118,20 +118,16 @@ impl Live {
             undelivered.error
         })?;
         self.path = Some(created.path);
-        tracing::info!(
-            campaign = created.id,
-            hosts = hosts.len(),
-            "campaign started"
-        );
+        self.rest
+            .notices()
+            .info(|| format!("campaign {} started for {} hosts", created.id, hosts.len()));
         if let Some(taken) = created.hosts
             && taken != hosts.len() as u64
         {
             // Hosts that the server does not know are left out silently (transcript `campaign-unknown-host`).
-            tracing::warn!(
-                "{} took {taken} of the {} hosts into the campaign: the others were deleted, or are out of this user's reach",
+            self.rest.notices().warn(format!("{} took {taken} of the {} hosts into the campaign: the others were deleted, or are out of this user's reach",
                 self.rest.server(),
-                hosts.len()
-            );
+                hosts.len()));
         }
         let campaign = self.campaign.insert(Campaign {
             id: created.id,
@@ -177,10 +173,8 @@ impl Live {
                 Ok(Heard::Garbled(what)) => {
                     self.garbled += 1;
                     if self.garbled <= GARBLED_WARNINGS {
-                        tracing::warn!(
-                            "{} sent {what} on the results stream: it is left out, and its host may seem silent",
-                            self.rest.server()
-                        );
+                        self.rest.notices().warn(format!("{} sent {what} on the results stream: it is left out, and its host may seem silent",
+                            self.rest.server()));
                     }
                 }
                 Err(Broken::TooLarge(most)) => {
@@ -244,13 +238,11 @@ impl Live {
                 });
             };
             self.renewals += 1;
-            tracing::warn!(
-                "the results stream of {} broke ({}); {missing} not answered: asking again in a new campaign ({} of {})",
+            self.rest.notices().warn(format!("the results stream of {} broke ({}); {missing} not answered: asking again in a new campaign ({} of {})",
                 self.rest.server(),
                 self.lost,
                 self.renewals,
-                RENEWAL_PAUSES.len()
-            );
+                RENEWAL_PAUSES.len()));
             tokio::time::sleep(*pause).await;
             let token = self.rest.token()?.clone();
             match Socket::open(&self.rest.http, &token, self.keep, false).await {
@@ -269,7 +261,7 @@ impl Live {
             match self.launch().await {
                 Ok(()) => return Ok(true),
                 Err(BackendError::Targets { message, .. }) => {
-                    tracing::warn!("{message}");
+                    self.rest.notices().warn(&message);
                     return Ok(false);
                 }
                 Err(
@@ -312,7 +304,9 @@ impl Live {
             return;
         };
         if let Some(id) = created {
-            tracing::debug!(campaign = id, "listening to a campaign in order to end it");
+            self.rest
+                .notices()
+                .debug(|| format!("listening to campaign {id} in order to end it"));
             let _ = tokio::time::timeout_at(by, socket.select(id)).await;
         }
         socket.close().await;

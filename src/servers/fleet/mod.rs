@@ -180,10 +180,8 @@ impl Backend for Fleet {
                     NotOpen::Refused(words) => words,
                     NotOpen::Failed(error) => error.to_string(),
                 };
-                tracing::warn!(
-                    "{} or a proxy before it refused the websocket ({words}): the hosts are asked one by one, which is slower; a host that takes longer than the server waits (25 s unless configured) is asked again, and an offline host answers only if it is back when it is asked",
-                    self.rest.server()
-                );
+                self.rest.notices().warn(format!("{} or a proxy before it refused the websocket ({words}): the hosts are asked one by one, which is slower; a host that takes longer than the server waits (25 s unless configured) is asked again, and an offline host answers only if it is back when it is asked",
+                    self.rest.server()));
                 self.mode = Mode::OneByOne(Box::new(OneByOne::new(rest, self.keep, sql, hosts)));
                 return Ok(Asked::OneByOne);
             }

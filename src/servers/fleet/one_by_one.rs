@@ -237,9 +237,9 @@ impl OneByOne {
     }
 
     fn give_up(&self, host: usize, error: &BackendError) {
-        tracing::warn!(
+        self.rest.notices().warn(format!(
             "{} is not asked again: {error}",
             self.rest.shown(&self.hosts[host].hostname)
-        );
+        ));
     }
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::wire::{self, HostsPage, Label, LabelsSummary, LoggedIn, Me, Started};
-use crate::secret::{Redactor, Secret};
+use crate::notices::Notices;
+use crate::secret::Secret;
 use crate::servers::BackendError;
 use crate::servers::http::{Http, Method, Repeat, Reply, Request, Undelivered};
 use crate::step::model::Credentials;
@@ -29,7 +30,6 @@ pub(super) struct Rest {
     credentials: Credentials,
     /// The token that a login gave; ended by [`Rest::logout`].
     session: Option<Secret>,
-    session_redactor: Redactor,
 }
 
 /// Where a campaign is started; renamed in 2026, the old address stays for a while as an alias.
@@ -74,7 +74,6 @@ impl Rest {
             http,
             credentials,
             session: None,
-            session_redactor: Redactor::default(),
         }
     }
 
@@ -83,9 +82,14 @@ impl Rest {
         format!("Fleet at {}", self.http.origin())
     }
 
-    /// Foreign text as it may be shown; the session's token is a secret that the step never held.
+    /// What the session tells; a login's token is a secret that the step never held, and is learnt.
+    pub(super) fn notices(&self) -> &Notices {
+        self.http.notices()
+    }
+
+    /// Foreign text as it may be shown.
     pub(super) fn shown(&self, text: &str) -> String {
-        self.http.shown(&self.session_redactor.redact(text))
+        self.http.shown(text)
     }
 
     /// The token of the header and of the socket's first message.
@@ -138,7 +142,7 @@ impl Rest {
             });
         };
         let token = Secret::new(token);
-        self.session_redactor = Redactor::new([&token]);
+        self.notices().learn(&token);
         self.session = Some(token);
         Ok(())
     }
@@ -159,9 +163,18 @@ impl Rest {
             max_bytes: SMALL_ANSWER_BYTES,
         });
         match tokio::time::timeout_at(by, reply).await {
-            Ok(Ok(reply)) => tracing::debug!(status = reply.status, "logged out"),
-            Ok(Err(error)) => tracing::debug!(%error, "the logout failed"),
-            Err(_) => tracing::debug!("the logout was not answered in time"),
+            Ok(Ok(reply)) => self
+                .http
+                .notices()
+                .debug(|| format!("logged out: HTTP {}", reply.status)),
+            Ok(Err(error)) => self
+                .http
+                .notices()
+                .debug(|| format!("the logout failed: {error}")),
+            Err(_) => self
+                .http
+                .notices()
+                .debug(|| "the logout was not answered in time".into()),
         }
     }
 

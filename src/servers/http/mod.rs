@@ -21,7 +21,8 @@ use names::Names;
 
 use super::BackendError;
 use crate::address;
-use crate::secret::{Redactor, Secret};
+use crate::notices::Notices;
+use crate::secret::Secret;
 use crate::step::model::Server;
 
 /// A connection attempt that takes longer is given up and made again.
@@ -29,8 +30,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pauses between attempts grow from the first to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Server text in messages is cut to so many characters.
-const SHOWN_CHARACTERS: usize = 300;
 
 /// One server's HTTP client. Built only once the step is checked: it costs some milliseconds.
 #[derive(Debug, Clone)]
@@ -38,7 +37,7 @@ pub struct Http {
     client: reqwest::Client,
     base: Url,
     deadline: Instant,
-    redactor: Redactor,
+    notices: Notices,
     /// The last warning: requests that fail side by side for one reason say so once.
     warned: Arc<Mutex<String>>,
 }
@@ -117,19 +116,15 @@ impl Http {
     ///
     /// # Errors
     /// [`BackendError::Unreachable`] where there are no root certificates or `ca_file` is not usable.
-    pub fn new(
-        server: &Server,
-        deadline: Instant,
-        redactor: Redactor,
-    ) -> Result<Self, BackendError> {
-        Self::with_names(server, deadline, redactor, Names::of_system())
+    pub fn new(server: &Server, deadline: Instant, notices: Notices) -> Result<Self, BackendError> {
+        Self::with_names(server, deadline, notices, Names::of_system())
     }
 
     /// As [`Http::new`], with a resolver of one's own.
     pub(super) fn with_names(
         server: &Server,
         deadline: Instant,
-        redactor: Redactor,
+        notices: Notices,
         names: Names,
     ) -> Result<Self, BackendError> {
         let remaining = deadline.saturating_duration_since(Instant::now());
@@ -161,7 +156,7 @@ impl Http {
             client,
             base: server.base_url.clone(),
             deadline,
-            redactor,
+            notices,
             warned: Arc::default(),
         })
     }
@@ -180,24 +175,14 @@ impl Http {
         self.deadline
     }
 
-    /// Foreign text as it may be shown: without secrets and control characters, cut to a line.
+    /// Foreign text as it may be shown.
     pub fn shown(&self, text: &str) -> String {
-        let clean = self.redactor.redact(text);
-        let mut line: String = clean
-            .chars()
-            .map(|character| {
-                if character.is_control() {
-                    ' '
-                } else {
-                    character
-                }
-            })
-            .take(SHOWN_CHARACTERS)
-            .collect();
-        if clean.chars().count() > SHOWN_CHARACTERS {
-            line.push('…');
-        }
-        line.trim().to_owned()
+        self.notices.shown(text)
+    }
+
+    /// What the session tells, and the redactor of what it shows.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// The server as people name it: `https://host:port`.
@@ -284,7 +269,14 @@ impl Http {
             if Instant::now() + wait >= self.deadline {
                 return Err(failure);
             }
-            tracing::debug!(request = %asked(request), cause = %failure.error, wait_ms = wait.as_millis() as u64, "trying again");
+            self.notices.debug(|| {
+                format!(
+                    "{}: {}; trying again in {} ms",
+                    asked(request),
+                    failure.error,
+                    wait.as_millis()
+                )
+            });
             if !warned && pause > FIRST_PAUSE {
                 self.warn_once(format!(
                     "{}; trying again until the deadline",
@@ -303,7 +295,7 @@ impl Http {
             return;
         };
         if *last != warning {
-            tracing::warn!("{warning}");
+            self.notices.warn(&warning);
             *last = warning;
         }
     }
@@ -325,7 +317,13 @@ impl Http {
         let begun = Instant::now();
         let mut response = builder.send().await.map_err(|error| self.broken(error))?;
         let status = response.status().as_u16();
-        tracing::debug!(request = %asked(request), status, ms = begun.elapsed().as_millis() as u64, "answered");
+        self.notices.debug(|| {
+            format!(
+                "{}: HTTP {status} after {} ms",
+                asked(request),
+                begun.elapsed().as_millis()
+            )
+        });
         self.judge(&response, request)?;
         let mut body = Vec::new();
         loop {

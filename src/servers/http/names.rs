@@ -69,7 +69,8 @@ mod tests {
 
     use super::*;
     use crate::exit::Code;
-    use crate::secret::{Redactor, Secret};
+    use crate::notices::Notices;
+    use crate::secret::Secret;
     use crate::servers::http::{Http, Method, Repeat, Request};
     use crate::session::failure::Failure;
     use crate::step::model::{BackendKind, Credentials, Server};
@@ -92,7 +93,7 @@ mod tests {
             Box::pin(async { Ok(addresses) })
         });
         let deadline = Instant::now() + Duration::from_secs(30);
-        let http = Http::with_names(&server, deadline, Redactor::default(), names).unwrap();
+        let http = Http::with_names(&server, deadline, Notices::unheard(), names).unwrap();
         let request = Request {
             method: Method::Get,
             path: &["api"],

@@ -143,7 +143,9 @@ impl Backend for Osctrl {
             return;
         }
         let Dispatch::Running(running) = &self.dispatch else {
-            tracing::info!("the server did not say which query it made, so it can't be stopped");
+            self.rest.notices().info(|| {
+                "the server did not say which query it made, so it can't be stopped".into()
+            });
             return;
         };
         // The step's own deadline may be over.
@@ -151,17 +153,13 @@ impl Backend for Osctrl {
         let path = ["queries", self.rest.environment(), "expire", running.name()];
         let call = Call::post(&path, None, Repeat::Safe);
         match self.rest.send(call).await {
-            Ok(reply) if reply.is_success() => tracing::debug!("the query is stopped"),
+            Ok(reply) if reply.is_success() => self.rest.notices().debug(|| "the query is stopped".into()),
             // Only administrators may (transcript `least-privilege`).
-            Ok(reply) if reply.status == 403 => tracing::info!(
-                "the token may not stop queries: osctrl hands it to silent hosts until it expires, an hour after the dispatch"
-            ),
-            Ok(reply) => tracing::info!(
-                "the query could not be stopped: HTTP {}{}",
+            Ok(reply) if reply.status == 403 => self.rest.notices().info(|| "the token may not stop queries: osctrl hands it to silent hosts until it expires, an hour after the dispatch".into()),
+            Ok(reply) => self.rest.notices().info(|| format!("the query could not be stopped: HTTP {}{}",
                 reply.status,
-                self.rest.words(&reply)
-            ),
-            Err(error) => tracing::info!("the query could not be stopped: {error}"),
+                self.rest.words(&reply))),
+            Err(error) => self.rest.notices().info(|| format!("the query could not be stopped: {error}")),
         }
     }
 }
@@ -210,9 +208,15 @@ impl Osctrl {
                 hint: Some("its answers can't be read; look at osctrl's list of queries".into()),
             });
         }
-        tracing::debug!(query = %self.rest.shown(&name), hosts = hosts.len(), "dispatched");
+        self.rest
+            .notices()
+            .debug(|| format!("dispatched {name} to {} hosts", hosts.len()));
         let targets = hosts.iter().map(|host| host.id.clone()).collect();
-        self.dispatch = Dispatch::Running(Box::new(Running::new(name, targets)));
+        self.dispatch = Dispatch::Running(Box::new(Running::new(
+            name,
+            targets,
+            self.rest.notices().clone(),
+        )));
         Ok(())
     }
 

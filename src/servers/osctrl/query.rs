@@ -11,6 +11,7 @@ use super::rest::{self, Call, Purpose, Rest, SMALL};
 use super::wire::{self, Count, Reader, State};
 use crate::campaign::host::Answer;
 use crate::campaign::host::HostId;
+use crate::notices::Notices;
 use crate::servers::http::Reply;
 use crate::servers::{BackendError, Event};
 
@@ -35,6 +36,7 @@ const READ: Purpose = Purpose {
 /// A query that the server has accepted.
 pub struct Running {
     name: String,
+    notices: Notices,
     targets: Vec<HostId>,
     dispatched: Instant,
     progress: Progress,
@@ -70,10 +72,11 @@ enum Step {
 
 impl Running {
     /// A query of this name that these hosts were asked; polling begins soon.
-    pub fn new(name: String, targets: Vec<HostId>) -> Self {
+    pub fn new(name: String, targets: Vec<HostId>, notices: Notices) -> Self {
         let now = Instant::now();
         Self {
             name,
+            notices,
             progress: Progress::new(targets.len()),
             targets,
             dispatched: now,
@@ -177,7 +180,8 @@ impl Running {
         self.known = true;
         self.moved |= absorbed.moved;
         if absorbed.unnamed {
-            tracing::warn!("osctrl holds a result that names no host; it is left out");
+            rest.notices()
+                .warn("osctrl holds a result that names no host; it is left out");
         }
         if self.progress.is_too_much() {
             return Err(BackendError::Answer {
@@ -268,9 +272,7 @@ impl Running {
             } else {
                 "ended"
             };
-            tracing::warn!(
-                "the query was {what} at the server before every host had answered (by somebody else, or because it expired)"
-            );
+            self.notices.warn(format!("the query was {what} at the server before every host had answered (by somebody else, or because it expired)"));
         }
     }
 
@@ -309,7 +311,8 @@ impl Running {
             return false;
         }
         *failures += 1;
-        tracing::debug!(status = reply.status, request = %reply.asked, "the server failed; polling goes on");
+        self.notices
+            .debug(|| format!("{}: HTTP {}; polling goes on", reply.asked, reply.status));
         self.pause_after(false);
         true
     }

@@ -193,7 +193,9 @@ async fn named(rest: &Rest, names: &[String]) -> Result<Vec<Host>, BackendError>
         if wanted.missing(&hosts).is_empty() {
             return Ok(hosts.into_values().collect());
         }
-        tracing::debug!("a name was not found by searching: reading the environment's whole list");
+        rest.notices().debug(|| {
+            "a name was not found by searching: reading the environment's whole list".into()
+        });
     }
     let Some(found) = with_status(rest, &[], |host| wanted.matches(host), None).await? else {
         return everything_older(rest, |host| wanted.matches(host)).await;
@@ -301,7 +303,8 @@ async fn with_status(
     }
     let knows_inactive = matches!(listed_inactive, Some(Ok(Listed::Whole)));
     if !knows_inactive {
-        tracing::debug!("the server does not say which hosts are inactive");
+        rest.notices()
+            .debug(|| "the server does not say which hosts are inactive".into());
     }
     Ok(Some(
         hosts

@@ -9,7 +9,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::wire;
-use crate::secret::{Redactor, Secret};
+use crate::notices::Notices;
+use crate::secret::Secret;
 use crate::servers::BackendError;
 use crate::servers::http::{Http, Method, Repeat, Reply, Request, Undelivered};
 use crate::step::model::{Credentials, Server};
@@ -110,11 +111,14 @@ impl Rest {
         self.http.origin()
     }
 
-    /// Foreign text as it may be shown; the session's own token is a secret too.
+    /// Foreign text as it may be shown.
     pub fn shown(&self, text: &str) -> String {
-        let session = self.session.borrow();
-        self.http
-            .shown(&Redactor::new(session.token.as_ref()).redact(text))
+        self.http.shown(text)
+    }
+
+    /// What the session tells.
+    pub fn notices(&self) -> &Notices {
+        self.http.notices()
     }
 
     /// The same server and session with time until `deadline`, to tidy up when the step's is over.
@@ -237,10 +241,8 @@ impl Rest {
             });
         }
         if logins > 0 {
-            tracing::warn!(
-                "{} ended the login session (another login of the same user does that); logging in again. Tokens (`api_token`) do not have this weakness",
-                self.http.origin()
-            );
+            self.http.notices().warn(format!("{} ended the login session (another login of the same user does that); logging in again. Tokens (`api_token`) do not have this weakness",
+                self.http.origin()));
         }
         let body = wire::login(username.expose(), password.expose());
         // Not /login/{env}: that is for admins only (transcript `least-privilege`).
@@ -278,7 +280,9 @@ impl Rest {
             });
         }
         let mut session = self.session.borrow_mut();
-        session.token = Some(Secret::new(token));
+        let token = Secret::new(token);
+        self.http.notices().learn(&token);
+        session.token = Some(token);
         session.logins += 1;
         Ok(())
     }

@@ -10,7 +10,8 @@ use url::Url;
 
 use super::Osctrl;
 use crate::campaign::rows::Keep;
-use crate::secret::{Redactor, Secret};
+use crate::notices::Notices;
+use crate::secret::Secret;
 use crate::servers::http::Http;
 use crate::step::model::{BackendKind, Credentials, Server};
 
@@ -89,7 +90,9 @@ impl Stub {
         };
         let secret = Secret::new("pass-word".into());
         let deadline = Instant::now() + Duration::from_secs(20);
-        let http = Http::new(&server, deadline, Redactor::new([&secret])).unwrap();
+        let notices = Notices::unheard();
+        notices.learn(&secret);
+        let http = Http::new(&server, deadline, notices).unwrap();
         let keep = Keep {
             rows: 100,
             bytes: 100_000,

@@ -351,7 +351,7 @@ async fn a_server_that_was_never_reached_runs_nothing() {
         ca_file: None,
     };
     let deadline = Instant::now() + Duration::from_millis(100);
-    let http = Http::new(&server, deadline, crate::secret::Redactor::default()).unwrap();
+    let http = Http::new(&server, deadline, crate::notices::Notices::unheard()).unwrap();
     backend.rest = Rest::new(&server, http);
     let error = backend.dispatch(SQL, &[host("A")]).await.unwrap_err();
     assert!(matches!(error, BackendError::Unreachable { .. }), "{error}");

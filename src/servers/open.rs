@@ -1,0 +1,103 @@
+//! From a checked step's server to the client that speaks its language: the one match on the kind.
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+
+use super::http::Http;
+use super::{Backend, BackendError, Event, fleet, osctrl};
+use crate::allowlist::Statement;
+use crate::campaign::Limits;
+use crate::campaign::host::{Asked, Candidates, Host};
+use crate::campaign::roster::Targets;
+use crate::campaign::rows::Keep;
+use crate::notices::Notices;
+use crate::step::model::{BackendKind, Server};
+use tokio::time::Instant;
+
+/// A client for the step's server; nothing is sent yet. `keep` bounds one host's answer; `notices` hear
+/// what the session's owner should know.
+///
+/// # Errors
+/// [`BackendError::Unreachable`] where there are no root certificates or `ca_file` can't be used.
+pub fn open(
+    server: &Server,
+    deadline: Instant,
+    keep: Keep,
+    notices: Notices,
+) -> Result<Box<dyn AnyBackend>, BackendError> {
+    let http = Http::new(server, deadline, notices)?;
+    Ok(match server.backend {
+        BackendKind::Fleet => Box::new(fleet::Fleet::new(server, http, keep)),
+        BackendKind::Osctrl => Box::new(osctrl::Osctrl::new(server, http, keep)),
+    })
+}
+
+/// [`Backend`] as one type for all kinds; the same calls with the same promises.
+pub trait AnyBackend {
+    /// [`Backend::authenticate`]
+    fn authenticate(&mut self) -> LocalBoxFuture<'_, Result<(), BackendError>>;
+    /// [`Backend::verify`]
+    fn verify(&mut self) -> LocalBoxFuture<'_, Result<(), BackendError>>;
+    /// [`Backend::resolve`]
+    fn resolve<'a>(
+        &'a mut self,
+        targets: &'a Targets,
+        limits: &'a Limits,
+    ) -> LocalBoxFuture<'a, Result<Candidates, BackendError>>;
+    /// [`Backend::start`]
+    fn start<'a>(
+        &'a mut self,
+        statement: &'a Statement,
+        hosts: &'a [Host],
+    ) -> LocalBoxFuture<'a, Result<Asked, BackendError>>;
+    /// [`Backend::campaign_id`]
+    fn campaign_id(&self) -> Option<String>;
+    /// [`Backend::next`]
+    fn next(&mut self) -> LocalBoxFuture<'_, Result<Event, BackendError>>;
+    /// [`Backend::may_be_running`]
+    fn may_be_running(&self, all_answered: bool) -> bool;
+    /// [`Backend::stop`]
+    fn stop(&mut self, all_answered: bool) -> LocalBoxFuture<'_, ()>;
+}
+
+impl<B: Backend> AnyBackend for B {
+    fn authenticate(&mut self) -> LocalBoxFuture<'_, Result<(), BackendError>> {
+        Backend::authenticate(self).boxed_local()
+    }
+
+    fn verify(&mut self) -> LocalBoxFuture<'_, Result<(), BackendError>> {
+        Backend::verify(self).boxed_local()
+    }
+
+    fn resolve<'a>(
+        &'a mut self,
+        targets: &'a Targets,
+        limits: &'a Limits,
+    ) -> LocalBoxFuture<'a, Result<Candidates, BackendError>> {
+        Backend::resolve(self, targets, limits).boxed_local()
+    }
+
+    fn start<'a>(
+        &'a mut self,
+        statement: &'a Statement,
+        hosts: &'a [Host],
+    ) -> LocalBoxFuture<'a, Result<Asked, BackendError>> {
+        Backend::start(self, statement, hosts).boxed_local()
+    }
+
+    fn campaign_id(&self) -> Option<String> {
+        Backend::campaign_id(self)
+    }
+
+    fn next(&mut self) -> LocalBoxFuture<'_, Result<Event, BackendError>> {
+        Backend::next(self).boxed_local()
+    }
+
+    fn may_be_running(&self, all_answered: bool) -> bool {
+        Backend::may_be_running(self, all_answered)
+    }
+
+    fn stop(&mut self, all_answered: bool) -> LocalBoxFuture<'_, ()> {
+        Backend::stop(self, all_answered).boxed_local()
+    }
+}
