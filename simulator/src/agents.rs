@@ -9,7 +9,7 @@ use crate::observe::{AnswerSeen, Fate};
 use crate::rows::{Answered, RowsText};
 use crate::scenario::{Answer, Huge};
 use crate::world::{Shared, World};
-use crate::{fleet, osctrl, outages};
+use crate::{aisoc_direct, fleet, osctrl, outages};
 
 /// A campaign or query as the agents see it.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) enum Owner {
     Fleet(u64),
     /// The osctrl query with this name.
     Osctrl(String),
+    /// The query of AiSOC's own service with this place among its queries.
+    AisocDirect(usize),
 }
 
 /// Something that an agent will do.
@@ -168,8 +170,17 @@ fn check_in(world: &mut World, query: usize, host: usize, now: Duration) {
 
 fn answer(world: &mut World, query: usize, host: usize, now: Duration, time: u32) {
     if let Some(later) = unserved(world, query, host, now) {
-        // osquery keeps what it could not deliver, and sends it with its next check-in.
-        plan(world, later, query, host, What::Answer { time });
+        if matches!(
+            world.queries.get(query).map(|query| &query.owner),
+            Some(Owner::AisocDirect(_))
+        ) {
+            // Recorded: what was on its way is lost, and the query is handed out again.
+            note(world, query, host, Fate::Lost);
+            plan(world, later, query, host, What::CheckIn);
+        } else {
+            // osquery keeps what it could not deliver, and sends it with its next check-in.
+            plan(world, later, query, host, What::Answer { time });
+        }
         return;
     }
     let (Some(asked), Some(found)) = (world.queries.get(query), world.hosts.get(host)) else {
@@ -179,6 +190,7 @@ fn answer(world: &mut World, query: usize, host: usize, now: Duration, time: u32
     let said = say(&behaviour.answer, || found.dataset.answer(&asked.sql));
     let fate = match asked.owner.clone() {
         Owner::Fleet(id) => fleet::receive(world, id, host, &said),
+        Owner::AisocDirect(place) => aisoc_direct::receive(world, place, host, &said),
         Owner::Osctrl(_) => {
             if behaviour.counter_lag.is_zero() {
                 osctrl::count(world, query, host, &said);
@@ -208,8 +220,14 @@ fn answer(world: &mut World, query: usize, host: usize, now: Duration, time: u32
     // A campaign that has ended meanwhile gives no fate: nothing was sent to it.
     let Some(fate) = fate else { return };
     note(world, query, host, fate);
+    // AiSOC's own service hands a query out until its answer was written.
+    let hands_out_again = world
+        .queries
+        .get(query)
+        .is_some_and(|asked| asked.live && matches!(asked.owner, Owner::AisocDirect(_)));
     match fate {
-        Fate::Refused => {
+        Fate::Lost if !hands_out_again => {}
+        Fate::Refused | Fate::Lost => {
             let again = world.hosts.get(host).map(|host| host.next_check_in(now));
             if let Some(again) = again {
                 plan(world, again, query, host, What::CheckIn);
@@ -231,7 +249,7 @@ fn answer(world: &mut World, query: usize, host: usize, now: Duration, time: u32
                 What::Answer { time: time + 1 },
             );
         }
-        Fate::Taken | Fate::Lost => {}
+        Fate::Taken => {}
     }
 }
 

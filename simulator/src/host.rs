@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::clock;
-use crate::scenario::{Behaviour, HostSpec, HostStatus, Scenario, ScenarioError};
+use crate::scenario::{Behaviour, HostIdentifier, HostSpec, HostStatus, Scenario, ScenarioError};
 use crate::sql::Dataset;
 
 /// An enrolled host.
@@ -26,6 +26,10 @@ pub(crate) struct Host {
     pub tags: Vec<String>,
     pub team_id: Option<u64>,
     pub environment: String,
+    /// AiSOC tenant, where the scenario gives the host one.
+    pub tenant: Option<String>,
+    /// What it enrols under at AiSOC's own service.
+    pub identifier: String,
     pub check_in: Duration,
     /// Where in its interval it checks in.
     pub phase: Duration,
@@ -102,6 +106,16 @@ fn host(
         (None, HostStatus::Online) => now,
         (None, HostStatus::Offline) => now - OFFLINE_FOR,
     };
+    let uuid = match &spec.uuid {
+        Some(pattern) => named(pattern)?,
+        None => format!("4C4C4544-0000-4000-8000-{:012X}", place + 1),
+    };
+    let identifier = spec.host_identifier.as_ref();
+    let identifier = match identifier.unwrap_or(&scenario.aisoc_direct.host_identifier) {
+        HostIdentifier::Hostname => hostname.clone(),
+        HostIdentifier::Uuid => uuid.clone(),
+        HostIdentifier::Specified(pattern) => named(pattern)?,
+    };
     Ok(Host {
         id: 0,
         number,
@@ -109,10 +123,7 @@ fn host(
             Some(pattern) => named(pattern)?,
             None => hostname.clone(),
         },
-        uuid: match &spec.uuid {
-            Some(pattern) => named(pattern)?,
-            None => format!("4C4C4544-0000-4000-8000-{:012X}", place + 1),
-        },
+        uuid,
         serial: match &spec.serial {
             Some(pattern) => named(pattern)?,
             None => format!("SER{:06}", place + 1),
@@ -130,6 +141,8 @@ fn host(
             .clone()
             .or_else(|| scenario.osctrl.environments.first().cloned())
             .unwrap_or_default(),
+        tenant: spec.tenant.clone(),
+        identifier,
         check_in,
         phase: phase(place, check_in),
         behaviour: Arc::clone(behaviour),

@@ -12,6 +12,8 @@ pub(crate) struct Call {
     pub method: Method,
     /// Decoded path segments, without empty ones.
     pub path: Vec<String>,
+    /// The path ends with a slash.
+    pub slash: bool,
     /// Decoded query parameters.
     pub query: Vec<(String, String)>,
     pub headers: HeaderMap,
@@ -29,6 +31,7 @@ impl Call {
                 .filter(|part| !part.is_empty())
                 .map(decode)
                 .collect(),
+            slash: uri.path().len() > 1 && uri.path().ends_with('/'),
             query: form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
                 .map(|(key, value)| (key.into_owned(), value.into_owned()))
                 .collect(),
@@ -74,6 +77,7 @@ impl Call {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub status: u16,
+    /// None is announced where this is empty.
     pub content_type: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Bytes,
@@ -98,6 +102,11 @@ impl Reply {
 
     pub fn json(status: u16, content_type: &str, body: &Value) -> Self {
         Self::new(status, content_type, body.to_string())
+    }
+
+    /// An answer without a body or its type.
+    pub fn empty(status: u16) -> Self {
+        Self::new(status, "", "")
     }
 
     /// What Go's router says of a path that it does not have.

@@ -1,4 +1,4 @@
-//! Stands in for the live-query servers of Fleet and osctrl on a loopback port, with scripted hosts and
+//! Stands in for the live-query servers of Fleet, osctrl and AiSOC on a loopback port, with scripted hosts and
 //! scripted faults. What it does follows recordings of real servers, quirks included; the SQL that it is
 //! sent is run by SQLite over tables that it fills itself.
 //!
@@ -15,7 +15,9 @@
 #![recursion_limit = "256"] // Fleet describes a host in more fields than `json!` takes by default.
 
 mod agents;
+mod aisoc_direct;
 mod clock;
+mod connection;
 mod faults;
 mod fleet;
 mod host;
@@ -34,6 +36,10 @@ mod versions;
 mod world;
 
 pub use observe::{AnswerSeen, Campaign, CampaignState, Fate, Observations, Request, Server};
+pub use scenario::{
+    AISOC_CONSOLE_TOKEN, AISOC_ENROLL_SECRET, AISOC_SERVICE_TOKEN, AISOC_TENANT, AisocDirect,
+    AisocVersion, Burst, ConsoleToken, HostIdentifier,
+};
 pub use scenario::{
     AdminService, Answer, Behaviour, Cells, Cut, FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD,
     FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN, Fault, Fleet, FleetUser,

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use osquery_simulator::{Scenario, Simulator, Wire};
 
-/// Stands in for Fleet and osctrl on loopback, with the hosts and faults of a scenario file.
+/// Stands in for Fleet, osctrl and AiSOC on loopback, with the hosts and faults of a scenario file.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(long)]
     tls: bool,
     /// Answer only this server's paths.
-    #[arg(long, value_name = "fleet|osctrl|both", value_parser = wire)]
+    #[arg(long, value_name = "fleet|osctrl|aisoc_direct|all", value_parser = wire)]
     wire: Option<Wire>,
 }
 
@@ -31,8 +31,9 @@ fn wire(text: &str) -> Result<Wire, String> {
     match text {
         "fleet" => Ok(Wire::Fleet),
         "osctrl" => Ok(Wire::Osctrl),
-        "both" => Ok(Wire::Both),
-        _ => Err("write fleet, osctrl or both".into()),
+        "aisoc_direct" => Ok(Wire::AisocDirect),
+        "all" | "both" => Ok(Wire::All),
+        _ => Err("write fleet, osctrl, aisoc_direct or all".into()),
     }
 }
 

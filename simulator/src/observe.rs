@@ -9,7 +9,7 @@ pub struct Observations {
     pub requests: Vec<Request>,
     /// TCP connections accepted, whether or not a request followed.
     pub connections: usize,
-    /// Campaigns (Fleet) and queries (osctrl) in the order in which they were created.
+    /// Campaigns (Fleet) and queries (osctrl; of AiSOC's own service, one for each enqueue) in the order in which they were created.
     pub campaigns: Vec<Campaign>,
     /// Answers of hosts in the order in which the server had them.
     pub answers: Vec<AnswerSeen>,
@@ -29,6 +29,30 @@ impl Observations {
         self.requests
             .iter()
             .filter(move |request| request.method == method && request.path.contains(path))
+    }
+
+    /// How often AiSOC's own service took a query for the host with this uuid.
+    pub fn enqueues(&self, uuid: &str) -> usize {
+        let queries = self.campaigns.iter();
+        queries
+            .filter(|query| query.server == Server::AisocDirect)
+            .filter(|query| query.hosts.iter().any(|host| host == uuid))
+            .count()
+    }
+
+    /// How often AiSOC's own service was asked for the query with this id, answered or not.
+    pub fn polls(&self, query_id: &str) -> usize {
+        let path = format!("/api/v1/osquery/distributed/{query_id}");
+        self.requests_to("GET", &path).count()
+    }
+
+    /// How many of a server's campaigns or queries agents are still given.
+    pub fn running(&self, server: Server) -> usize {
+        let campaigns = self.campaigns.iter();
+        campaigns
+            .filter(|campaign| campaign.server == server)
+            .filter(|campaign| campaign.state == CampaignState::Running)
+            .count()
     }
 }
 
@@ -66,6 +90,8 @@ pub enum Server {
     Fleet,
     /// osctrl.
     Osctrl,
+    /// AiSOC's own osquery service.
+    AisocDirect,
 }
 
 /// A campaign or query as it stands.
@@ -73,11 +99,12 @@ pub enum Server {
 pub struct Campaign {
     /// Whose.
     pub server: Server,
-    /// Fleet's campaign id, osctrl's query name.
+    /// Fleet's campaign id, osctrl's query name, the id of AiSOC's own service.
     pub id: String,
     /// The statement as it was sent.
     pub sql: String,
-    /// Uuids of the hosts that it targets.
+    /// Uuids of the hosts that it targets; of an agent that a test plays at AiSOC's own service, what it
+    /// enrolled under.
     pub hosts: Vec<String>,
     /// Uuids of the hosts that were given it, once for each time.
     pub handed_out: Vec<String>,
@@ -106,7 +133,7 @@ pub struct Campaign {
 pub enum CampaignState {
     /// They are.
     Running,
-    /// Nobody listens any more (Fleet), or every node answered (osctrl).
+    /// Nobody listens any more (Fleet), or every node answered (osctrl, AiSOC's own service).
     Completed,
     /// The server lost it with a part that went away; agents are not given it any more.
     LostByServer,

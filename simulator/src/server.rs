@@ -22,13 +22,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use crate::connection::Connection;
 use crate::faults::{self, FaultyBody};
 use crate::http::{Call, Reply, TEXT};
-use crate::observe;
+use crate::observe::{self, Server};
 use crate::outages::Service;
 use crate::scenario::{Cut, Fault, Part, Wire};
 use crate::world::Shared;
-use crate::{fleet, osctrl};
+use crate::{aisoc_direct, fleet, osctrl};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
@@ -93,12 +94,13 @@ async fn accept_until(
         });
         let shared = Arc::clone(shared);
         let tls = tls.cloned();
+        let (connection, stream) = Connection::new(number, stream);
         connections.spawn(async move {
             match tls {
-                None => speak(shared, stream, number).await,
+                None => speak(shared, stream, connection).await,
                 Some(tls) => {
                     if let Ok(stream) = tls.accept(stream).await {
-                        speak(shared, stream, number).await;
+                        speak(shared, stream, connection).await;
                     }
                 }
             }
@@ -132,20 +134,29 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-async fn speak<S>(shared: Arc<Shared>, stream: S, connection: usize)
+async fn speak<S>(shared: Arc<Shared>, stream: S, connection: Connection)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let sockets: Arc<tokio::sync::Mutex<JoinSet<()>>> = Arc::default();
+    let connection = &connection;
     let service = hyper::service::service_fn(|request| {
         let (shared, sockets) = (Arc::clone(&shared), Arc::clone(&sockets));
         async move { respond(shared, sockets, request, connection).await }
     });
-    // An error is a client that went away, or a connection that the scenario cut.
-    let _ = hyper::server::conn::http1::Builder::new()
+    let limit = shared.look().scenario.aisoc_direct.idle;
+    let served = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    tokio::pin!(served);
+    // An error is a client that went away, or a connection that the scenario cut.
+    tokio::select! {
+        _ = served.as_mut() => {}
+        () = connection.idle_for(limit) => {
+            served.as_mut().graceful_shutdown();
+            let _ = served.await;
+        }
+    }
     // A results socket lives on inside this task, and ends with it.
     let mut sockets = sockets.lock().await;
     while sockets.join_next().await.is_some() {}
@@ -160,8 +171,9 @@ async fn respond(
     shared: Arc<Shared>,
     sockets: Arc<tokio::sync::Mutex<JoinSet<()>>>,
     mut request: Request<Incoming>,
-    connection: usize,
+    connection: &Connection,
 ) -> Result<Response<FaultyBody>, CutOff> {
+    let began = connection.begin();
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let path = parts
@@ -186,16 +198,19 @@ async fn respond(
                 .collect(),
             body: String::from_utf8_lossy(&body).into_owned(),
             at: Instant::now(),
-            connection,
+            connection: connection.number,
         });
         let faults = faults::meet(world, parts.method.as_str(), &path);
         if faults.iter().any(|fault| fault.revoke_tokens) {
-            world.fleet.revoke_tokens();
-            world.osctrl.revoke_tokens();
+            world.revoke_tokens();
         }
         faults
     });
     let call = Call::new(parts.method, &parts.uri, parts.headers, body);
+    if aisoc_direct::resets(&shared.look(), &call, began) {
+        connection.reset();
+        return Err(CutOff);
+    }
 
     pause(faults.iter().map(|fault| fault.delay).sum()).await;
     // The task of this connection is ended from outside, in a moment.
@@ -226,6 +241,7 @@ async fn respond(
     if faults.iter().any(|fault| fault.hang) {
         std::future::pending::<Infallible>().await;
     }
+    connection.end(aisoc_direct::path(&call).is_some());
     Ok(response(faults::disfigure(&faults, reply), &faults))
 }
 
@@ -239,7 +255,7 @@ async fn pause(duration: Duration) {
 fn upgrade_key(shared: &Shared, call: &Call) -> Option<Result<String, Reply>> {
     let wire = shared.look().scenario.wire;
     let socket = fleet::path(call).is_some_and(|path| path == ["results", "websocket"]);
-    (socket && wire != Wire::Osctrl && call.header("upgrade").is_some())
+    (socket && wire.speaks(Server::Fleet) && call.header("upgrade").is_some())
         .then(|| fleet::accepts(&call.headers))
 }
 
@@ -286,17 +302,25 @@ fn route<'call>(
 ) -> Pin<Box<dyn Future<Output = Reply> + Send + 'call>> {
     Box::pin(async move {
         let wire = shared.look().scenario.wire;
-        if wire != Wire::Osctrl
+        if wire.speaks(Server::Fleet)
             && let Some(path) = fleet::path(call)
         {
             return fleet::answer(shared, call, &path).await;
         }
-        if wire != Wire::Fleet
+        if wire.speaks(Server::AisocDirect)
+            && let Some(path) = aisoc_direct::path(call)
+        {
+            return aisoc_direct::answer(shared, call, &path).await;
+        }
+        if wire.speaks(Server::Osctrl)
             && let Some(path) = osctrl::path(call)
         {
             return osctrl::answer(shared, call, &path).await;
         }
-        Reply::no_such_path()
+        match wire {
+            Wire::AisocDirect => aisoc_direct::not_found(),
+            _ => Reply::no_such_path(),
+        }
     })
 }
 
@@ -305,8 +329,8 @@ fn response(reply: Reply, faults: &[Fault]) -> Response<FaultyBody> {
     *response.status_mut() = hyper::StatusCode::from_u16(reply.status)
         .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    let kind = HeaderValue::from_str(&reply.content_type);
     if !reply.content_type.is_empty() {
+        let kind = HeaderValue::from_str(&reply.content_type);
         headers.insert(
             "content-type",
             kind.unwrap_or(HeaderValue::from_static(TEXT)),

@@ -205,12 +205,9 @@ impl Simulator {
         self.shared.until(condition, timeout).await
     }
 
-    /// Ends every token and session of both servers, as an administrator may at any time.
+    /// Ends every token and session of all servers, as an administrator may at any time.
     pub fn revoke_tokens(&self) {
-        self.shared.change(|world| {
-            world.fleet.revoke_tokens();
-            world.osctrl.revoke_tokens();
-        });
+        self.shared.change(crate::world::World::revoke_tokens);
     }
 
     /// A part goes away now, until [`Simulator::bring_back`] has been called as often.

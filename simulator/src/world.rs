@@ -12,7 +12,7 @@ use crate::host::{self, Host};
 use crate::observe::{Campaign, CampaignState, Observations};
 use crate::outages::{self, Outages};
 use crate::scenario::{Scenario, ScenarioError};
-use crate::{fleet, osctrl};
+use crate::{aisoc_direct, fleet, osctrl};
 
 /// The world and its bells.
 pub(crate) struct Shared {
@@ -40,6 +40,7 @@ pub(crate) struct World {
     pub sequence: u64,
     pub fleet: fleet::State,
     pub osctrl: osctrl::State,
+    pub aisoc_direct: aisoc_direct::State,
     /// How often each fault's conditions were met.
     pub fault_matches: Vec<usize>,
     pub outages: Outages,
@@ -54,6 +55,7 @@ impl Shared {
             started: Instant::now(),
             fleet: fleet::State::new(&scenario, &hosts),
             osctrl: osctrl::State::new(&scenario),
+            aisoc_direct: aisoc_direct::State::new(&scenario, &hosts),
             fault_matches: vec![0; scenario.faults.len()],
             outages: Outages::new(&scenario),
             hosts,
@@ -168,6 +170,13 @@ impl World {
         self.observed.campaigns.push(record);
         self.queries.push(query);
         self.queries.len() - 1
+    }
+
+    /// Ends every token and session, as an administrator may at any time.
+    pub fn revoke_tokens(&mut self) {
+        self.fleet.revoke_tokens();
+        self.osctrl.revoke_tokens();
+        self.aisoc_direct.revoke_tokens();
     }
 
     /// Agents are no longer given the query.

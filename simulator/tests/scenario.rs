@@ -18,7 +18,7 @@ fn the_readme_shows_a_scenario_that_starts() {
     let scenario = Scenario::from_yaml(example).expect("the example is right");
     assert_eq!(
         (scenario.wire, scenario.fleet.paths),
-        (Wire::Both, Paths::Both)
+        (Wire::All, Paths::Both)
     );
     assert_eq!(scenario.check_in, Duration::from_millis(50));
     assert_eq!(scenario.osctrl.users[1].environments, ["dev"]);

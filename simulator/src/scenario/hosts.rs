@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::HostIdentifier;
 use super::parse::{maybe_milliseconds, milliseconds};
 
 /// A row as a scenario writes it: column to scalar.
@@ -67,6 +68,12 @@ pub struct HostSpec {
     /// osctrl environment; the first one by default.
     #[serde(default)]
     pub environment: Option<String>,
+    /// AiSOC tenant; the first one by default.
+    #[serde(default)]
+    pub tenant: Option<String>,
+    /// What the host enrols under at AiSOC's own service; as the scenario says by default.
+    #[serde(default)]
+    pub host_identifier: Option<HostIdentifier>,
     /// Tables that replace or join the built-in ones on this host.
     #[serde(default)]
     pub tables: BTreeMap<String, TableSpec>,
@@ -103,6 +110,8 @@ impl HostSpec {
             tags: Vec::new(),
             team_id: None,
             environment: None,
+            tenant: None,
+            host_identifier: None,
             tables: BTreeMap::new(),
             behaviour: Behaviour::default(),
         }
@@ -220,6 +229,9 @@ pub struct Behaviour {
     /// osctrl: the counters move this much later than the item is stored.
     #[serde(rename = "counter_lag_ms", deserialize_with = "milliseconds")]
     pub counter_lag: Duration,
+    /// AiSOC's own service: so many answers are lost on their way. The query is handed out again at the next
+    /// check-in, and runs again.
+    pub lost_answers: usize,
     /// The answer carries this uuid instead of the host's own: a host that nobody asked.
     pub answers_as: Option<String>,
 }
@@ -235,6 +247,7 @@ impl Default for Behaviour {
             comes_back: None,
             item_lag: Duration::ZERO,
             counter_lag: Duration::ZERO,
+            lost_answers: 0,
             answers_as: None,
         }
     }

@@ -1,6 +1,7 @@
 //! What a simulated deployment consists of: servers, users, hosts and what goes wrong. Written in YAML
 //! or built in code; every type here is the file's own vocabulary. Knows nothing of sockets or time.
 
+mod aisoc_direct;
 mod faults;
 mod fleet;
 mod hosts;
@@ -8,6 +9,11 @@ mod osctrl;
 mod outages;
 mod parse;
 
+pub(crate) use aisoc_direct::parse_uuid;
+pub use aisoc_direct::{
+    AISOC_CONSOLE_TOKEN, AISOC_ENROLL_SECRET, AISOC_SERVICE_TOKEN, AISOC_TENANT, AisocDirect,
+    AisocVersion, Burst, ConsoleToken, HostIdentifier,
+};
 pub use faults::{Cut, Fault, SlowBody, SocketClose, SocketFault};
 pub use fleet::{
     FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN,
@@ -27,6 +33,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::observe::Server;
 use parse::milliseconds;
 
 /// A whole simulated deployment.
@@ -46,6 +53,8 @@ pub struct Scenario {
     pub fleet: Fleet,
     /// What only osctrl has.
     pub osctrl: Osctrl,
+    /// What only AiSOC's own osquery service has.
+    pub aisoc_direct: AisocDirect,
     /// Tables that replace or join the built-in ones, on every host that names none itself.
     pub tables: BTreeMap<String, TableSpec>,
     /// The enrolled hosts.
@@ -59,12 +68,13 @@ pub struct Scenario {
 impl Default for Scenario {
     fn default() -> Self {
         Self {
-            wire: Wire::Both,
+            wire: Wire::All,
             listen: "127.0.0.1:0".into(),
             tls: false,
             check_in: Duration::from_millis(50),
             fleet: Fleet::default(),
             osctrl: Osctrl::default(),
+            aisoc_direct: AisocDirect::default(),
             tables: BTreeMap::new(),
             hosts: Vec::new(),
             faults: Vec::new(),
@@ -112,6 +122,21 @@ pub enum Wire {
     Fleet,
     /// osctrl's only.
     Osctrl,
-    /// Both on one port: their paths differ.
-    Both,
+    /// AiSOC's own osquery service's only.
+    AisocDirect,
+    /// All of them on one port: their paths differ. `both` is what it was called when they were two.
+    #[serde(alias = "both")]
+    All,
+}
+
+impl Wire {
+    /// Whether this server's paths are answered.
+    pub(crate) fn speaks(self, server: Server) -> bool {
+        match self {
+            Self::Fleet => server == Server::Fleet,
+            Self::Osctrl => server == Server::Osctrl,
+            Self::AisocDirect => server == Server::AisocDirect,
+            Self::All => true,
+        }
+    }
 }

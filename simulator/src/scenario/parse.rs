@@ -94,6 +94,7 @@ impl Scenario {
         for (name, table) in &self.tables {
             validate_table(name, table, "tables")?;
         }
+        self.validate_aisoc_direct()?;
         for (index, host) in self.hosts.iter().enumerate() {
             self.validate_host(index, host)?;
         }

@@ -13,13 +13,22 @@ pub struct Carried {
 }
 
 /// Placeholders that stand for tokens which a login hands out.
-const HANDED_OUT: [&str; 3] = ["SESSION_TOKEN", "LOGIN_TOKEN_1", "LOGIN_TOKEN_2"];
+const HANDED_OUT: [&str; 6] = [
+    "SESSION_TOKEN",
+    "LOGIN_TOKEN_1",
+    "LOGIN_TOKEN_2",
+    "NODE_KEY",
+    "NODE_KEY_2",
+    "NODE_KEY_3",
+];
 
 impl Carried {
     /// A recorded request's text with this run's names.
     pub fn apply(&self, text: &str) -> String {
+        // Backwards: a name that begins with another comes first.
         self.names
             .iter()
+            .rev()
             .fold(text.to_owned(), |text, (recorded, actual)| {
                 text.replace(recorded, actual)
             })
@@ -36,7 +45,7 @@ impl Carried {
                     let number = value.as_u64().filter(|_| key == "campaign_id");
                     let known = number.and_then(|id| self.numbers.get(&("query", id)));
                     let value = known.map_or_else(|| self.apply_json(value), |id| (*id).into());
-                    (key.clone(), value)
+                    (self.apply(key), value)
                 })
                 .collect(),
             other => other.clone(),
@@ -65,6 +74,11 @@ impl Carried {
         *self.numbers.entry((kind, recorded)).or_insert(actual) == actual
     }
 
+    fn same_name(&mut self, recorded: &str, actual: &str) -> bool {
+        let known = self.names.entry(recorded.to_owned());
+        known.or_insert_with(|| actual.to_owned()) == actual
+    }
+
     /// Compares; what differs is added to the faults.
     pub fn compare(
         &mut self,
@@ -75,24 +89,40 @@ impl Carried {
     ) {
         match (recorded, actual) {
             (Value::Object(recorded), Value::Object(actual)) => {
+                // Some keys are names themselves.
+                let recorded: serde_json::Map<String, Value> = recorded
+                    .iter()
+                    .map(|(key, value)| (self.apply(key), value.clone()))
+                    .collect();
                 for key in recorded.keys().filter(|key| !actual.contains_key(*key)) {
                     faults.push(format!("{path}: {key} is missing"));
                 }
                 for key in actual.keys().filter(|key| !recorded.contains_key(*key)) {
                     faults.push(format!("{path}: {key} is not in the recording"));
                 }
-                for (key, recorded_value) in recorded {
+                for (key, recorded_value) in &recorded {
                     let Some(actual_value) = actual.get(key) else {
                         continue;
                     };
                     let inner = format!("{path}.{key}");
-                    let kind = run_specific(key, recorded);
+                    let kind = run_specific(key, &recorded);
                     match kind {
                         Some(Kind::Free) => {
                             same_type(&inner, recorded_value, actual_value, faults);
                         }
                         Some(Kind::Shape) => {
                             same_shape(&inner, recorded_value, actual_value, faults);
+                        }
+                        Some(Kind::Name) => {
+                            let pair = (recorded_value.as_str(), actual_value.as_str());
+                            let same = matches!(pair, (Some(recorded), Some(actual))
+                                if self.same_name(recorded, actual));
+                            if !same {
+                                faults.push(format!(
+                                    "{inner}: {recorded_value} was recorded, {actual_value} is no \
+                                     other name for it"
+                                ));
+                            }
                         }
                         Some(Kind::Number(kind)) => {
                             let pair = (recorded_value.as_u64(), actual_value.as_u64());
@@ -139,9 +169,7 @@ impl Carried {
         faults: &mut Vec<String>,
     ) {
         let same = if HANDED_OUT.contains(&recorded) || is_query_name(recorded) {
-            let known = self.names.entry(recorded.to_owned());
-            known.or_insert_with(|| actual.to_owned()) == actual
-                && is_query_name(recorded) == is_query_name(actual)
+            self.same_name(recorded, actual) && is_query_name(recorded) == is_query_name(actual)
         } else if is_time(recorded) {
             const NEVER: &str = "0001-01-01T00:00:00Z";
             is_time(actual)
@@ -171,6 +199,8 @@ enum Kind {
     Free,
     /// Every item has the shape of the first recorded one, however many there are.
     Shape,
+    /// A text that is an id: the same here wherever it is the same there.
+    Name,
     /// An id: the same here wherever it is the same there.
     Number(&'static str),
 }
@@ -180,10 +210,12 @@ fn run_specific(key: &str, fields: &serde_json::Map<String, Value>) -> Option<Ki
     match key {
         // The uuid of an error; a host's is the fixture's.
         "uuid" if has("errors") => Some(Kind::Free),
+        "node_key" if has("node_invalid") => None,
         "bytes_received" | "node_key" | "csrf_token" => Some(Kind::Free),
         // The recorded agents answered every label's query.
         "labels" if has("hardware_serial") => Some(Kind::Shape),
         "distributed_query_execution_id" => Some(Kind::Number("query")),
+        "query_id" if fields["query_id"].is_string() => Some(Kind::Name),
         "query_id" => Some(Kind::Number("query")),
         "id" if has("Metrics") || has("observer_can_run") => Some(Kind::Number("query")),
         "id" if has("executions") => Some(Kind::Number("osctrl query")),
