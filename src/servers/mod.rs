@@ -1,12 +1,14 @@
 //! What every backend does for the campaign above it, in the field's words. The campaign can't tell
 //! whether answers are pushed or polled; foreign JSON stays in each backend's `wire.rs`.
 
+mod away;
 pub mod error;
 pub mod fleet;
 pub mod http;
 pub mod open;
 pub mod osctrl;
 
+pub use away::{LONG, away};
 pub use error::BackendError;
 
 use crate::allowlist::Statement;
