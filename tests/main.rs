@@ -17,6 +17,7 @@ mod faults_time;
 mod harness;
 mod layers;
 mod lies;
+mod osctrl_answers;
 mod policy;
 mod templates;
 mod verbs;

@@ -264,7 +264,11 @@ impl<F: Fn(&str) -> String> Reader<F> {
         if !succeeded || !is_success(data.status) {
             return Ok(self.failure(data.message.as_deref().unwrap_or_default()));
         }
+        // An answer in which the rows are missing is no answer without rows.
         let rows = data.result.map_or("null", RawValue::get);
+        if rows == "null" {
+            return Err("the rows are missing".to_owned());
+        }
         // osctrl adds no columns of its own.
         Rows::read(rows, &[], self.keep)
             .map(Answer::Rows)

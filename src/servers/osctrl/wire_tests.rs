@@ -151,7 +151,7 @@ fn keeps_rows_as_osquery_sent_them() {
 #[test]
 fn reads_what_older_servers_write() {
     let body = br#"  [{"ID":7,"UUID":"abc","Name":"q","Status":0,
-        "Data":{"result":null,"status":0}},{"ID":8,"UUID":"def","Data":"{\"status\":1,\"message\":\"no\"}"}]"#;
+        "Data":{"result":[],"status":0}},{"ID":8,"UUID":"def","Data":"{\"status\":1,\"message\":\"no\"}"}]"#;
     let page = results(body).unwrap();
     assert_eq!(page.total_items, None);
     assert_eq!(rows_of(answer_of(page.items[0].get())).json(), "[]");
@@ -212,6 +212,11 @@ fn unreadable_data_is_that_hosts_error_and_never_shown() {
         (
             r#"{"uuid":"A","data":"{\"result\":[\"secret\"]}"}"#,
             "the rows are not osquery's: not a list of objects of plain values (line 1, column 9)",
+        ),
+        (r#"{"uuid":"A","data":"{}"}"#, "the rows are missing"),
+        (
+            r#"{"uuid":"A","data":"{\"result\":null,\"status\":0}"}"#,
+            "the rows are missing",
         ),
         (
             r#"{"uuid":"A","data":"{\"message\":{\"secret\":1}}"}"#,
