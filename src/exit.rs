@@ -1,18 +1,110 @@
-//! The codes by which callers tell failures apart: a name in the document, a number as exit status.
-//! They are fixed: callers match on them. Knows nothing of how a failure came about.
+//! The statuses that the process ends with, and the codes by which callers tell failures apart: a name in
+//! the document, a number as exit status. They stand here and nowhere else, and they are fixed: callers
+//! match on them. Knows nothing of how a failure came about.
 
 use serde::Serialize;
 
-/// Exit status 0: a document with results, partial or not.
-pub const OK: u8 = 0;
-/// Exit status 1: a verb that checks files (`templates check`) found problems in them.
-pub const PROBLEMS: u8 = 1;
-/// Exit status 3: rows are missing, and `--fail-on-partial` was given.
-pub const PARTIAL: u8 = 3;
-/// Exit status after SIGINT: 128 + 2.
-pub const INTERRUPTED: u8 = 130;
-/// Exit status after SIGTERM: 128 + 15.
-pub const TERMINATED: u8 = 143;
+/// Every way in which the process ends, each with its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// A document with results, partial or not; of other verbs, all is well.
+    Ok,
+    /// A verb that checks files (`dry-run`, `templates check`) found problems in them.
+    Problems,
+    /// Rows are missing, and `--fail-on-partial` was given.
+    Partial,
+    /// It failed.
+    Failed(Code),
+    /// SIGINT: 128 + 2.
+    Interrupted,
+    /// SIGTERM: 128 + 15.
+    Terminated,
+}
+
+impl Exit {
+    /// Every end of `run` and `check`, in the order of their statuses. [`Exit::Problems`] is none of them.
+    pub(crate) const OF_RUN: [Self; 18] = [
+        Self::Ok,
+        Self::Failed(Code::Usage),
+        Self::Partial,
+        Self::Failed(Code::Decode),
+        Self::Failed(Code::Schema),
+        Self::Failed(Code::Render),
+        Self::Failed(Code::Allowlist),
+        Self::Failed(Code::Policy),
+        Self::Failed(Code::Auth),
+        Self::Failed(Code::Targets),
+        Self::Failed(Code::Backend),
+        Self::Failed(Code::Unreachable),
+        Self::Failed(Code::Busy),
+        Self::Failed(Code::Deadline),
+        Self::Failed(Code::Internal),
+        Self::Failed(Code::Output),
+        Self::Interrupted,
+        Self::Terminated,
+    ];
+
+    /// The number that the process ends with.
+    pub(crate) fn status(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Problems => 1,
+            Self::Partial => 3,
+            Self::Failed(code) => code.status(),
+            Self::Interrupted => 128 + 2,
+            Self::Terminated => 128 + 15,
+        }
+    }
+
+    /// The name in `describe`, the audit log and the documentation.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Problems => "problems",
+            Self::Partial => "partial",
+            Self::Failed(code) => code.name(),
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+        }
+    }
+
+    /// What it means, for `describe` and the documentation.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "a document with results, partial ones too",
+            Self::Problems => "problems in the files that were checked",
+            Self::Partial => "rows are missing, with --fail-on-partial",
+            Self::Failed(code) => code.meaning(),
+            Self::Interrupted => {
+                "SIGINT: the campaign is stopped, the document has cancelled: true"
+            }
+            Self::Terminated => {
+                "SIGTERM: the campaign is stopped, the document has cancelled: true"
+            }
+        }
+    }
+
+    /// Whether the same step may succeed later, where nothing more is known; `None` where nothing failed.
+    pub(crate) fn retryable(self) -> Option<bool> {
+        match self {
+            Self::Ok | Self::Problems | Self::Interrupted | Self::Terminated => None,
+            Self::Partial => Some(true),
+            Self::Failed(code) => Some(code.retryable()),
+        }
+    }
+}
+
+impl From<Code> for Exit {
+    fn from(code: Code) -> Self {
+        Self::Failed(code)
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.status())
+    }
+}
 
 /// Why a run failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -44,26 +136,11 @@ pub enum Code {
     Deadline,
     /// A bug.
     Internal,
+    /// stdout can't be written: closed, full, its reader gone, or stalled beyond the deadline.
+    Output,
 }
 
 impl Code {
-    /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
-        Self::Usage,
-        Self::Decode,
-        Self::Schema,
-        Self::Render,
-        Self::Allowlist,
-        Self::Policy,
-        Self::Auth,
-        Self::Targets,
-        Self::Backend,
-        Self::Unreachable,
-        Self::Busy,
-        Self::Deadline,
-        Self::Internal,
-    ];
-
     /// The name in documents and in `error[NAME]`.
     pub fn name(self) -> &'static str {
         match self {
@@ -80,11 +157,12 @@ impl Code {
             Self::Busy => "busy",
             Self::Deadline => "deadline",
             Self::Internal => "internal",
+            Self::Output => "output",
         }
     }
 
     /// The exit status.
-    pub fn exit_status(self) -> u8 {
+    pub fn status(self) -> u8 {
         match self {
             Self::Usage => 2,
             Self::Decode => 10,
@@ -99,6 +177,7 @@ impl Code {
             Self::Busy => 24,
             Self::Deadline => 25,
             Self::Internal => 70,
+            Self::Output => 74,
         }
     }
 
@@ -124,6 +203,9 @@ impl Code {
             Self::Busy => "429 or 503 for longer than the deadline allows",
             Self::Deadline => "the deadline came before a campaign was started and listened to",
             Self::Internal => "a bug",
+            Self::Output => {
+                "stdout can't be written: closed, full, its reader gone, or stalled beyond the deadline"
+            }
         }
     }
 

@@ -67,9 +67,8 @@ fn faults_full_disk() {
                 .expect("a full device");
             let step = site.step(&["web-01"]).arg("--format").arg(format);
             let ran = step.binary().stdout_to(full).start().wait();
-            let line =
-                "error[internal]: the document can't be written to stdout: no storage space\n";
-            assert_eq!((ran.status, &*ran.stderr), (70, line), "{format}");
+            let line = "error[output]: the document can't be written to stdout: no storage space\n";
+            assert_eq!((ran.status, &*ran.stderr), (74, line), "{format}");
         }
     });
     for verb in ["describe", "templates", "--help", "--version"] {
@@ -78,7 +77,7 @@ fn faults_full_disk() {
             .open("/dev/full")
             .expect("a full device");
         let ran = step("").arg(verb).stdout_to(full).start().wait();
-        assert_eq!(ran.status, 70, "{verb}: {ran:?}");
+        assert_eq!(ran.status, 74, "{verb}: {ran:?}");
         assert_eq!(ran.stderr.lines().count(), 1, "{verb}: {}", ran.stderr);
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::allowlist::Registry;
 use crate::cli::{Cli, SchemaName};
-use crate::exit::{self, Code};
+use crate::exit::Exit;
 use crate::input::PROTOCOLS;
 use crate::step::model::BackendKind;
 
@@ -40,49 +40,20 @@ fn name_of(schema: &SchemaName) -> Option<String> {
     Some(schema.to_possible_value()?.get_name().to_owned())
 }
 
-/// The exit codes in order, each with its name and meaning.
-pub(crate) fn exit_codes() -> Vec<Value> {
-    let entry = |status: u8, name: &str, meaning: &str, retryable: Option<bool>| {
-        let mut entry = json!({ "exit_code": status, "name": name, "meaning": meaning });
-        if let Some(retryable) = retryable {
-            entry["retryable"] = retryable.into();
-        }
-        entry
-    };
-    let mut codes = vec![
-        entry(
-            exit::OK,
-            "ok",
-            "a document with results, partial ones too",
-            None,
-        ),
-        entry(
-            exit::PARTIAL,
-            "partial",
-            "rows are missing, with --fail-on-partial",
-            Some(true),
-        ),
-        entry(
-            exit::INTERRUPTED,
-            "interrupted",
-            "SIGINT: the campaign is stopped, the document has cancelled: true",
-            None,
-        ),
-        entry(
-            exit::TERMINATED,
-            "terminated",
-            "SIGTERM: the campaign is stopped, the document has cancelled: true",
-            None,
-        ),
-    ];
-    codes.extend(Code::ALL.into_iter().map(|code| {
-        entry(
-            code.exit_status(),
-            code.name(),
-            code.meaning(),
-            Some(code.retryable()),
-        )
-    }));
-    codes.sort_by_key(|entry| entry["exit_code"].as_u64());
-    codes
+/// The exit codes of `run` and `check` in order, each with its name and meaning.
+fn exit_codes() -> Vec<Value> {
+    Exit::OF_RUN
+        .into_iter()
+        .map(|exit| {
+            let mut entry = json!({
+                "exit_code": exit.status(),
+                "name": exit.name(),
+                "meaning": exit.meaning(),
+            });
+            if let Some(retryable) = exit.retryable() {
+                entry["retryable"] = retryable.into();
+            }
+            entry
+        })
+        .collect()
 }

@@ -9,8 +9,8 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::allowlist::Registry;
-use crate::cli::describe;
 use crate::cli::{Cli, SchemaName, ShellName};
+use crate::exit::Exit;
 
 /// The completion script of a shell.
 ///
@@ -152,11 +152,10 @@ fn exit_status() -> Roff {
     part.text([roman(
         "Of run and check; templates check ends with 1 where it found problems.",
     )]);
-    for code in describe::exit_codes() {
+    for exit in Exit::OF_RUN {
         part.control("TP", ["5"]);
-        part.text([bold(code["exit_code"].to_string())]);
-        let words = |key: &str| code[key].as_str().unwrap_or_default().to_owned();
-        part.text([roman(format!("{}: {}", words("name"), words("meaning")))]);
+        part.text([bold(exit.status().to_string())]);
+        part.text([roman(format!("{}: {}", exit.name(), exit.meaning()))]);
     }
     part
 }

@@ -45,7 +45,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Execute the step on stdin.
-    #[command(long_about = help::RUN, after_long_help = help::RUN_STATUS)]
+    #[command(long_about = help::RUN, after_long_help = help::run_status())]
     Run(RunArgs),
     /// Everything that `run` does up to the dispatch, and what would be sent to whom.
     #[command(long_about = help::CHECK)]

@@ -168,7 +168,7 @@ impl Drop for OpenRun {
         if !self.concluded {
             self.record(&Outcome {
                 code: Code::Internal.name(),
-                exit_status: Code::Internal.exit_status(),
+                exit_status: Code::Internal.status(),
                 partial: true,
                 may_be_running: true,
                 ..Outcome::default()

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-use crate::exit;
+use crate::exit::Exit;
 
 /// A signal that ends the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +16,11 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// 128 and the signal's number.
-    pub fn exit_status(self) -> u8 {
+    /// How the process ends after it.
+    pub(crate) fn exit(self) -> Exit {
         match self {
-            Self::Interrupt => exit::INTERRUPTED,
-            Self::Terminate => exit::TERMINATED,
+            Self::Interrupt => Exit::Interrupted,
+            Self::Terminate => Exit::Terminated,
         }
     }
 }

@@ -201,7 +201,7 @@ async fn collect(
 /// stdout can't be written to.
 pub fn not_written(error: &io::Error) -> Failure {
     Failure::new(
-        Code::Internal,
+        Code::Output,
         format!("the document can't be written to stdout: {}", error.kind()),
     )
     .hint("look at what stdout leads to: a full disk, a closed file")

@@ -130,7 +130,7 @@ impl Serialize for Failure {
         }
         Shape {
             code: self.code,
-            exit_code: self.code.exit_status(),
+            exit_code: self.code.status(),
             message: &self.message,
             hint: self.hint.as_deref(),
             retryable: self.retryable,

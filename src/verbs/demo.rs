@@ -10,7 +10,7 @@ use osquery_simulator::{
     Answer, FLEET_MAINTAINER_TOKEN, HostSpec, OSCTRL_PLUGIN_TOKEN, Osctrl, Scenario, Simulator,
 };
 
-use crate::exit::{self, Code};
+use crate::exit::{Code, Exit};
 
 /// A step of `playbooks/`, and what it needs.
 struct Act {
@@ -47,14 +47,14 @@ const ACTS: [Act; 2] = [
 
 const ALERT: &str = include_str!("../../playbooks/alert.example.yaml");
 
-/// Shows both runs. Returns the exit status: 0 where both wrote the document that was to be expected.
-pub fn run() -> u8 {
+/// Shows both runs. All is well where both wrote the document that was to be expected.
+pub(crate) fn run() -> Exit {
     match show() {
-        Ok(()) => exit::OK,
+        Ok(()) => Exit::Ok,
         Err(message) => {
             // stderr may be closed; the status tells the rest.
             let _ = writeln!(io::stderr(), "error: the demo failed: {message}");
-            Code::Internal.exit_status()
+            Code::Internal.into()
         }
     }
 }

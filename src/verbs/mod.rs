@@ -13,15 +13,19 @@ use std::time::Instant;
 
 use crate::cli::{self, Cli, Rejected, SchemaName, TemplatesVerb, Verb};
 use crate::cli::{describe, manual};
-use crate::exit::{self, Code};
+use crate::exit::{Code, Exit};
 use crate::process::stdout::{self, Format};
 use crate::process::{panics, stderr};
 use crate::schema::texts;
 use crate::session::drive;
 use crate::session::failure::Failure;
 
-/// Runs the verb that the arguments (the program's name first) ask for. Returns the exit status.
-pub fn execute(args: &[OsString], started: Instant) -> u8 {
+/// Runs the verb that the arguments (the program's name first) ask for. Returns how the process ends.
+pub fn execute(args: &[OsString], started: Instant) -> std::process::ExitCode {
+    parsed(args, started).into()
+}
+
+fn parsed(args: &[OsString], started: Instant) -> Exit {
     match cli::parse(args) {
         Ok(cli) => {
             stderr::start((&cli.log).into());
@@ -39,12 +43,12 @@ pub fn execute(args: &[OsString], started: Instant) -> u8 {
             use std::io::Write;
             // stderr may be closed; the status tells the rest.
             let _ = std::io::stderr().write_all(text.as_bytes());
-            Code::Usage.exit_status()
+            Code::Usage.into()
         }
     }
 }
 
-fn verb(cli: Cli, started: Instant) -> u8 {
+fn verb(cli: Cli, started: Instant) -> Exit {
     match cli.verb {
         None => guarded(&cli.run.into(), started),
         Some(Verb::Run(args)) => guarded(&args.into(), started),
@@ -52,8 +56,8 @@ fn verb(cli: Cli, started: Instant) -> u8 {
         Some(Verb::Templates(args)) => match &args.verb {
             Some(TemplatesVerb::Check(args)) => match templates::check(args) {
                 Ok(checked) => match written(stdout::write_text(&checked.text)) {
-                    exit::OK if !checked.clean => exit::PROBLEMS,
-                    status => status,
+                    Exit::Ok if !checked.clean => Exit::Problems,
+                    exit => exit,
                 },
                 Err(failure) => failed(&failure),
             },
@@ -82,7 +86,7 @@ fn verb(cli: Cli, started: Instant) -> u8 {
 }
 
 /// Writes what a verb without a document has to say.
-fn text(result: Result<String, Failure>) -> u8 {
+fn text(result: Result<String, Failure>) -> Exit {
     match result {
         Ok(text) => written(stdout::write_text(&text)),
         Err(failure) => failed(&failure),
@@ -90,29 +94,29 @@ fn text(result: Result<String, Failure>) -> u8 {
 }
 
 /// Says why such a verb failed, and what to do, which no document says here.
-fn failed(failure: &Failure) -> u8 {
+fn failed(failure: &Failure) -> Exit {
     let mut said = failure.clone();
     if let Some(hint) = &failure.hint {
         said.message = format!("{}; {hint}", failure.message);
     }
     stderr::failure(&said);
-    failure.code.exit_status()
+    failure.code.into()
 }
 
 /// Runs the step; a panic ends as `internal`, with a document.
-fn guarded(options: &run::Options, started: Instant) -> u8 {
+fn guarded(options: &run::Options, started: Instant) -> Exit {
     panics::remember_panics();
     catch_unwind(AssertUnwindSafe(|| run::run(options, started)))
         .unwrap_or_else(|_| run::write_failure(panics::failure(), options.format))
 }
 
-fn written(result: std::io::Result<()>) -> u8 {
+fn written(result: std::io::Result<()>) -> Exit {
     match result {
-        Ok(()) => exit::OK,
+        Ok(()) => Exit::Ok,
         Err(error) => {
             let failure = drive::not_written(&error);
             stderr::failure(&failure);
-            failure.code.exit_status()
+            failure.code.into()
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::campaign::Campaign;
 use crate::campaign::rows::Keep;
-use crate::exit::{self, Code};
+use crate::exit::{Code, Exit};
 use crate::notices::{Level, Notices};
 use crate::output::document::{About, Document};
 use crate::policy::audit::{OpenRun, Outcome};
@@ -56,8 +56,8 @@ enum End {
 }
 
 /// Runs the step on stdin and writes its document. `started` is when the process began: the deadline
-/// counts from there. Returns the exit status.
-pub fn run(options: &Options, started: std::time::Instant) -> u8 {
+/// counts from there. Returns how the process ends.
+pub(crate) fn run(options: &Options, started: std::time::Instant) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -76,7 +76,7 @@ pub fn run(options: &Options, started: std::time::Instant) -> u8 {
     status
 }
 
-fn cannot_start(options: &Options, error: &std::io::Error) -> u8 {
+fn cannot_start(options: &Options, error: &std::io::Error) -> Exit {
     let failure = Failure::new(
         Code::Internal,
         format!(
@@ -92,7 +92,7 @@ async fn run_until_signalled(
     options: &Options,
     started: std::time::Instant,
     signals: &mut Signals,
-) -> u8 {
+) -> Exit {
     let read = tokio::select! {
         biased;
         signal = signals.next() => {
@@ -217,7 +217,7 @@ impl Run<'_> {
         mut backend: impl Backend,
         audit: Option<OpenRun>,
         signals: &mut Signals,
-    ) -> u8 {
+    ) -> Exit {
         let mut state = State::default();
         let wish = Wish {
             check_only: self.options.check_only,
@@ -294,7 +294,7 @@ impl Run<'_> {
         .hint("raise `timeout_seconds`; it counts from the start of the process and covers everything")
     }
 
-    fn end_before(&self, error: BackendError, audit: Option<OpenRun>) -> u8 {
+    fn end_before(&self, error: BackendError, audit: Option<OpenRun>) -> Exit {
         finish(self.options, self.document(), End::Failed(error.into())).record(audit)
     }
 
@@ -316,13 +316,13 @@ async fn unless_signalled(work: impl Future<Output = ()>, signals: &mut Signals)
 
 /// A document that is written.
 struct Finished {
-    status: u8,
+    status: Exit,
     document: Document,
 }
 
 impl Finished {
-    /// Adds the outcome to the audit log. Returns the exit status.
-    fn record(self, audit: Option<OpenRun>) -> u8 {
+    /// Adds the outcome to the audit log. Returns how the process ends.
+    fn record(self, audit: Option<OpenRun>) -> Exit {
         let Self { status, document } = self;
         let Some(audit) = audit else { return status };
         let campaign = document.campaign.as_ref();
@@ -331,13 +331,10 @@ impl Finished {
         audit.conclude(&Outcome {
             code: match (&document.error, status) {
                 (Some(failure), _) => failure.code.name(),
-                (None, exit::INTERRUPTED) => "interrupted",
-                (None, exit::TERMINATED) => "terminated",
-                (None, exit::OK) if !partial => "ok",
-                (None, exit::OK | exit::PARTIAL) => "partial",
-                (None, _) => Code::Internal.name(),
+                (None, Exit::Ok) if partial => Exit::Partial.name(),
+                (None, exit) => exit.name(),
             },
-            exit_status: status,
+            exit_status: status.status(),
             campaign: about.and_then(|about| about.id.clone()),
             targeted: campaign.map_or(0, Campaign::targeted),
             responded: campaign.map_or(0, Campaign::responded),
@@ -353,22 +350,22 @@ impl Finished {
 fn finish(options: &Options, mut document: Document, end: End) -> Finished {
     stderr::erase_progress();
     let mut status = match end {
-        End::Done if options.fail_on_partial && document.partial() => exit::PARTIAL,
-        End::Done => exit::OK,
+        End::Done if options.fail_on_partial && document.partial() => Exit::Partial,
+        End::Done => Exit::Ok,
         End::Signalled(signal) => {
             document.cancelled = true;
-            signal.exit_status()
+            signal.exit()
         }
         End::Failed(failure) => {
             let failure = failure.map_text(stderr::redacted);
-            let status = failure.code.exit_status();
+            let status = failure.code.into();
             document.error = Some(failure);
             status
         }
     };
     if let Err(error) = stdout::write(&document, options.format) {
         let failure = drive::not_written(&error);
-        status = failure.code.exit_status();
+        status = failure.code.into();
         // The lines of `--format ndjson` may have met the same error, which is then told below.
         if document.error.as_ref() != Some(&failure) {
             stderr::failure(&failure);
@@ -381,7 +378,7 @@ fn finish(options: &Options, mut document: Document, end: End) -> Finished {
 }
 
 /// The document of a failure that came before a step was read: wrong flags, or a bug.
-pub fn write_failure(failure: Failure, format: Format) -> u8 {
+pub(crate) fn write_failure(failure: Failure, format: Format) -> Exit {
     let options = Options {
         format,
         ..Options::default()

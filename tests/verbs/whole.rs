@@ -50,6 +50,7 @@ fn describe_names_every_exit_code() {
         (24, "busy", Some(true)),
         (25, "deadline", Some(true)),
         (70, "internal", Some(false)),
+        (74, "output", Some(false)),
         (130, "interrupted", None),
         (143, "terminated", None),
     ];
@@ -134,14 +135,48 @@ fn help_and_version_are_text() {
     }
 }
 
-/// The text of `run --help` names every exit code of the table.
+/// Statuses stand in one place of the code; the README, the help and the output's schema repeat it.
 #[test]
-fn help_of_run_names_the_exit_codes() {
+fn the_exit_codes_are_the_same_wherever_they_stand() {
+    let ran = args(["describe"]).run();
+    let description: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let codes = description["exit_codes"].as_array().expect("a list");
+    let text = |code: &Value, key: &str| code[key].as_str().expect(key).to_owned();
+    let readme = include_str!("../../README.md").replace('`', "");
     let help = args(["run", "--help"]).run().stdout;
-    for code in [
-        "2 ", "3 ", "10 ", "11 ", "12 ", "13 ", "14 ", "20 ", "21 ", "22 ", "23 ", "24 ", "25 ",
-        "70 ", "130 ", "143 ",
-    ] {
-        assert!(help.contains(code), "{code} in {help}");
+    for code in codes {
+        let row = format!(
+            "\n| {} | {} | {} | ",
+            code["exit_code"],
+            text(code, "name"),
+            text(code, "meaning")
+        );
+        let (_, rest) = readme.split_once(&row).expect(&row);
+        let retryable = match rest.split_once("|").expect("a cell").0.trim() {
+            "" => None,
+            "yes" => Some(true),
+            // What a 502 says is known of the failure itself.
+            "no" | "for 502, 503, 504" => Some(false),
+            other => panic!("{row}{other}"),
+        };
+        assert_eq!(code["retryable"].as_bool(), retryable, "{row}");
+        let status = code["exit_code"].as_u64().expect("a number");
+        let line = format!("\n{status:>5}  {:<11}  ", text(code, "name"));
+        let (_, rest) = help.split_once(&line).expect(&line);
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let meaning = text(code, "meaning");
+        let meaning: Vec<&str> = meaning.split_whitespace().collect();
+        assert!(words.starts_with(&meaning), "{line}{rest}");
     }
+    let schema = args(["schema", "output"]).run().stdout;
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let error = &schema["$defs"]["error"]["properties"];
+    let failures = || {
+        codes
+            .iter()
+            .filter(|code| code["retryable"].is_boolean() && code["name"] != "partial")
+    };
+    let of = |key: &str| failures().map(|code| code[key].clone()).collect::<Value>();
+    assert_eq!(error["code"]["enum"], of("name"));
+    assert_eq!(error["exit_code"]["enum"], of("exit_code"));
 }

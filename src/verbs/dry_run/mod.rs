@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::exit::{self, Code};
+use crate::exit::{Code, Exit};
 use crate::policy::Policy;
 use crate::process::{stderr, stdout};
 use crate::session::failure::Failure;
@@ -30,9 +30,6 @@ use examine::{Examiner, Settings};
 use finding::{FileReport, Finding, Severity, Summary};
 use report::Style;
 use sources::Source;
-
-/// Exit status 1: there are problems.
-pub const PROBLEMS: u8 = 1;
 
 /// How often the progress line changes.
 const PROGRESS: Duration = Duration::from_millis(100);
@@ -62,14 +59,14 @@ pub struct Options {
     pub simulate: Option<PathBuf>,
 }
 
-/// Examines everything and writes the report. Returns the exit status.
-pub fn run(options: &Options) -> u8 {
+/// Examines everything and writes the report. Returns how the process ends.
+pub(crate) fn run(options: &Options) -> Exit {
     match examined(options) {
         Ok(files) => write(options, &files),
         Err(failure) => {
             stderr::erase_progress();
             stderr::failure(&failure);
-            failure.code.exit_status()
+            failure.code.into()
         }
     }
 }
@@ -178,24 +175,24 @@ fn repeated_playbooks(files: &mut [FileReport]) {
     }
 }
 
-fn write(options: &Options, files: &[FileReport]) -> u8 {
+fn write(options: &Options, files: &[FileReport]) -> Exit {
     let summary = Summary::of(files);
     let text = report::text(options.format, files, &summary, &options.style);
     if let Err(error) = stdout::write_text(&text) {
         let failure = Failure::new(
-            Code::Internal,
+            Code::Output,
             format!("stdout can't be written: {}", error.kind()),
         );
         stderr::failure(&failure);
-        return failure.code.exit_status();
+        return failure.code.into();
     }
     let rehearsals = files.iter().flat_map(|file| &file.plans);
     let failed = rehearsals
         .filter_map(|plan| plan.rehearsal.as_ref())
-        .any(|rehearsal| rehearsal.exit_code != exit::OK);
+        .any(|rehearsal| rehearsal.exit_code != Exit::Ok.status());
     if summary.errors > 0 || failed || options.warnings_as_errors && summary.warnings > 0 {
-        PROBLEMS
+        Exit::Problems
     } else {
-        exit::OK
+        Exit::Ok
     }
 }

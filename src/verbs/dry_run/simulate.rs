@@ -227,7 +227,7 @@ fn run(invocation: &Value) -> Result<Rehearsal, Failure> {
         .code()
         .and_then(|code| u8::try_from(code).ok());
     Ok(Rehearsal {
-        exit_code: code.unwrap_or(Code::Internal.exit_status()),
+        exit_code: code.unwrap_or(Code::Internal.status()),
         document,
     })
 }
