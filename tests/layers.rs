@@ -28,6 +28,7 @@ const ROOMS: &[&[&str]] = &[
         "exit",
         "json_text",
         "nearest",
+        "path",
         "printable",
         "regular_file",
         "time",

@@ -62,18 +62,6 @@ pub(super) fn shown(name: &str) -> Option<&str> {
     (!name.is_empty() && name.len() <= 64 && name.chars().all(plain)).then_some(name)
 }
 
-/// The known name that a mistyped one most likely means.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_ascii_lowercase().replace('-', "_");
-    let within = (name.chars().count() / 3).max(1);
-    known
-        .into_iter()
-        .map(|other| (strsim::damerau_levenshtein(&name, other), other))
-        .filter(|(distance, _)| *distance <= within)
-        .min()
-        .map(|(_, other)| other)
-}
-
 /// The known names that share a word with the one that is not known, five at most.
 pub(super) fn alike<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let name = name.to_ascii_lowercase().replace('-', "_");
@@ -100,21 +88,6 @@ pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn suggests_only_what_is_near() {
-        let known = ["running_processes", "listening_ports"];
-        assert_eq!(
-            nearest("runing_processes", known),
-            Some("running_processes")
-        );
-        assert_eq!(
-            nearest("Running-Processes", known),
-            Some("running_processes")
-        );
-        assert_eq!(nearest("users", known), None);
-        assert_eq!(nearest("", known), None);
-    }
 
     #[test]
     fn a_broken_template_is_a_problem_of_the_step_that_names_it() {

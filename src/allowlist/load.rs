@@ -8,10 +8,11 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use crate::campaign::host::Platform;
+use crate::nearest::question;
 use crate::problem::{Position, Problem};
 
 use super::declaration::{self, ParameterDocument};
-use super::error::{TemplateError, listed, nearest};
+use super::error::{TemplateError, listed};
 use super::functions;
 use super::parameter::Parameter;
 use super::path::PathForms;
@@ -138,16 +139,13 @@ fn in_words(error: &serde_saphyr::Error) -> String {
         Yaml::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands twice"),
         Yaml::SerdeUnknownField {
             field, expected, ..
-        } => {
-            let near = nearest(field, expected.iter().copied());
-            match near {
-                Some(near) => format!("unknown key `{field}`: did you mean `{near}`?"),
-                None => format!(
-                    "unknown key `{field}`; the keys are {}",
-                    listed(expected.iter().copied())
-                ),
-            }
-        }
+        } => match question(field, expected.iter().copied()) {
+            Some(question) => format!("unknown key `{field}`: {question}"),
+            None => format!(
+                "unknown key `{field}`; the keys are {}",
+                listed(expected.iter().copied())
+            ),
+        },
         Yaml::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
         Yaml::MergeKeyNotAllowed { .. } => "merge keys (`<<`) are not allowed".to_owned(),
         Yaml::UnsupportedTag { .. } => "YAML tags are not allowed".to_owned(),

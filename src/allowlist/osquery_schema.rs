@@ -7,9 +7,9 @@ use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use serde::Deserialize;
 
-use super::error::nearest;
 use super::flaw::{At, Flaw};
 use super::template::{Table, Template};
+use crate::nearest::question;
 
 /// The tables of one version of osquery.
 #[derive(Debug, Clone)]
@@ -83,8 +83,8 @@ impl OsquerySchema {
     }
 
     fn unknown_table(&self, name: &str) -> Flaw {
-        let near = nearest(name, self.tables.keys().map(String::as_str));
-        let near = near.map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
+        let near = question(name, self.tables.keys().map(String::as_str));
+        let near = near.map_or_else(String::new, |question| format!(": {question}"));
         let message = format!("osquery has no table `{name}`{near}");
         Flaw::new(&format!("tables.{name}"), "unknown_table", message)
             .at(At::SqlWord(name.to_owned()))
@@ -150,11 +150,11 @@ fn table_flaws(template: &Template, table: &TableSpec, declared: &Table, flaws: 
     };
     for column in declared.all_columns() {
         let Some(spec) = known(column) else {
-            let near = nearest(
+            let near = question(
                 column,
                 table.columns.iter().map(|known| known.name.as_str()),
             );
-            let near = near.map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
+            let near = near.map_or_else(String::new, |question| format!(": {question}"));
             let message = format!("`{name}` has no column `{column}`{near}");
             flaws.push(Flaw::new(&path, "unknown_column", message).at(at(column)));
             continue;

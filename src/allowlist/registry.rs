@@ -8,11 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use crate::nearest::question;
 use crate::problem::Problem;
 use crate::step::model::TemplateCall;
 
 use super::check::{self, Sandbox, Shape};
-use super::error::{AllowlistError, TemplateError, alike, listed, nearest, shown};
+use super::error::{AllowlistError, TemplateError, alike, listed, shown};
 use super::parameter::Bound;
 use super::template::Template;
 use super::{Statement, bind, embedded, load};
@@ -134,9 +135,9 @@ impl Registry {
     }
 
     fn unknown_template(&self, name: &str) -> Problem {
-        let message = match (shown(name), nearest(name, self.names())) {
-            (Some(name), Some(near)) => format!(
-                "unknown template `{name}`: did you mean `{near}`? {}",
+        let message = match (shown(name), question(name, self.names())) {
+            (Some(name), Some(question)) => format!(
+                "unknown template `{name}`: {question} {}",
                 capitalized(&self.all())
             ),
             (Some(name), None) => match alike(name, self.names()).as_slice() {
@@ -359,10 +360,10 @@ fn unknown_parameter(template: &Template, name: &str) -> Problem {
         format!("it takes {}", listed(parameters()))
     };
     let of = format!("of template `{}`", template.name);
-    let (path, message) = match (shown(name), nearest(name, parameters())) {
-        (Some(name), Some(near)) => (
+    let (path, message) = match (shown(name), question(name, parameters())) {
+        (Some(name), Some(question)) => (
             format!("params.template_params.{name}"),
-            format!("unknown parameter `{name}` {of}: did you mean `{near}`? ({known})"),
+            format!("unknown parameter `{name}` {of}: {question} ({known})"),
         ),
         (Some(name), None) => (
             format!("params.template_params.{name}"),

@@ -3,7 +3,7 @@
 
 use crate::problem::Position;
 
-use super::error::nearest;
+use crate::nearest::nearest;
 
 /// What would let the parser go on behind a problem of form, so that the next one shows too.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::path::{Path, Segment};
 use super::yaml::{Children, Node, Repeats, refuse};
 use super::{DecodeError, json, yaml};
+use crate::path::{Path, Segment};
 use crate::problem::Position;
 
 /// A value with the places of its nodes. Its `Debug` shows nothing of the value: it may hold secrets.

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::DecodeError;
-use super::path::{Path, Segment};
 use super::yaml::{DEEPEST, MORE_TEXT, duplicate, refuse, too_deep};
+use crate::path::{Path, Segment};
 use crate::problem::Position;
 
 /// Why text is not accepted as JSON.

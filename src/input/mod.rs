@@ -3,7 +3,6 @@
 
 pub mod document;
 mod json;
-pub mod path;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -12,11 +11,10 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 pub use document::Document;
-pub use path::{Path, Segment};
 
+use crate::path::{Path, Segment, show_key};
 use crate::problem::Position;
 use crate::secret::Secret;
-use path::show_key;
 
 /// Bytes of input at most; of a context file, too.
 pub const MAX_INPUT_BYTES: usize = 4 * 1024 * 1024;

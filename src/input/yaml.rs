@@ -17,7 +17,7 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value};
 
 use super::DecodeError;
-use super::path::show_key;
+use crate::path::show_key;
 use crate::problem::Position;
 use repeats::{Weight, merge, weigh};
 

@@ -14,8 +14,9 @@ use url::Url;
 use super::trust;
 use crate::address;
 use crate::exit::Code;
-use crate::input::path::show_key;
-use crate::input::{Document, Path as Place, Segment, kind};
+use crate::input::{Document, kind};
+use crate::nearest::question;
+use crate::path::{Path as Place, Segment, show_key};
 use crate::problem::Problem;
 use crate::schema::texts;
 use crate::session::failure::Failure;
@@ -353,13 +354,8 @@ fn unknown_key(schema: &Value, place: &Place, key: &str) -> String {
         .flatten()
         .map(String::as_str)
         .collect();
-    let near = known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(key, known), known))
-        .filter(|(distance, known)| *distance <= (known.len() / 3).max(1) && key.len() <= 64)
-        .min();
-    match near {
-        Some((_, near)) => format!("unknown key `{}`: did you mean `{near}`?", show_key(key)),
+    match question(key, known.iter().copied()) {
+        Some(question) => format!("unknown key `{}`: {question}", show_key(key)),
         None => {
             let known: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
             format!(

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::allowlist::{AllowlistError, Binder, Statement};
 use crate::exit::Code;
-use crate::input::{self, ContextError, DecodeError, Document, MAX_INPUT_BYTES, Segment};
+use crate::input::{self, ContextError, DecodeError, Document, MAX_INPUT_BYTES};
+use crate::path::Segment;
 use crate::policy::{Guards, Policy};
 use crate::problem::Problem;
 use crate::secret::SecretSources;
@@ -266,7 +267,7 @@ fn allowlist_failure(error: &AllowlistError, document: &Document) -> Failure {
 /// Gives a problem of the step the line and column of what its path names.
 pub(crate) fn placed(problem: Problem, document: &Document) -> Problem {
     let keys: Vec<&str> = problem.path.split('.').collect();
-    let position = document.position_of_value(&input::Path::of(&keys));
+    let position = document.position_of_value(&crate::path::Path::of(&keys));
     problem.at(position)
 }
 

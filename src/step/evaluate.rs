@@ -7,9 +7,10 @@ use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value};
 
 use super::expression::{Expression, Filter, FilterCall, Literal};
-use super::words::near;
-use crate::input::path::is_plain_name;
-use crate::input::{Path, Segment, kind};
+use crate::input::kind;
+use crate::nearest::{asked, nearest};
+use crate::path::is_plain_name;
+use crate::path::{Path, Segment};
 
 /// Bytes of a rendered scalar at most.
 pub(super) const MAX_SCALAR_BYTES: usize = 64 * 1024;
@@ -105,7 +106,7 @@ impl<'a> Evaluator<'a> {
             walked = parent.with(segment.clone());
             let missing = |likely: Option<Path>| {
                 let likely = likely
-                    .map(|likely| format!(" (did you mean `{likely}`?)"))
+                    .map(|likely| format!(" ({})", asked(&likely)))
                     .unwrap_or_default();
                 undefined(format!(
                     "names `{walked}`, which is not in the context{likely}"
@@ -306,5 +307,5 @@ fn likely(parent: &Path, key: &str, entries: &Map<String, Value>) -> Option<Path
         .map(String::as_str)
         .filter(|name| is_plain_name(name))
         .take(1_000);
-    near(key, names).map(|name| parent.key(name))
+    nearest(key, names).map(|name| parent.key(name))
 }

@@ -2,7 +2,8 @@
 //! filters, nothing else: what is not in this grammar never reaches a template engine. Knows neither
 //! values nor fields.
 
-use crate::input::{Path, Segment};
+use crate::nearest::question;
+use crate::path::{Path, Segment};
 
 /// Filters of one expression at most.
 const MOST_FILTERS: usize = 16;
@@ -313,8 +314,8 @@ impl<'a> Reader<'a> {
             .ok_or_else(|| breach("holds a `|` without a filter behind it"))?;
         let names = Filter::ALL.map(Filter::name);
         let Some(filter) = Filter::ALL.into_iter().find(|filter| filter.name() == name) else {
-            let likely = super::words::near(name, names.into_iter())
-                .map(|likely| format!(" (did you mean `{likely}`?)"))
+            let likely = question(name, names)
+                .map(|question| format!(" ({question})"))
                 .unwrap_or_default();
             return Err(GrammarError {
                 rule: "filter",

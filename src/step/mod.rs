@@ -8,11 +8,11 @@ pub mod render;
 pub mod schema;
 mod typed;
 mod violation;
-pub(crate) mod words;
 
 use serde_json::{Map, Value};
 
-use crate::input::{Document, Invocation, Path};
+use crate::input::{Document, Invocation};
+use crate::path::Path;
 use crate::problem::Problem;
 use crate::secret::SecretSources;
 use model::{BackendKind, NamedServer, RenderedStep};

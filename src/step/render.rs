@@ -12,7 +12,8 @@ use super::expression::{Part, Template, holds_expression, secret_reference};
 use super::schema::{offers_sql, sort};
 use super::violation::target_fault;
 use super::{MOST_PROBLEMS, left_out};
-use crate::input::{Document, Path, Segment, kind};
+use crate::input::{Document, kind};
+use crate::path::{Path, Segment};
 use crate::problem::Problem;
 use crate::secret::{Secret, SecretSources};
 

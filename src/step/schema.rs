@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use super::violation::{At, Checker, Violation};
 use super::{MOST_PROBLEMS, left_out};
-use crate::input::{Document, Path};
+use crate::input::Document;
+use crate::path::Path;
 use crate::problem::Problem;
 
 /// The schema's text, draft 2020-12.

@@ -16,7 +16,8 @@ use crate::address;
 use crate::campaign::host::Platform;
 use crate::campaign::roster::Targets;
 use crate::campaign::{Limits, OfflineHosts};
-use crate::input::{Document, Path};
+use crate::input::Document;
+use crate::path::Path;
 use crate::problem::Problem;
 use crate::secret::Secret;
 

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::MOST_PROBLEMS;
 use super::schema::{Stage, foreign_keys, offers_sql};
-use super::words::near;
-use crate::input::path::show_key;
-use crate::input::{Path, Segment, kind};
+use crate::input::kind;
+use crate::nearest::question;
+use crate::path::{Path, Segment, show_key};
 
 /// What to say of labels where the server is osctrl.
 pub(super) const LABELS_ARE_FLEETS: &str = "`target_labels` is for Fleet only: osctrl can't list the hosts of a tag, so their silence could not be named; name the hosts in `target_hosts`";
@@ -153,14 +153,14 @@ impl Checker<'_> {
                 .unwrap_or_default()
         };
         let known = names(known);
-        let likely = near(key, known.iter().map(String::as_str));
+        let likely = question(key, known.iter().map(String::as_str));
         let elsewhere = *parent == Path::default()
             && names(self.schema.pointer("/$defs/params/properties"))
                 .iter()
                 .any(|name| name == key);
         let message = match likely {
             _ if elsewhere => format!("unknown key `{key}` in the step: it belongs in `params`"),
-            Some(likely) => format!("unknown key `{}`: did you mean `{likely}`?", show_key(key)),
+            Some(question) => format!("unknown key `{}`: {question}", show_key(key)),
             None => format!("unknown key `{}`: {place} has no such key", show_key(key)),
         };
         Violation {

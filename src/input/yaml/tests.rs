@@ -299,7 +299,7 @@ fn files_may_repeat_themselves() {
     let text = "x: &x\n  k: 1\ny:\n  <<: *x\nz: *x\n";
     let document = crate::input::decode_file(text.as_bytes()).unwrap();
     for path in [["x", "k"], ["y", "k"], ["z", "k"]] {
-        let at = document.position_of_key(&crate::input::Path::of(&path));
+        let at = document.position_of_key(&crate::path::Path::of(&path));
         assert_eq!(at, Some(Position { line: 2, column: 3 }), "{path:?}");
     }
 }

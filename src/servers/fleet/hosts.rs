@@ -13,6 +13,7 @@ use crate::campaign::host::Candidates;
 use crate::campaign::host::Host;
 use crate::campaign::host::Platform;
 use crate::campaign::roster::Targets;
+use crate::nearest::nearest;
 use crate::servers::BackendError;
 
 /// Hosts of one answer to a search.
@@ -224,27 +225,14 @@ fn label_ids(rest: &Rest, labels: &[Label], names: &[String]) -> Result<Vec<u64>
         1 => format!("the label {} does not exist", quoted[0]),
         _ => format!("the labels {} do not exist", quoted.join(", ")),
     };
-    let near = near(labels, first).map_or(String::new(), |near| {
+    let known = labels.iter().map(|label| label.name.as_str());
+    let near = nearest(first, known).map_or(String::new(), |near| {
         format!("is `{}` meant? ", rest.shown(near))
     });
     Err(BackendError::Targets {
         message: format!("{what} at {}, or this user can't see it", rest.server()),
         hint: Some(format!("{near}`fleetctl get labels` lists them all")),
     })
-}
-
-fn near<'a>(labels: &'a [Label], name: &str) -> Option<&'a str> {
-    let name = name.to_lowercase();
-    let most = (name.chars().count() / 3).max(1);
-    labels
-        .iter()
-        .map(|label| {
-            let distance = strsim::damerau_levenshtein(&label.name.to_lowercase(), &name);
-            (distance, label.name.as_str())
-        })
-        .filter(|(distance, _)| *distance <= most)
-        .min()
-        .map(|(_, label)| label)
 }
 
 /// Reads a list page by page until it ends, which is true, or until `take` breaks off, which is false.
@@ -310,11 +298,6 @@ mod tests {
         serde_json::from_str(&document.to_string()).unwrap()
     }
 
-    fn label(id: u64, name: &str) -> Label {
-        let document = json!({"id": id, "name": name, "label_type": "regular"});
-        serde_json::from_str(&document.to_string()).unwrap()
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -347,14 +330,5 @@ mod tests {
             }
             prop_assert!(sought.terms.iter().all(|term| !term.is_empty()));
         }
-    }
-
-    #[test]
-    fn only_a_near_label_is_proposed() {
-        let labels = [label(1, "Production"), label(2, "Test"), label(3, "db")];
-        assert_eq!(near(&labels, "prodution"), Some("Production"));
-        assert_eq!(near(&labels, "tset"), Some("Test"));
-        assert_eq!(near(&labels, "Workstations"), None);
-        assert_eq!(near(&[], "Test"), None);
     }
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::finding::{Finding, Severity};
 use crate::allowlist::Registry;
 use crate::campaign::host::Platform;
-use crate::input::{Document, Path};
+use crate::input::Document;
+use crate::path::Path;
 use crate::step::DEFAULT_TIMEOUT_SECONDS;
 
 /// `target_platforms` as a step has them that could not be examined.

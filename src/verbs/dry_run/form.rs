@@ -7,11 +7,11 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
-use crate::input::path::show_key;
-use crate::input::{Document, Path, Segment, kind};
+use crate::input::{Document, kind};
+use crate::nearest::question;
+use crate::path::{Path, Segment, show_key};
 use crate::problem::Problem;
 use crate::schema::texts;
-use crate::step::words::near;
 
 /// The type of the steps that are this program's.
 pub const STEP_TYPE: &str = "osquery_live_query";
@@ -131,10 +131,8 @@ fn explain(
                     .and_then(Value::as_object)
                     .map(|known| known.keys().map(String::as_str).collect())
                     .unwrap_or_default();
-                let message = match near(key, known.into_iter()) {
-                    Some(likely) => {
-                        format!("unknown key `{}`: did you mean `{likely}`?", show_key(key))
-                    }
+                let message = match question(key, known) {
+                    Some(question) => format!("unknown key `{}`: {question}", show_key(key)),
                     None => format!("unknown key `{}` in {subject}", show_key(key)),
                 };
                 let path = path.key(key);

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::finding::Severity;
-use crate::step::words::near;
+use crate::nearest::question;
 
 /// What a step says of its place in the graph.
 #[derive(Debug, Clone, Default)]
@@ -132,8 +132,8 @@ impl Graph<'_> {
     fn likely(&self, name: &str) -> String {
         let mut ids: Vec<&str> = self.ids.keys().copied().collect();
         ids.sort_unstable();
-        near(name, ids.into_iter())
-            .map(|likely| format!(": did you mean `{likely}`?"))
+        question(name, ids)
+            .map(|question| format!(": {question}"))
             .unwrap_or_default()
     }
 

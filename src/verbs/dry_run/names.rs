@@ -3,11 +3,10 @@
 
 use super::examine::{Scope, Settings};
 use super::finding::{Finding, Severity};
-use crate::input::path::show_key;
-use crate::input::{Path, Segment};
+use crate::nearest::question;
+use crate::path::{Path, Segment, show_key};
 use crate::problem::Problem;
 use crate::step::render::Unknown;
-use crate::step::words::near;
 
 /// Roots of the context that every engine gives.
 const ROOTS: [&str; 3] = ["alert", "inputs", "steps"];
@@ -49,8 +48,8 @@ fn unknown_name(
         })
     };
     let likely = |name: &str, known: &mut dyn Iterator<Item = &str>| {
-        near(name, known)
-            .map(|likely| format!(" (did you mean `{likely}`?)"))
+        question(name, known)
+            .map(|question| format!(" ({question})"))
             .unwrap_or_default()
     };
     match (root.as_str(), &scope.names) {

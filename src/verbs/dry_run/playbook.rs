@@ -10,8 +10,8 @@ use super::examine::{Examiner, Names, Scope};
 use super::finding::{FileReport, Finding, Severity};
 use super::form::{self, STEP_TYPE};
 use super::graph::{self, Place};
-use crate::input::path::show_key;
-use crate::input::{Document, Path, Segment, kind};
+use crate::input::{Document, kind};
+use crate::path::{Path, Segment, show_key};
 use crate::problem::{Position, Problem};
 use crate::step::render::ContextIs;
 
