@@ -88,10 +88,14 @@ Check templates that you write: form, SQL, parameters and osquery's own tables.
 
 All problems at once, each as PATH:LINE:COLUMN: MESSAGE [RULE]. SQLite reads the SQL: one
 statement that only reads the declared columns of the declared tables, with every parameter
-declared and used. With --osquery-schema every table and column has to exist on the template's
-platforms, and columns that osquery requires have to be constrained. Touches no network.
+declared and used. It plans the SQL over tables that take comparisons as osquery's do, so that
+no table stays empty for want of one, or tells of one user only. With --osquery-schema every table
+and column has to exist on the template's platforms. What only the author can decide is a warning:
+tables that need events to be collected, comparisons that may never be true.
+Touches no network.
 
-Exit status: 0 no problems, 1 problems, 2 wrong flags or unreadable files.";
+Exit status: 0 no problems, 1 problems (with --warnings-as-errors: or warnings), 2 wrong flags or
+unreadable files.";
 
 /// `schema`.
 pub(crate) const SCHEMA: &str = "\
