@@ -136,7 +136,7 @@ pub enum Code {
     Deadline,
     /// A bug.
     Internal,
-    /// stdout can't be written: closed, full, its reader gone, or stalled beyond the deadline.
+    /// stdout can't be written: closed, full, its reader gone, or stalled past the deadline and 2 s.
     Output,
 }
 
@@ -204,7 +204,7 @@ impl Code {
             Self::Deadline => "the deadline came before a campaign was started and listened to",
             Self::Internal => "a bug",
             Self::Output => {
-                "stdout can't be written: closed, full, its reader gone, or stalled beyond the deadline"
+                "stdout can't be written: closed, full, its reader gone, or stalled past the deadline and 2 s"
             }
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod allowlist;
+mod bug;
 pub mod campaign;
 pub mod cli;
 pub mod exit;
@@ -23,4 +24,5 @@ pub mod secret;
 pub mod servers;
 pub mod session;
 pub mod step;
+mod time;
 pub mod verbs;

@@ -2,7 +2,6 @@
 //! own, with the one redactor of everything that it shows; two sessions in one process know nothing of each
 //! other's secrets.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::printable::{cut, printable};
@@ -124,32 +123,27 @@ impl Notices {
     /// A server's text as a message may quote it: without secrets, printable, in one line, cut.
     pub fn shown(&self, text: &str) -> String {
         let line = text.trim().replace(['\n', '\r', '\t'], " ");
-        self.foreign(&line, TEXT_BYTES)
+        foreign(&self.redact(&line), TEXT_BYTES)
     }
 
     /// A name that a server chose, as the document may hold it.
     pub fn name(&self, text: &str) -> String {
-        self.foreign(text, NAME_BYTES)
+        foreign(&self.state().redactor.redact_name(text), NAME_BYTES)
     }
 
     /// An id that a server chose, as the document may hold it.
     pub fn id(&self, text: &str) -> String {
-        self.foreign(text, ID_BYTES)
-    }
-
-    fn foreign(&self, text: &str, bytes: usize) -> String {
-        let clean = self.redact(text);
-        // Cut first: what is written out is longer than what it stands for.
-        let short = cut(&clean, bytes);
-        match printable(&short) {
-            Cow::Borrowed(text) => text.to_owned(),
-            Cow::Owned(text) => text,
-        }
+        foreign(&self.state().redactor.redact_name(text), ID_BYTES)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Printable, and cut first: what is written out is longer than what it stands for.
+fn foreign(clean: &str, bytes: usize) -> String {
+    printable(&cut(clean, bytes)).into_owned()
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ pub struct Campaign {
     bytes_left: usize,
     answered: usize,
     rows: usize,
+    truncated: bool,
 }
 
 #[derive(Debug, Default)]
@@ -163,6 +164,7 @@ impl Campaign {
             bytes_left: limits.max_bytes.saturating_sub(bytes),
             answered: 0,
             rows: 0,
+            truncated: false,
             roster,
         }
     }
@@ -210,6 +212,7 @@ impl Campaign {
                 let rows = rows.cut_to((self.bytes_left / keys).max("[]".len()));
                 self.spend(rows.json().len().saturating_mul(keys));
                 self.rows = self.rows.saturating_add(received);
+                self.truncated |= rows.truncated();
                 Ok(KeptRows {
                     received,
                     truncated: rows.truncated(),
@@ -270,6 +273,11 @@ impl Campaign {
     /// Rows received of all hosts, before caps.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Whether a cap cut rows of any host.
+    pub fn truncated(&self) -> bool {
+        self.truncated
     }
 
     /// Where a host stands now.

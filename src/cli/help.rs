@@ -82,21 +82,6 @@ Examples:
   osquery-live-query templates processes_by_name
   osquery-live-query templates processes_by_name --format step > step.yaml";
 
-/// `templates check`.
-pub(crate) const TEMPLATES_CHECK: &str = "\
-Check templates that you write: form, SQL, parameters and osquery's own tables.
-
-All problems at once, each as PATH:LINE:COLUMN: MESSAGE [RULE]. SQLite reads the SQL: one
-statement that only reads the declared columns of the declared tables, with every parameter
-declared and used. It plans the SQL over tables that take comparisons as osquery's do, so that
-no table stays empty for want of one, or tells of one user only. With --osquery-schema every table
-and column has to exist on the template's platforms. What only the author can decide is a warning:
-tables that need events to be collected, comparisons that may never be true.
-Touches no network.
-
-Exit status: 0 no problems, 1 problems (with --warnings-as-errors: or warnings), 2 wrong flags or
-unreadable files.";
-
 /// `schema`.
 pub(crate) const SCHEMA: &str = "\
 Print a JSON Schema (draft 2020-12).
@@ -138,7 +123,6 @@ mod tests {
             CHECK,
             TEMPLATES,
             TEMPLATES_EXAMPLES,
-            TEMPLATES_CHECK,
             SCHEMA,
             DESCRIBE,
             MAN_INSTALL,

@@ -5,20 +5,20 @@ mod help;
 pub mod manual;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::exit::Code;
-use crate::process::stderr;
-use crate::process::stdout::Format;
+use crate::exit::{Code, Exit};
+use crate::process::Process;
+use crate::process::stderr::Settings;
 use crate::session::failure::Failure;
-use crate::session::prepare::Sources;
-use crate::verbs::dry_run;
-use crate::verbs::run;
-use crate::verbs::templates::Selection;
+use crate::verbs::dry_run::DryRunArgs;
+use crate::verbs::run::{RunArgs, StepArgs};
+use crate::verbs::schema::SchemaName;
+use crate::verbs::templates::TemplatesArgs;
+use crate::verbs::{check, dry_run, run, schema, templates};
 
 /// Runs one allowlisted osquery live query against Fleet or osctrl.
 #[derive(Debug, Parser)]
@@ -97,122 +97,6 @@ pub enum Verb {
     Demo,
 }
 
-/// Flags of verbs that read a step.
-#[derive(Debug, Args, Default)]
-pub struct StepArgs {
-    /// A YAML or JSON file with the context ({alert: …}) for a step that comes without an invocation.
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub context: Option<PathBuf>,
-    /// A directory with one file per secret [default: $CREDENTIALS_DIRECTORY].
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub secrets_dir: Option<PathBuf>,
-    /// The operator's policy [default: $OSQUERY_LIVE_QUERY_POLICY, which wins].
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
-}
-
-/// Flags of `run`.
-#[derive(Debug, Args, Default)]
-pub struct RunArgs {
-    /// Where context and secrets come from.
-    #[command(flatten)]
-    pub step: StepArgs,
-    /// Exit with 3 where the document is partial.
-    #[arg(long)]
-    pub fail_on_partial: bool,
-    /// One document, or a line per host as it answers and a summary.
-    #[arg(long, value_enum, default_value_t = FormatName::Json)]
-    pub format: FormatName,
-}
-
-/// Flags of `dry-run`.
-#[derive(Debug, Args, Default)]
-pub struct DryRunArgs {
-    /// Files, folders, or - for stdin [default: the current folder].
-    #[arg(value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
-    /// How the report is written: for people, for machines, for code scanning, as annotations on GitHub.
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub format: ReportFormat,
-    /// Leave out what would be sent; --format text only.
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Colour in --format text: on a terminal unless NO_COLOR is set, always, or never.
-    #[arg(long, value_enum, default_value_t = Colour::Auto)]
-    pub color: Colour,
-    /// Exit with 1 where there are warnings only, too.
-    #[arg(long)]
-    pub warnings_as_errors: bool,
-    /// A YAML or JSON file with an example of the engine's context ({alert: …}): fills placeholders in.
-    ///
-    /// What it has is taken to be whole: a name under one of its keys that is not there is an error.
-    #[arg(long, value_name = "FILE")]
-    pub context: Option<PathBuf>,
-    /// A key that the engine's context has beside `alert`, `inputs` and `steps`; may be repeated.
-    #[arg(long = "context-root", value_name = "NAME")]
-    pub context_roots: Vec<String>,
-    /// Check that each secret is there, also as a file in this directory.
-    #[arg(long, value_name = "DIR")]
-    pub secrets_dir: Option<PathBuf>,
-    /// Check that each secret is there: in $CREDENTIALS_DIRECTORY or the environment.
-    #[arg(long)]
-    pub require_secrets: bool,
-    /// The operator's policy: what it would refuse is found, too [default: $OSQUERY_LIVE_QUERY_POLICY].
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub policy: Option<PathBuf>,
-    /// Rehearse: run the steps one after the other against a simulator on loopback with the hosts of FILE.
-    #[cfg(feature = "demo")]
-    #[arg(long, value_name = "FILE")]
-    pub simulate: Option<PathBuf>,
-}
-
-/// Flags of `templates`.
-#[derive(Debug, Args)]
-pub struct TemplatesArgs {
-    /// What is done with templates beside showing them.
-    #[command(subcommand)]
-    pub verb: Option<TemplatesVerb>,
-    /// Show this template whole, with an example step.
-    pub name: Option<String>,
-    /// The operator's policy, whose templates are shown, too [default: $OSQUERY_LIVE_QUERY_POLICY].
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub policy: Option<PathBuf>,
-    /// Which templates are listed.
-    #[command(flatten)]
-    pub selection: Selection,
-    /// How they are shown.
-    #[arg(long, value_enum, default_value_t = TemplatesFormat::Text)]
-    pub format: TemplatesFormat,
-}
-
-/// Verbs of `templates`.
-#[derive(Debug, Subcommand)]
-pub enum TemplatesVerb {
-    /// Check templates that you write: form, SQL, parameters and osquery's own tables.
-    #[command(long_about = help::TEMPLATES_CHECK)]
-    Check(TemplatesCheckArgs),
-}
-
-/// Flags of `templates check`.
-#[derive(Debug, Args)]
-pub struct TemplatesCheckArgs {
-    /// Template files, and folders with them (*.yaml, *.yml); without any, the built-in templates are checked.
-    #[arg(value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
-    pub paths: Vec<PathBuf>,
-    /// osquery's schema of the version that your hosts run, as JSON: osquery-site publishes it as src/data/osquery_schema_versions/VERSION.json.
-    ///
-    /// Give it again for tables of extensions; fleetd's are in Fleet's schema/osquery_fleet_schema.json. Where
-    /// two files have a table, the later one counts.
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub osquery_schema: Vec<PathBuf>,
-    /// Exit with 1 where there are warnings only, too.
-    #[arg(long)]
-    pub warnings_as_errors: bool,
-    /// For people and editors, or JSON (`schema templates-check`).
-    #[arg(long, value_enum, default_value_t = ListFormat::Text)]
-    pub format: ListFormat,
-}
-
 /// Flags that every verb takes.
 #[derive(Debug, Args)]
 pub struct LogArgs {
@@ -222,29 +106,6 @@ pub struct LogArgs {
     /// More on stderr: -v what is done, -vv every request (never bodies, never secrets).
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
-}
-
-/// Values of `run --format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum FormatName {
-    /// One document at the end.
-    #[default]
-    Json,
-    /// A line per host, then a summary; memory does not grow with the rows.
-    Ndjson,
-}
-
-/// Values of `templates --format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TemplatesFormat {
-    /// For people.
-    Text,
-    /// For machines (`schema templates`).
-    Json,
-    /// For documentation.
-    Markdown,
-    /// Only the example step of the template that is named, as YAML to start from.
-    Step,
 }
 
 /// The shells that have completions.
@@ -258,41 +119,6 @@ pub enum ShellName {
     Fish,
 }
 
-/// Values of `templates check --format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ListFormat {
-    /// For people.
-    Text,
-    /// For machines.
-    Json,
-}
-
-/// Values of `dry-run --format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum ReportFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For machines; `schema dry-run` describes it.
-    Json,
-    /// SARIF 2.1.0, for code scanning.
-    Sarif,
-    /// Annotations of GitHub's runner.
-    Github,
-}
-
-/// Values of `--color`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Colour {
-    /// On a terminal, unless NO_COLOR is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
 /// Values of `--log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -300,27 +126,6 @@ pub enum LogFormat {
     Plain,
     /// A JSON object a line.
     Json,
-}
-
-/// The schemas that can be printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SchemaName {
-    /// A step, as it is read on stdin.
-    Step,
-    /// The document on stdout.
-    Output,
-    /// A template of the allowlist, as its file is written.
-    Template,
-    /// The operator's policy.
-    Policy,
-    /// A playbook.
-    Playbook,
-    /// The report of `dry-run --format json`.
-    DryRun,
-    /// What `templates --format json` prints.
-    Templates,
-    /// What `templates check --format json` prints.
-    TemplatesCheck,
 }
 
 impl From<ShellName> for clap_complete::Shell {
@@ -333,16 +138,7 @@ impl From<ShellName> for clap_complete::Shell {
     }
 }
 
-impl From<FormatName> for Format {
-    fn from(name: FormatName) -> Self {
-        match name {
-            FormatName::Json => Self::Json,
-            FormatName::Ndjson => Self::Ndjson,
-        }
-    }
-}
-
-impl From<&LogArgs> for stderr::Settings {
+impl From<&LogArgs> for Settings {
     fn from(args: &LogArgs) -> Self {
         Self {
             json: args.log == LogFormat::Json,
@@ -351,68 +147,48 @@ impl From<&LogArgs> for stderr::Settings {
     }
 }
 
-impl From<RunArgs> for run::Options {
-    fn from(args: RunArgs) -> Self {
-        Self {
-            check_only: false,
-            sources: Sources {
-                context: args.step.context,
-                secrets_dir: args.step.secrets_dir,
-                policy: args.step.policy,
-            },
-            fail_on_partial: args.fail_on_partial,
-            format: args.format.into(),
-        }
-    }
+/// Runs the verb that the arguments (the program's name first) ask for. Returns the status that the process ends with.
+pub fn main(args: &[OsString], started: Instant) -> std::process::ExitCode {
+    execute(args, started).into()
 }
 
-impl From<DryRunArgs> for dry_run::Options {
-    fn from(args: DryRunArgs) -> Self {
-        let on_terminal = || {
-            let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-            std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !dumb
-        };
-        Self {
-            paths: args.paths,
-            format: match args.format {
-                ReportFormat::Text => dry_run::report::Format::Text,
-                ReportFormat::Json => dry_run::report::Format::Json,
-                ReportFormat::Sarif => dry_run::report::Format::Sarif,
-                ReportFormat::Github => dry_run::report::Format::Github,
-            },
-            style: dry_run::report::Style {
-                colour: match args.color {
-                    Colour::Auto => on_terminal(),
-                    Colour::Always => true,
-                    Colour::Never => false,
-                },
-                quiet: args.quiet,
-            },
-            warnings_as_errors: args.warnings_as_errors,
-            context: args.context,
-            context_roots: args.context_roots,
-            secrets_dir: args.secrets_dir,
-            require_secrets: args.require_secrets,
-            policy: args.policy,
-            #[cfg(feature = "demo")]
-            simulate: args.simulate,
-            #[cfg(not(feature = "demo"))]
-            simulate: None,
+fn execute(args: &[OsString], started: Instant) -> Exit {
+    match parse(args) {
+        Ok(cli) => {
+            let process = Process::new(started, (&cli.log).into());
+            verb(cli, &process)
         }
-    }
-}
-
-impl From<StepArgs> for run::Options {
-    fn from(args: StepArgs) -> Self {
-        Self {
-            check_only: true,
-            ..RunArgs {
-                step: args,
-                ..RunArgs::default()
+        Err(rejected) => {
+            let process = Process::new(started, log_settings(args));
+            match rejected {
+                Rejected::Text(text) => process.text(&text),
+                Rejected::Document(failure) => run::refuse(failure, &process),
+                Rejected::Usage(text) => {
+                    process.stderr.put(&text);
+                    process.stderr.flush();
+                    Code::Usage.into()
+                }
             }
-            .into()
         }
+    }
+}
+
+fn verb(cli: Cli, process: &Process) -> Exit {
+    match cli.verb {
+        None => run::run(cli.run, process),
+        Some(Verb::Run(args)) => run::run(args, process),
+        Some(Verb::Check(args)) => check::run(args, process),
+        Some(Verb::Templates(args)) => templates::run(&args, process),
+        Some(Verb::DryRun(args)) => dry_run::run(args, process),
+        Some(Verb::Schema { name }) => schema::run(name, process),
+        Some(Verb::Completions { shell }) => process.text(&manual::completions(shell.into())),
+        Some(Verb::Man) => match manual::page() {
+            Ok(page) => process.text(&page),
+            Err(error) => process.fail(&Failure::not_written(&error.kind().to_string())),
+        },
+        Some(Verb::Describe) => process.text(&describe::text()),
+        #[cfg(feature = "demo")]
+        Some(Verb::Demo) => crate::verbs::demo::run(process),
     }
 }
 
@@ -440,11 +216,11 @@ pub fn parse(args: &[OsString]) -> Result<Cli, Rejected> {
 }
 
 /// How stderr is wanted, as far as arguments that do not parse say so.
-pub fn log_settings(args: &[OsString]) -> stderr::Settings {
+pub fn log_settings(args: &[OsString]) -> Settings {
     let follows = |pair: &[OsString]| pair[0] == "--log" && pair[1] == "json";
-    stderr::Settings {
+    Settings {
         json: args.iter().any(|arg| arg == "--log=json") || args.windows(2).any(follows),
-        ..stderr::Settings::default()
+        ..Settings::default()
     }
 }
 

@@ -1,3 +1,14 @@
-//! What a run, a campaign or an event becomes on stdout: values in, bytes out.
+//! What an execution becomes on stdout: values in, bytes out. Knows no file, no terminal and no server.
 
-pub mod document;
+pub mod ndjson;
+pub mod report;
+
+/// How the output of `run` is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// One document.
+    #[default]
+    Json,
+    /// A line per host as it answers, then a summary.
+    Ndjson,
+}

@@ -7,16 +7,15 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use crate::exit::Code;
-use crate::process::stderr;
+use crate::notices::Notices;
 use crate::session::failure::Failure;
 use crate::step::model::RenderedStep;
+use crate::time::rfc3339;
 
 /// How long the outcome waits for other runs' lines.
 const OUTCOME_PATIENCE: Duration = Duration::from_secs(2);
@@ -44,6 +43,7 @@ pub struct OpenRun {
     path: PathBuf,
     run: String,
     started: Instant,
+    notices: Notices,
     concluded: bool,
 }
 
@@ -92,9 +92,10 @@ impl AuditLog {
         step: &RenderedStep,
         started: Instant,
         deadline: tokio::time::Instant,
+        notices: &Notices,
     ) -> Result<OpenRun, Failure> {
         let run = run_id();
-        let line = line("intent", &run, intent(step));
+        let line = line("intent", &run, intent(step), notices);
         loop {
             let written = append(&self.path, &line, Sync::Yes);
             if written.map_err(|reason| self.unusable(&reason))? {
@@ -102,6 +103,7 @@ impl AuditLog {
                     path: self.path.clone(),
                     run,
                     started,
+                    notices: notices.clone(),
                     concluded: false,
                 });
             }
@@ -145,7 +147,7 @@ impl OpenRun {
         if outcome.may_be_running {
             entries["may_be_running"] = true.into();
         }
-        let line = line("outcome", &self.run, entries);
+        let line = line("outcome", &self.run, entries, &self.notices);
         let begun = Instant::now();
         let problem = loop {
             match append(&self.path, &line, Sync::No) {
@@ -155,11 +157,11 @@ impl OpenRun {
                 Err(reason) => break reason,
             }
         };
-        tracing::warn!(
+        self.notices.warn(format!(
             "the outcome of this run (`{}`) is missing in the audit log {}: {problem}",
             self.run,
             self.path.display()
-        );
+        ));
     }
 }
 
@@ -223,10 +225,8 @@ fn intent(step: &RenderedStep) -> Value {
 }
 
 /// One line: what it tells, of which run, when, and the rest. Secrets are taken out of every text.
-fn line(event: &str, run: &str, entries: Value) -> String {
-    let mut time = String::new();
-    // Formatting into a String can't fail.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+fn line(event: &str, run: &str, entries: Value, notices: &Notices) -> String {
+    let time = rfc3339(SystemTime::now());
     let mut whole = Map::new();
     whole.insert("event".into(), event.into());
     whole.insert("run".into(), run.into());
@@ -235,19 +235,22 @@ fn line(event: &str, run: &str, entries: Value) -> String {
         whole.extend(
             entries
                 .into_iter()
-                .map(|(key, value)| (key, redacted(value))),
+                .map(|(key, value)| (key, redacted(value, notices))),
         );
     }
     format!("{}\n", Value::Object(whole))
 }
 
-fn redacted(value: Value) -> Value {
+fn redacted(value: Value, notices: &Notices) -> Value {
     match value {
-        Value::String(text) => stderr::redacted(&text).into(),
-        Value::Array(items) => items.into_iter().map(redacted).collect(),
+        Value::String(text) => notices.redact(&text).into(),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| redacted(item, notices))
+            .collect(),
         Value::Object(entries) => entries
             .into_iter()
-            .map(|(key, value)| (stderr::redacted(&key), redacted(value)))
+            .map(|(key, value)| (notices.redact(&key), redacted(value, notices)))
             .collect::<Map<_, _>>()
             .into(),
         other => other,
@@ -445,6 +448,7 @@ mod tests {
     fn a_run_that_breaks_down_has_an_outcome() {
         let log = Log::new("dropped", b"");
         drop(OpenRun {
+            notices: Notices::unheard(),
             path: log.0.clone(),
             run: "r".into(),
             started: Instant::now(),

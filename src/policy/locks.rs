@@ -11,6 +11,7 @@ use url::Url;
 
 use super::trust;
 use crate::exit::Code;
+use crate::notices::Notices;
 use crate::session::failure::Failure;
 
 /// Pauses between two looks at the slots grow from the first to the second.
@@ -43,7 +44,7 @@ impl Slots {
     ///
     /// # Errors
     /// `busy` where none became free in time, `policy` where the folder can't be used.
-    pub async fn take(&self, deadline: Instant) -> Result<Slot, Failure> {
+    pub async fn take(&self, deadline: Instant, notices: &Notices) -> Result<Slot, Failure> {
         let mut pause = FIRST_PAUSE;
         loop {
             if let Some(slot) = self.free()? {
@@ -61,10 +62,12 @@ impl Slots {
                 .hint("run the step again later, or raise `timeout_seconds`"));
             }
             if pause == FIRST_PAUSE {
-                tracing::info!(
-                    "waiting for one of the {} campaigns against the server to end",
-                    self.most
-                );
+                notices.info(|| {
+                    format!(
+                        "waiting for one of the {} campaigns against the server to end",
+                        self.most
+                    )
+                });
             }
             tokio::time::sleep_until(deadline.min(now + pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -1,7 +1,86 @@
-//! The only room with process-wide things: stdin, stdout, stderr, signals, panics.
+//! The only room with process-wide things: stdin, stdout, stderr, signals. A verb gets them in a
+//! [`Process`]; nothing below this room knows that there is a process.
 
-pub mod panics;
-pub mod signals;
+pub(crate) mod signals;
 pub mod stderr;
-pub mod stdin;
-pub mod stdout;
+pub(crate) mod stdin;
+pub(crate) mod stdout;
+
+use std::time::Instant;
+
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::bug;
+use crate::exit::Exit;
+use crate::session::failure::Failure;
+use stderr::{Settings, Stderr};
+use stdout::Broken;
+
+/// After so many ticks the runtime looks at sockets and signals again, whatever else there is to do: one
+/// that floods this process must not keep it from a signal.
+const TICKS_BEFORE_LOOKING: u32 = 1;
+
+/// This process, as a verb sees it.
+pub struct Process {
+    /// When it began.
+    pub started: Instant,
+    /// Its stderr.
+    pub stderr: Stderr,
+}
+
+impl Process {
+    /// From now on panics print nothing; who catches them tells.
+    pub fn new(started: Instant, settings: Settings) -> Self {
+        std::panic::set_hook(Box::new(bug::remember));
+        Self {
+            started,
+            stderr: Stderr::new(settings),
+        }
+    }
+
+    /// The event loop of a verb that has one.
+    ///
+    /// # Errors
+    /// `internal`, where the system refuses what it needs.
+    pub(crate) fn runtime() -> Result<Runtime, Failure> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(TICKS_BEFORE_LOOKING)
+            .build()
+            .map_err(|error| Failure::no_resources(&error))
+    }
+
+    /// Does work on a thread of its own, which is left behind where nobody waits for it any more.
+    ///
+    /// # Errors
+    /// `internal`: no thread could be started, or the work panicked.
+    pub(crate) async fn aside<T: Send + 'static>(
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("aside".into());
+        thread
+            .spawn(move || drop(sender.send(bug::caught(work))))
+            .map_err(|error| Failure::no_resources(&error))?;
+        match receiver.await {
+            Ok(worked) => Ok(worked?),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Writes what a verb without a document has to say. A reader that has seen enough is no error.
+    pub(crate) fn text(&self, text: &str) -> Exit {
+        match stdout::write_bytes(text.as_bytes()) {
+            Ok(()) | Err(Broken::Gone) => Exit::Ok,
+            Err(broken) => self.fail(&Failure::not_written(broken.words())),
+        }
+    }
+
+    /// Says why a verb without a document failed. Returns how the process ends.
+    pub(crate) fn fail(&self, failure: &Failure) -> Exit {
+        self.stderr.failure_with_hint(failure);
+        self.stderr.flush();
+        failure.code.into()
+    }
+}

@@ -1,25 +1,27 @@
-//! stderr: warnings and the error as plain lines, or as JSON with `--log json`. Every line passes the
-//! redaction, whatever wrote it; control characters never reach a terminal.
+//! stderr: warnings and the error as plain lines, or as JSON with `--log json`, and on a terminal a line of
+//! progress. It is written only as far as it takes text at once: a stderr that nobody drains holds nothing
+//! up. What is written here is already without secrets.
 
-use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::json;
 
-use crate::secret::Redactor;
+use crate::notices::{Level, Notices};
+use crate::printable::printable;
 use crate::session::failure::Failure;
+use crate::time::rfc3339;
 
-static REDACTOR: RwLock<Option<Redactor>> = RwLock::new(None);
-static PROGRESS_SHOWN: AtomicBool = AtomicBool::new(false);
-static JSON: OnceLock<bool> = OnceLock::new();
+/// Bytes that wait for a reader at most; later lines are counted.
+const MOST_WAITING: usize = 256 * 1024;
+/// A pipe that is ready takes so many bytes without blocking (POSIX's PIPE_BUF on Linux).
+const AT_ONCE: usize = 4_096;
+/// How long a reader may take before the document is written, and before the process ends.
+const PATIENCE: Duration = Duration::from_millis(150);
 
 /// How stderr is written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,154 +32,172 @@ pub struct Settings {
     pub verbosity: u8,
 }
 
-/// Starts logging; a second call changes nothing.
-pub fn start(settings: Settings) {
-    let level = match settings.verbosity {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        _ => LevelFilter::DEBUG,
-    };
-    // Only our own events: libraries may log what they send.
-    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-    let registry = tracing_subscriber::registry().with(ours);
-    let plain = tracing_subscriber::fmt::layer().with_writer(Stderr);
-    // Set before: a process has one subscriber, and only its tests try twice.
-    let _ = JSON.set(settings.json);
-    let _ = if settings.json {
-        let json = plain.json().flatten_event(true).with_target(false);
-        tracing::subscriber::set_global_default(registry.with(json))
-    } else {
-        let plain = plain.event_format(Plain);
-        tracing::subscriber::set_global_default(registry.with(plain))
-    };
-}
+/// The one stderr of the process; clones are the same.
+#[derive(Clone)]
+pub struct Stderr(Arc<Inner>);
 
-/// From now on, these secrets are taken out of every line.
-pub fn redact_with(redactor: Redactor) {
-    *REDACTOR.write().unwrap_or_else(PoisonError::into_inner) = Some(redactor);
-}
-
-/// A text without the secrets that are known.
-pub fn redacted(text: &str) -> String {
-    match &*REDACTOR.read().unwrap_or_else(PoisonError::into_inner) {
-        Some(redactor) => redactor.redact(text),
-        None => text.to_owned(),
-    }
-}
-
-/// The one line that tells why the run failed.
-pub fn failure(failure: &Failure) {
-    tracing::error!(code = failure.code.name(), "{}", failure.message);
-}
-
-/// Shows how far the campaign is, on a terminal only.
-pub fn progress(answered: usize, targeted: usize, elapsed: std::time::Duration) {
-    progress_line(&format!(
-        "{answered} of {targeted} hosts answered, {:.0} s",
-        elapsed.as_secs_f64()
-    ));
-}
-
-/// Shows how far the work is, on a terminal only.
-pub fn progress_line(text: &str) {
-    if JSON.get() == Some(&true) || !io::stderr().is_terminal() {
-        return;
-    }
-    PROGRESS_SHOWN.store(true, Ordering::Relaxed);
-    // A terminal that is gone is no reason to stop.
-    let _ = io::stderr().write_all(format!("\r{text}\x1b[K").as_bytes());
-}
-
-/// Takes the progress line away.
-pub fn erase_progress() {
-    if PROGRESS_SHOWN.swap(false, Ordering::Relaxed) {
-        let _ = io::stderr().write_all(b"\r\x1b[K");
-    }
-}
-
-/// Writes whole lines to stderr, redacted.
-#[derive(Debug, Clone, Copy)]
-struct Stderr;
-
-impl<'a> MakeWriter<'a> for Stderr {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        Self
-    }
-}
-
-impl Write for Stderr {
-    /// The layer writes each event in one piece, so a secret is never split between two calls.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        erase_progress();
-        let text = redacted(&String::from_utf8_lossy(line));
-        io::stderr().write_all(text.as_bytes())?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
-}
-
-/// `warning: …`, `error[CODE]: …`.
-struct Plain;
-
-impl<S, N> FormatEvent<S, N> for Plain
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        match *event.metadata().level() {
-            Level::ERROR => match fields.code {
-                Some(code) => write!(writer, "error[{code}]: ")?,
-                None => write!(writer, "error: ")?,
-            },
-            Level::WARN => write!(writer, "warning: ")?,
-            Level::INFO => write!(writer, "info: ")?,
-            _ => write!(writer, "debug: ")?,
-        }
-        for character in fields.message.chars().chain(fields.rest.chars()) {
-            // Names come from hosts: an escape sequence in one must not move the cursor.
-            if character.is_control() {
-                write!(writer, "{}", character.escape_default())?;
-            } else {
-                writer.write_char(character)?;
-            }
-        }
-        writeln!(writer)
-    }
+struct Inner {
+    settings: Settings,
+    terminal: bool,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Fields {
-    code: Option<String>,
-    message: String,
-    rest: String,
+struct State {
+    waiting: VecDeque<u8>,
+    left_out: usize,
+    progress_shown: bool,
 }
 
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "code" {
-            self.code = Some(value.to_owned());
-        } else {
-            self.record_debug(field, &format_args!("{value}"));
+impl Stderr {
+    /// The process's stderr.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Inner {
+            settings,
+            terminal: std::io::stderr().is_terminal(),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// A voice for a session that speaks here.
+    pub fn notices(&self) -> Notices {
+        self.notices_up_to(match self.0.settings.verbosity {
+            0 => Level::Warning,
+            1 => Level::Info,
+            _ => Level::Debug,
+        })
+    }
+
+    /// As [`Stderr::notices`], whatever `-v` says.
+    pub(crate) fn notices_up_to(&self, most: Level) -> Notices {
+        let stderr = self.clone();
+        Notices::new(most, move |level, text| stderr.line(level, text))
+    }
+
+    /// One line that is no session's.
+    pub fn warn(&self, text: &str) {
+        self.line(Level::Warning, text);
+    }
+
+    fn line(&self, level: Level, text: &str) {
+        let (plain, json) = match level {
+            Level::Warning => ("warning", "WARN"),
+            Level::Info => ("info", "INFO"),
+            Level::Debug => ("debug", "DEBUG"),
+        };
+        self.write(plain, json, None, text);
+    }
+
+    /// Why a run failed.
+    pub fn failure(&self, failure: &Failure) {
+        self.error(failure.code.name(), &failure.message);
+    }
+
+    /// As [`Stderr::failure`], in one line with what to do, which no document says.
+    pub fn failure_with_hint(&self, failure: &Failure) {
+        match &failure.hint {
+            Some(hint) => self.error(failure.code.name(), &format!("{}; {hint}", failure.message)),
+            None => self.failure(failure),
         }
     }
 
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a String can't fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.rest, " {name}={value:?}"),
+    fn error(&self, code: &str, message: &str) {
+        self.write(&format!("error[{code}]"), "ERROR", Some(code), message);
+    }
+
+    fn write(&self, plain: &str, json: &str, code: Option<&str>, text: &str) {
+        self.erase_progress();
+        let line = if self.0.settings.json {
+            let mut line = json!({
+                "timestamp": rfc3339(SystemTime::now()),
+                "level": json,
+                "message": text,
+            });
+            if let Some(code) = code {
+                line["code"] = code.into();
+            }
+            format!("{line}\n")
+        } else {
+            // Names come from hosts: an escape sequence in one must not move the cursor.
+            format!("{plain}: {}\n", printable(text))
         };
+        self.put(&line);
+    }
+
+    /// Text as it is: usage messages.
+    pub fn put(&self, text: &str) {
+        let mut state = self.state();
+        if state.waiting.len() + text.len() > MOST_WAITING {
+            state.left_out += 1;
+        } else {
+            state.waiting.extend(text.as_bytes());
+        }
+        state.write_what_is_taken(Duration::ZERO);
+    }
+
+    /// Shows how far the work is, on a terminal only.
+    pub fn progress(&self, text: &str) {
+        if self.0.settings.json || !self.0.terminal {
+            return;
+        }
+        let mut line = String::from("\r");
+        // Writing to a String can't fail.
+        let _ = write!(line, "{}\x1b[K", printable(text));
+        self.state().progress_shown = true;
+        self.put(&line);
+    }
+
+    /// Takes the progress line away.
+    pub fn erase_progress(&self) {
+        if std::mem::take(&mut self.state().progress_shown) {
+            self.put("\r\x1b[K");
+        }
+    }
+
+    /// Gives a reader a little time to take what waits. Everything comes before the document: engines read
+    /// one merged stream and take its last line.
+    pub fn flush(&self) {
+        self.erase_progress();
+        let mut state = self.state();
+        if state.left_out > 0 {
+            let text = format!(
+                "warning: {} more lines, for nobody read this stream\n",
+                std::mem::take(&mut state.left_out)
+            );
+            state.waiting.extend(text.as_bytes());
+        }
+        state.write_what_is_taken(PATIENCE);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Writes until nothing waits, or until the reader has taken nothing for so long.
+    fn write_what_is_taken(&mut self, patience: Duration) {
+        let err = rustix::stdio::stderr();
+        let mut until = Instant::now() + patience;
+        while !self.waiting.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).unwrap_or_default();
+            let mut ready = [PollFd::new(&err, PollFlags::OUT)];
+            match poll(&mut ready, Some(&left)) {
+                Ok(1..) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                _ => return,
+            }
+            let (piece, _) = self.waiting.as_slices();
+            match rustix::io::write(err, &piece[..piece.len().min(AT_ONCE)]) {
+                Ok(written) => {
+                    self.waiting.drain(..written);
+                    until = Instant::now() + patience;
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                // stderr may be closed; the status and the document tell the rest.
+                Err(_) => return self.waiting.clear(),
+            }
+        }
     }
 }

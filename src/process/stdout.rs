@@ -1,66 +1,223 @@
-//! stdout: exactly one document (or the lines of `--format ndjson`), and nothing else, ever.
+//! stdout: written by a thread of its own from a queue that never blocks who fills it. A reader that stops
+//! reading, or has gone, is told to the run and holds nothing up.
 
+use std::collections::VecDeque;
 use std::io::{self, BufWriter, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::campaign::Campaign;
-use crate::output::document::{self, Document};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, OFlags};
+use tokio::sync::watch;
 
-/// How the output is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// One document.
-    #[default]
-    Json,
-    /// A line per host as it answers, then a summary.
-    Ndjson,
+/// How often it is looked whether the reader is still there.
+const LOOK: Duration = Duration::from_millis(100);
+/// Bytes that are written in one call.
+const PIECE: usize = 64 * 1024;
+
+/// The one stdout of the process, as a run writes to it. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Stdout(Arc<Shared>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    state: watch::Sender<State>,
 }
 
-/// Set as soon as the closing document is begun: a panic after that must not add a second one.
-static BEGUN: AtomicBool = AtomicBool::new(false);
+#[derive(Default)]
+struct Queue {
+    works: VecDeque<Work>,
+    started: bool,
+}
 
-/// Writes the closing document, once; a reader that has gone is no error.
+type Work = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    queued: usize,
+    written: usize,
+    broken: Option<Broken>,
+}
+
+/// Why stdout can't be written any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// Its reader has gone.
+    Gone,
+    /// The system refuses; its words.
+    Refused(String),
+}
+
+impl Stdout {
+    /// Nothing is written and no thread runs yet.
+    pub fn new() -> Self {
+        Self(Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            state: watch::Sender::new(State::default()),
+        }))
+    }
+
+    /// Queues bytes.
+    pub fn queue(&self, bytes: Vec<u8>) {
+        self.queue_work(move |out| out.write_all(&bytes));
+    }
+
+    /// Queues work that writes; what it writes is never held as a whole.
+    pub fn queue_work(&self, work: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) {
+        let mut queue = self.locked();
+        queue.works.push_back(Box::new(work));
+        self.0.state.send_modify(|state| state.queued += 1);
+        if !queue.started {
+            queue.started = true;
+            let shared = Arc::clone(&self.0);
+            let thread = std::thread::Builder::new().name("stdout".into());
+            if let Err(error) = thread.spawn(move || shared.write()) {
+                let broken =
+                    Broken::Refused(format!("no thread could be started: {}", error.kind()));
+                self.0
+                    .state
+                    .send_modify(|state| state.broken = Some(broken));
+            }
+        }
+        drop(queue);
+        self.0.filled.notify_one();
+    }
+
+    /// Why it is broken, where it is known to be.
+    pub fn broken(&self) -> Option<Broken> {
+        self.0.state.borrow().broken.clone()
+    }
+
+    /// Waits until all that was queued is written.
+    ///
+    /// # Errors
+    /// Why that will never be.
+    pub async fn drained(&self) -> Result<(), Broken> {
+        let mut state = self.0.state.subscribe();
+        let seen = state
+            .wait_for(|state| state.broken.is_some() || state.written == state.queued)
+            .await;
+        match seen.map(|state| state.broken.clone()) {
+            Ok(Some(broken)) => Err(broken),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until stdout is broken: writing failed, or (pipes and sockets) its reader has gone although
+    /// nothing is written. Never returns while it is good.
+    pub async fn breaks(&self) -> Broken {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            if let Some(broken) = self.broken() {
+                return broken;
+            }
+            if reader_has_gone() {
+                return Broken::Gone;
+            }
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// The thread: writes what is queued until something breaks.
+    fn write(&self) {
+        let mut out = BufWriter::with_capacity(PIECE, Raw);
+        loop {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let work = loop {
+                match queue.works.pop_front() {
+                    Some(work) => break work,
+                    None => {
+                        queue = self
+                            .filled
+                            .wait(queue)
+                            .unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
+            };
+            drop(queue);
+            let written = work(&mut out).and_then(|()| out.flush());
+            match written {
+                Ok(()) => self.state.send_modify(|state| state.written += 1),
+                Err(error) => {
+                    let broken = Broken::of(&error);
+                    self.state.send_modify(|state| state.broken = Some(broken));
+                    // What is buffered would be written again on drop, into the same error.
+                    let _ = out.into_parts();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Broken {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Gone,
+            kind => Self::Refused(kind.to_string()),
+        }
+    }
+
+    /// What is wrong, in words.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Gone => "its reader has gone",
+            Self::Refused(words) => words,
+        }
+    }
+}
+
+/// File descriptor 1 without a buffer that would outlive a failure.
+struct Raw;
+
+impl Write for Raw {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(rustix::stdio::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes bytes at once: text that is no document (`schema`, `templates`, …).
 ///
 /// # Errors
-/// Those of stdout, except a closed pipe.
-pub fn write(document: &Document, format: Format) -> io::Result<()> {
-    if BEGUN.swap(true, Ordering::SeqCst) {
-        return Ok(());
-    }
-    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let written = match format {
-        Format::Json => document.write_json(&mut out),
-        Format::Ndjson => document.write_summary(&mut out),
+/// Those of stdout.
+pub(crate) fn write_bytes(bytes: &[u8]) -> Result<(), Broken> {
+    Raw.write_all(bytes).map_err(|error| Broken::of(&error))
+}
+
+/// Whether stdout was closed when the process began: the standard library then opens /dev/null for reading
+/// and writing in its place, so that no file of ours gets its number. (A program that discards output by
+/// such a /dev/null looks the same; the error says so.)
+pub(crate) fn was_closed() -> bool {
+    let out = rustix::stdio::stdout();
+    let read_write =
+        rustix::fs::fcntl_getfl(out).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
+    let same = |one: &rustix::fs::Stat, other: &rustix::fs::Stat| {
+        FileType::from_raw_mode(one.st_mode).is_char_device() && one.st_rdev == other.st_rdev
     };
-    let written = forgive_closed_pipe(written);
-    if written.is_err() {
-        // What is buffered would be written again on drop, into the same error.
-        let _ = out.into_parts();
-    }
-    written
-}
-
-/// Writes the lines of a host that has just answered.
-///
-/// # Errors
-/// Those of stdout, except a closed pipe.
-pub fn write_host(campaign: &Campaign, host: usize) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    forgive_closed_pipe(document::write_host_lines(campaign, host, &mut out))
-}
-
-fn forgive_closed_pipe(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+    match (rustix::fs::fstat(out), rustix::fs::stat("/dev/null")) {
+        (Ok(out), Ok(null)) => read_write && same(&out, &null),
+        _ => false,
     }
 }
 
-/// Writes text that is not a document (`schema`, `describe`, …).
-///
-/// # Errors
-/// Those of stdout, except a closed pipe.
-pub fn write_text(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    forgive_closed_pipe(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+/// Whether the other end of the pipe or socket is closed; never, where stdout is something else.
+fn reader_has_gone() -> bool {
+    let out = rustix::stdio::stdout();
+    let mut looked = [PollFd::new(&out, PollFlags::empty())];
+    poll(&mut looked, Some(&Timespec::default())).is_ok()
+        && looked[0]
+            .revents()
+            .intersects(PollFlags::ERR | PollFlags::HUP)
 }

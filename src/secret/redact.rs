@@ -79,6 +79,15 @@ impl Redactor {
 
     /// The text with every secret replaced by [`REDACTED`].
     pub fn redact(&self, text: &str) -> String {
+        self.without(text, |_| true)
+    }
+
+    /// As [`Redactor::redact`], but for users' names: a host may be called as a user is.
+    pub fn redact_name(&self, text: &str) -> String {
+        self.without(text, |needle| !needle.word)
+    }
+
+    fn without(&self, text: &str, counts: impl Fn(&Needle) -> bool) -> String {
         let bytes = text.as_bytes();
         let mut clean = String::new();
         // What is shown up to here; where the secrets that overlap end.
@@ -87,7 +96,7 @@ impl Redactor {
             if self.begins.get(usize::from(*byte)) != Some(&true) {
                 continue;
             }
-            let Some(length) = self.longest_at(text, at) else {
+            let Some(length) = self.longest_at(text, at, &counts) else {
                 continue;
             };
             if at >= secret_until {
@@ -104,11 +113,13 @@ impl Redactor {
         clean
     }
 
-    fn longest_at(&self, text: &str, at: usize) -> Option<usize> {
+    fn longest_at(&self, text: &str, at: usize, counts: impl Fn(&Needle) -> bool) -> Option<usize> {
         // A needle is whole characters, so it can only be found at the beginning of one.
         let rest = text.get(at..)?;
         let found = self.needles.iter().find(|needle| {
-            rest.starts_with(&needle.text) && (!needle.word || stands_alone(text, at, &needle.text))
+            rest.starts_with(&needle.text)
+                && counts(needle)
+                && (!needle.word || stands_alone(text, at, &needle.text))
         });
         found.map(|needle| needle.text.len())
     }
@@ -254,6 +265,7 @@ mod tests {
             redactor.redact("admin: administrators, sysadmin, (admin)"),
             "[redacted]: administrators, sysadmin, ([redacted])"
         );
+        assert_eq!(redactor.redact_name("admin-pc"), "admin-pc");
     }
 
     #[test]

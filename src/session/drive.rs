@@ -1,25 +1,33 @@
-//! Takes a checked step through a backend: log in, resolve, dispatch, collect. Holds what is known at
-//! every moment, so that a deadline or a signal can end it anywhere. Can't tell one backend from another.
+//! Takes a checked step through a server: log in, resolve, dispatch, collect. Holds what is known at every
+//! moment, so that a deadline or a signal can end it anywhere. Can't tell one server from another.
 
-use std::io;
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::cancel::{Cancel, Cancelled};
+use super::failure::Failure;
+use super::outcome::End;
+use super::prepare::CheckedStep;
+use super::{Gone, Mode, Progress, Sink};
+use crate::bug;
+use crate::campaign::host::{Candidates, Host};
 use crate::campaign::roster::Roster;
 use crate::campaign::{Campaign, Recorded};
 use crate::exit::Code;
-use crate::output::document::Planned;
-use crate::process::stderr;
-use crate::process::stdout::{self, Format};
-use crate::servers::{Backend, Event};
-use crate::session::failure::Failure;
-use crate::session::prepare::CheckedStep;
+use crate::notices::Notices;
+use crate::servers::open::AnyBackend;
+use crate::servers::{BackendError, Event};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// After so many events that were there at once, the word from outside is listened for: a server that
+/// sends without a pause must not be the only one that is heard.
+const EVENTS_AT_A_STRETCH: usize = 16;
 
-/// How far a run is.
+/// How far an execution is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Phase {
     /// Connecting and logging in.
@@ -45,17 +53,15 @@ impl Phase {
     }
 }
 
-/// What is known of a run.
+/// What is known of an execution.
 #[derive(Debug, Default)]
-pub struct State {
+pub(super) struct State {
     /// How far it is.
     pub phase: Phase,
     /// Targets and answers, once the targets are resolved.
     pub campaign: Option<Campaign>,
-    /// What `check` found.
-    pub planned: Option<Planned>,
-    foreign: usize,
-    dispatched: Option<Instant>,
+    /// A check has found all that it looks for.
+    pub planned: bool,
 }
 
 impl State {
@@ -65,146 +71,189 @@ impl State {
     }
 }
 
-/// What the caller asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Wish {
-    /// Stop before the dispatch, and say what would be sent.
-    pub check_only: bool,
-    /// How the output is written.
-    pub format: Format,
+/// One way through a server.
+pub(super) struct Drive<'a> {
+    pub step: &'a CheckedStep,
+    pub mode: Mode,
+    pub deadline: Instant,
+    pub cancel: &'a Cancel,
+    pub notices: &'a Notices,
+    pub sink: &'a mut dyn Sink,
 }
 
-/// Runs the step until every host has answered, or nothing more can come. May be dropped at any await.
-///
-/// # Errors
-/// Whatever ends it before that; `state` keeps what came.
-pub async fn drive(
-    backend: &mut impl Backend,
-    step: &CheckedStep,
-    wish: Wish,
-    state: &mut State,
-) -> Result<(), Failure> {
-    backend.authenticate().await?;
-    if wish.check_only {
-        backend.verify().await?;
+impl Drive<'_> {
+    /// Until every host has answered, or nothing more can come. May be dropped at any await; `state` keeps
+    /// what came.
+    pub async fn finish(self, server: &mut dyn AnyBackend, state: &mut State) -> End {
+        self.through(server, state)
+            .await
+            .unwrap_or_else(End::Failed)
     }
-    state.phase = Phase::Resolving;
-    let asked_for = step.step();
-    let candidates = backend
-        .resolve(&asked_for.targets, &asked_for.limits)
-        .await?;
-    let roster = Roster::new(&asked_for.targets, candidates);
-    for warning in &roster.warnings {
-        tracing::warn!("{warning}");
-    }
-    if roster.hosts.len() > asked_for.limits.max_hosts {
-        return Err(crate::servers::BackendError::TooManyHosts {
-            max_hosts: asked_for.limits.max_hosts,
+
+    async fn through(
+        mut self,
+        server: &mut dyn AnyBackend,
+        state: &mut State,
+    ) -> Result<End, Failure> {
+        bug::provoke("checked");
+        server.authenticate().await?;
+        if self.mode == Mode::Check {
+            server.verify().await?;
         }
-        .into());
+        state.phase = Phase::Resolving;
+        let roster = self.resolve(server).await?;
+        let nobody = roster.hosts.is_empty();
+        let unknown = roster.unknown_listed();
+        if let (Some(names), false) = (&unknown, nobody) {
+            self.notices.warn(format!(
+                "not enrolled, or not visible to these credentials: {names}"
+            ));
+        }
+        if nobody && unknown.is_none() {
+            // No campaign: the document names the hosts as the step wrote them.
+            return Err(no_target(&roster));
+        }
+        let asked_for = self.step.step();
+        let campaign = state.campaign.insert(Campaign::new(
+            roster,
+            &asked_for.limits,
+            asked_for.offline_hosts,
+        ));
+        if nobody {
+            return Err(no_target(campaign.roster()));
+        }
+        if self.mode == Mode::Check {
+            state.planned = true;
+            return Ok(End::Complete);
+        }
+        state.phase = Phase::Starting;
+        let asked = server
+            .start(self.step.statement(), &campaign.roster().hosts)
+            .await?;
+        campaign.started(asked);
+        state.phase = Phase::Collecting;
+        self.notices.info(|| {
+            let id = server.campaign_id();
+            format!(
+                "asked {} hosts, campaign {}",
+                campaign.targeted(),
+                id.as_deref().unwrap_or("without an id")
+            )
+        });
+        self.collect(server, campaign).await
     }
-    warn_of_slow_check_ins(&roster, asked_for.timeout);
-    let nobody = roster.hosts.is_empty();
-    let unknown = roster.unknown_listed();
-    if let (Some(names), false) = (&unknown, nobody) {
-        tracing::warn!("not enrolled, or not visible to these credentials: {names}");
-    }
-    if nobody && unknown.is_none() {
-        // No campaign: the document names the hosts as the step wrote them.
-        return Err(no_target(&roster));
-    }
-    let campaign = state.campaign.insert(Campaign::new(
-        roster,
-        &asked_for.limits,
-        asked_for.offline_hosts,
-    ));
-    if nobody {
-        return Err(no_target(campaign.roster()));
-    }
-    if wish.check_only {
-        state.planned = Some(planned(campaign.roster(), step));
-        return Ok(());
-    }
-    state.phase = Phase::Starting;
-    let asked = backend
-        .start(step.statement(), &campaign.roster().hosts)
-        .await?;
-    campaign.started(asked);
-    state.phase = Phase::Collecting;
-    let dispatched = *state.dispatched.insert(Instant::now());
-    tracing::info!(
-        "asked {} hosts, campaign {}",
-        campaign.targeted(),
-        backend.campaign_id().as_deref().unwrap_or("without an id")
-    );
-    collect(
-        backend,
-        campaign,
-        dispatched,
-        wish.format,
-        &mut state.foreign,
-    )
-    .await
-}
 
-async fn collect(
-    backend: &mut impl Backend,
-    campaign: &mut Campaign,
-    dispatched: Instant,
-    format: Format,
-    foreign: &mut usize,
-) -> Result<(), Failure> {
-    let mut ticks = tokio::time::interval(PROGRESS_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !campaign.is_finished() {
-        let event = {
-            let mut next = pin!(backend.next());
-            loop {
-                tokio::select! {
-                    biased;
-                    event = &mut next => break event?,
-                    _ = ticks.tick() => stderr::progress(
-                        campaign.responded(),
-                        campaign.targeted(),
-                        dispatched.elapsed(),
-                    ),
-                }
+    /// Whom the targets mean.
+    async fn resolve(&self, server: &mut dyn AnyBackend) -> Result<Roster, Failure> {
+        let asked_for = self.step.step();
+        let candidates = server
+            .resolve(&asked_for.targets, &asked_for.limits)
+            .await?;
+        let roster = Roster::new(
+            &asked_for.targets,
+            shown(candidates, &asked_for.targets.hosts, self.notices),
+        );
+        for warning in &roster.warnings {
+            self.notices.warn(warning);
+        }
+        if roster.hosts.len() > asked_for.limits.max_hosts {
+            return Err(BackendError::TooManyHosts {
+                max_hosts: asked_for.limits.max_hosts,
             }
-        };
-        match event {
-            Event::Answered { host, answer } => {
-                match campaign.record(&host, answer, dispatched.elapsed()) {
-                    Recorded::New(index) if format == Format::Ndjson => {
-                        stdout::write_host(campaign, index).map_err(|error| not_written(&error))?;
-                        campaign.take_rows(index);
+            .into());
+        }
+        warn_of_slow_check_ins(&roster, asked_for.timeout, self.notices);
+        Ok(roster)
+    }
+
+    async fn collect(
+        &mut self,
+        server: &mut dyn AnyBackend,
+        campaign: &mut Campaign,
+    ) -> Result<End, Failure> {
+        let dispatched = Instant::now();
+        let mut ticks = tokio::time::interval(PROGRESS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut foreign = false;
+        let mut events = 0;
+        while !campaign.is_finished() {
+            let event = {
+                let mut next = pin!(server.next());
+                loop {
+                    tokio::select! {
+                        biased;
+                        event = &mut next => break event?,
+                        _ = ticks.tick() => self.sink.progress(Progress {
+                            answered: campaign.responded(),
+                            targeted: campaign.targeted(),
+                            rows: campaign.rows(),
+                            elapsed: dispatched.elapsed(),
+                        }),
                     }
-                    Recorded::New(_) => crate::process::panics::provoke("collecting"),
-                    Recorded::Repeated => {}
-                    Recorded::Foreign => {
-                        if *foreign == 0 {
-                            tracing::warn!(
-                                "the server sent answers of hosts that were not asked: they are left out"
-                            );
+                }
+            };
+            match event {
+                Event::Answered { host, answer } => {
+                    match campaign.record(&host, answer, dispatched.elapsed()) {
+                        Recorded::New(index) => {
+                            bug::provoke("collecting");
+                            if let ControlFlow::Break(Gone) = self.sink.answered(campaign, index) {
+                                return Ok(End::Cancelled(Cancelled::Unread));
+                            }
                         }
-                        *foreign += 1;
+                        Recorded::Repeated => {}
+                        Recorded::Foreign if foreign => {}
+                        Recorded::Foreign => {
+                            foreign = true;
+                            self.notices.warn("the server sent answers of hosts that were not asked: they are left out");
+                        }
                     }
                 }
+                Event::Asked(host) => campaign.asked(&host),
+                Event::Offline(host) => campaign.offline(&host),
+                Event::Exhausted => return Ok(End::Complete),
             }
-            Event::Asked(host) => campaign.asked(&host),
-            Event::Offline(host) => campaign.offline(&host),
-            Event::Exhausted => break,
+            events += 1;
+            if events % EVENTS_AT_A_STRETCH == 0 {
+                tokio::task::yield_now().await;
+            }
+            if let Some(reason) = self.cancel.now() {
+                return Ok(End::Cancelled(reason));
+            }
+            if Instant::now() >= self.deadline {
+                return Ok(End::Deadline);
+            }
         }
+        Ok(End::Complete)
     }
-    Ok(())
 }
 
-/// stdout can't be written to.
-pub fn not_written(error: &io::Error) -> Failure {
-    Failure::new(
-        Code::Output,
-        format!("the document can't be written to stdout: {}", error.kind()),
-    )
-    .hint("look at what stdout leads to: a full disk, a closed file")
+/// The hosts with what the server calls them made fit to be shown. Their ids stay as the server wrote them,
+/// and so do names that the step wrote itself, or a host could be hidden by a secret that is called like it.
+fn shown(candidates: Candidates, written: &[String], notices: &Notices) -> Candidates {
+    let written: HashSet<String> = written.iter().map(|name| name.to_lowercase()).collect();
+    let unless_written = |name: String, shown: &dyn Fn(&str) -> String| {
+        if written.contains(&name.to_lowercase()) {
+            name
+        } else {
+            shown(&name)
+        }
+    };
+    let id = |text: &str| notices.id(text);
+    let clean = |hosts: Vec<Host>| -> Vec<Host> {
+        let hosts = hosts.into_iter().map(|host| Host {
+            hostname: unless_written(host.hostname, &|name| notices.name(name)),
+            uuid: unless_written(host.uuid, &id),
+            serial: unless_written(host.serial, &id),
+            last_seen: host.last_seen.as_deref().map(id),
+            ..host
+        });
+        hosts.collect()
+    };
+    Candidates {
+        named: clean(candidates.named),
+        grouped: clean(candidates.grouped),
+    }
 }
 
 fn no_target(roster: &Roster) -> Failure {
@@ -213,10 +262,9 @@ fn no_target(roster: &Roster) -> Failure {
             return Failure::new(Code::Targets, "no enrolled host matches the targets")
                 .hint("look at the members of the labels, and at `target_platforms`");
         }
-        ([only], _) => format!(
-            "`{}` is not enrolled, or not visible to these credentials",
-            only.key
-        ),
+        ([_], Some(only)) => {
+            format!("`{only}` is not enrolled, or not visible to these credentials")
+        }
         (all, Some(names)) => format!(
             "none of the {} targets is enrolled, or visible to these credentials: {names}",
             all.len()
@@ -227,16 +275,7 @@ fn no_target(roster: &Roster) -> Failure {
     )
 }
 
-fn planned(roster: &Roster, step: &CheckedStep) -> Planned {
-    let known = roster.targets.iter().filter(|target| target.host.is_some());
-    Planned {
-        sql: step.statement().sql().to_owned(),
-        hosts: known.map(|target| target.key.clone()).collect(),
-        unknown: roster.unknown().map(str::to_owned).collect(),
-    }
-}
-
-fn warn_of_slow_check_ins(roster: &Roster, timeout: Duration) {
+fn warn_of_slow_check_ins(roster: &Roster, timeout: Duration, notices: &Notices) {
     let slow: Vec<Duration> = roster
         .hosts
         .iter()
@@ -244,12 +283,12 @@ fn warn_of_slow_check_ins(roster: &Roster, timeout: Duration) {
         .filter(|interval| *interval > timeout)
         .collect();
     if let Some(slowest) = slow.iter().max() {
-        tracing::warn!(
+        notices.warn(format!(
             "{} of the {} hosts check in less often than `timeout_seconds` ({} s; the slowest every {} s): they may not hear the query in time",
             slow.len(),
             roster.hosts.len(),
             timeout.as_secs(),
             slowest.as_secs()
-        );
+        ));
     }
 }

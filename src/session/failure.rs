@@ -1,7 +1,11 @@
 //! The one place that turns a layer's error into a code, a hint and an exit status.
 
+use std::io;
+use std::time::Duration;
+
 use serde::Serialize;
 
+use crate::bug::Bug;
 use crate::exit::Code;
 use crate::problem::Problem;
 use crate::servers::BackendError;
@@ -34,6 +38,39 @@ impl Failure {
             retryable: code.retryable(),
             details: Vec::new(),
         }
+    }
+
+    /// The deadline came before a campaign was listened to.
+    pub(super) fn too_late(doing: &str, timeout: Duration) -> Self {
+        Self::new(
+            Code::Deadline,
+            format!(
+                "the deadline of {} s came while {doing}",
+                timeout.as_secs()
+            ),
+        )
+        .hint("raise `timeout_seconds`; it counts from the start of the process and covers everything")
+    }
+
+    /// What the process needs is refused by the system.
+    pub(crate) fn no_resources(error: &io::Error) -> Self {
+        Self::new(
+            Code::Internal,
+            format!(
+                "the system refuses what the process needs: {}",
+                error.kind()
+            ),
+        )
+        .hint("look at the limits of open files and processes")
+    }
+
+    /// stdout can't be written to.
+    pub(crate) fn not_written(what: &str) -> Self {
+        Self::new(
+            Code::Output,
+            format!("the document can't be written to stdout: {what}"),
+        )
+        .hint("look at what stdout leads to: a full disk, a closed file, a reader that has stopped")
     }
 
     /// The same failure with what to do about it.
@@ -73,6 +110,13 @@ impl Failure {
             problem.message = filter(&problem.message);
         }
         self
+    }
+}
+
+impl From<Bug> for Failure {
+    fn from(bug: Bug) -> Self {
+        Self::new(Code::Internal, bug.to_string())
+            .hint("report this line, with the step's template and without its secrets, to the project's issue tracker")
     }
 }
 

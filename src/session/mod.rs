@@ -1,5 +1,256 @@
-//! One execution of one step.
+//! One execution of one checked step: under one deadline, with its own voice and redactor, ended by its own
+//! word. It holds nothing that another execution could see, so that any number run in one process.
+//!
+//! What it brings is a value ([`Outcome`]); writing it is the caller's. The campaign is stopped *after* that,
+//! by [`Aftermath::finish`]: an engine may kill a late process, so the document goes first.
 
+pub mod aftermath;
+pub mod cancel;
 pub mod drive;
 pub mod failure;
+pub mod outcome;
 pub mod prepare;
+
+use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+pub use aftermath::Aftermath;
+pub use cancel::{Cancel, Cancelled, Canceller};
+pub use outcome::{About, End, Outcome, Targets};
+pub use prepare::{CheckedStep, Refused};
+
+use crate::bug::Bug;
+use crate::campaign::Campaign;
+use crate::campaign::rows::Keep;
+use crate::notices::Notices;
+use crate::policy::audit::OpenRun;
+use crate::policy::locks::Slot;
+use crate::servers::open::{AnyBackend, open};
+use drive::{Drive, Phase, State};
+use failure::Failure;
+
+/// What one execution is given beside its step.
+pub struct Session<'a> {
+    /// When it began: the deadline counts from here.
+    pub started: std::time::Instant,
+    /// Hears when it is to end.
+    pub cancel: Cancel,
+    /// Its voice, and the redactor of all that it shows.
+    pub notices: Notices,
+    /// Takes answers as they come.
+    pub sink: &'a mut dyn Sink,
+}
+
+/// How far an execution goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// To the end.
+    Run,
+    /// Up to the dispatch: everything is checked and resolved, nothing is sent to a host.
+    Check,
+}
+
+/// Takes answers as they come. Must not block: the execution waits for it.
+pub trait Sink {
+    /// A host has given its first answer; `host` is its index in the campaign's roster. Rows may be taken
+    /// out ([`Campaign::take_rows`]); those that stay are in the outcome.
+    fn answered(&mut self, campaign: &mut Campaign, host: usize) -> ControlFlow<Gone>;
+
+    /// How far the campaign is, a few times a second.
+    fn progress(&mut self, _seen: Progress) {}
+}
+
+/// Nobody takes answers any more: the execution ends as [`Cancelled::Unread`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// How far a campaign is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Hosts that have answered.
+    pub answered: usize,
+    /// Hosts that were asked.
+    pub targeted: usize,
+    /// Rows received.
+    pub rows: usize,
+    /// Since the dispatch.
+    pub elapsed: Duration,
+}
+
+/// Leaves every answer in the outcome.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Keeping;
+
+impl Sink for Keeping {
+    fn answered(&mut self, _: &mut Campaign, _: usize) -> ControlFlow<Gone> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// Executes a step. Whatever happens, within its deadline, what came is in the outcome; the campaign is then
+/// still to be stopped, by [`Aftermath::finish`].
+pub async fn execute(
+    step: CheckedStep,
+    mode: Mode,
+    session: &mut Session<'_>,
+) -> (Outcome, Aftermath) {
+    let notices = session.notices.clone();
+    let asked_for = step.step();
+    for secret in &asked_for.secrets {
+        notices.learn(secret);
+    }
+    for warning in &asked_for.warnings {
+        notices.warn(&warning.message);
+    }
+    let named = asked_for.targets.hosts.clone();
+    let deadline = Instant::from_std(session.started + asked_for.timeout);
+    let admitted = tokio::select! {
+        biased;
+        reason = session.cancel.word() => Err(End::Cancelled(reason)),
+        admitted = admit(&step, mode, session, deadline) => admitted.map_err(End::Failed),
+    };
+    let (slot, audit) = match admitted {
+        Ok(admitted) => admitted,
+        Err(end) => {
+            let end = shown(end, &notices);
+            return (Outcome::Refused { named, end }, Aftermath::nothing());
+        }
+    };
+    let keep = Keep {
+        rows: asked_for.limits.max_rows_per_host,
+        bytes: asked_for.limits.max_bytes,
+    };
+    let opened = open(&asked_for.server, deadline, keep, notices.clone());
+    let mut server = match opened {
+        Ok(server) => server,
+        Err(error) => {
+            let end = shown(End::Failed(error.into()), &notices);
+            let outcome = Outcome::Refused { named, end };
+            let after = Aftermath::of(&outcome, None, slot, audit, notices);
+            return (outcome, after);
+        }
+    };
+    let mut state = State::default();
+    let end = driven(&mut *server, &step, mode, session, deadline, &mut state).await;
+    let outcome = concluded(&*server, &step, session, state, shown(end, &notices));
+    let after = Aftermath::of(&outcome, Some(server), slot, audit, notices);
+    (outcome, after)
+}
+
+/// Waits for the policy's slot and records the intent, before anything is sent.
+async fn admit(
+    step: &CheckedStep,
+    mode: Mode,
+    session: &Session<'_>,
+    deadline: Instant,
+) -> Result<(Option<Slot>, Option<OpenRun>), Failure> {
+    let guards = step.guards();
+    if mode == Mode::Check {
+        // It dispatches nothing, so there is nothing to hold back or to record.
+        if let Some(audit) = &guards.audit {
+            audit.probe()?;
+        }
+        return Ok((None, None));
+    }
+    let slot = match &guards.slots {
+        Some(slots) => Some(slots.take(deadline, &session.notices).await?),
+        None => None,
+    };
+    let audit = match &guards.audit {
+        Some(audit) => {
+            let started = session.started;
+            let notices = &session.notices;
+            Some(
+                audit
+                    .intend(step.step(), started, deadline, notices)
+                    .await?,
+            )
+        }
+        None => None,
+    };
+    Ok((slot, audit))
+}
+
+/// Drives the step to one of its ends; `state` keeps what came.
+async fn driven(
+    server: &mut dyn AnyBackend,
+    step: &CheckedStep,
+    mode: Mode,
+    session: &mut Session<'_>,
+    deadline: Instant,
+    state: &mut State,
+) -> End {
+    let cancel = session.cancel.clone();
+    let drive = Drive {
+        step,
+        mode,
+        deadline,
+        cancel: &cancel,
+        notices: &session.notices,
+        sink: &mut *session.sink,
+    };
+    // A bug loses no row that came, and leaves no campaign behind.
+    let driven = AssertUnwindSafe(drive.finish(server, state)).catch_unwind();
+    let end = tokio::select! {
+        biased;
+        reason = cancel.word() => End::Cancelled(reason),
+        driven = tokio::time::timeout_at(deadline, driven) => match driven {
+            Ok(Ok(end)) => end,
+            Ok(Err(panic)) => End::Failed(Bug::of(panic).into()),
+            Err(_) => End::Deadline,
+        },
+    };
+    match end {
+        // The deadline is the usual end of a campaign, and a failure of anything before it.
+        End::Deadline if state.phase < Phase::Collecting => {
+            End::Failed(Failure::too_late(state.phase.words(), step.step().timeout))
+        }
+        end => end,
+    }
+}
+
+fn concluded(
+    server: &dyn AnyBackend,
+    step: &CheckedStep,
+    session: &Session<'_>,
+    state: State,
+    end: End,
+) -> Outcome {
+    let all_answered = state.all_answered();
+    let about = About {
+        backend: step.step().server.backend,
+        // A server chooses it.
+        id: server.campaign_id().map(|id| session.notices.id(&id)),
+        elapsed: session.started.elapsed(),
+        may_be_running: server.may_be_running(all_answered),
+    };
+    match (state.campaign, end) {
+        (Some(campaign), End::Complete) if state.planned => Outcome::Planned {
+            about,
+            campaign: Box::new(campaign),
+            sql: step.statement().sql().to_owned(),
+        },
+        (Some(campaign), end) => Outcome::Ran {
+            about,
+            targets: Targets::Resolved(Box::new(campaign)),
+            end,
+        },
+        (None, end) => Outcome::Ran {
+            about,
+            targets: Targets::Named(step.step().targets.hosts.clone()),
+            end,
+        },
+    }
+}
+
+/// The same end without secrets in its words.
+fn shown(end: End, notices: &Notices) -> End {
+    match end {
+        End::Failed(failure) => End::Failed(failure.map_text(|text| notices.redact(text))),
+        end => end,
+    }
+}

@@ -1,16 +1,20 @@
-//! The verb `demo`: starts the simulator in this process on loopback, runs this very binary against a
+//! The verb `demo`: starts the simulator in this process on loopback, runs one step against a
 //! simulated Fleet and a simulated osctrl, and shows the step, the progress and the document.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use osquery_simulator::{
     Answer, FLEET_MAINTAINER_TOKEN, HostSpec, OSCTRL_PLUGIN_TOKEN, Osctrl, Scenario, Simulator,
 };
 
+use serde_json::{Value, json};
+
 use crate::exit::{Code, Exit};
+use crate::input;
+use crate::notices::Level;
+use crate::process::Process;
+use crate::session::failure::Failure;
+use crate::verbs::rehearsed;
 
 /// A step of `playbooks/`, and what it needs.
 struct Act {
@@ -28,38 +32,35 @@ const ACTS: [Act; 2] = [
         file: "playbooks/triage-running-processes.step.yaml",
         step: include_str!("../../playbooks/triage-running-processes.step.yaml"),
         address: "https://fleet.corp.example.com",
-        secret: (
-            "OSQUERY_LIVE_QUERY_SECRET_FLEET_TOKEN",
-            FLEET_MAINTAINER_TOKEN,
-        ),
+        secret: ("fleet_token", FLEET_MAINTAINER_TOKEN),
     },
     Act {
         title: "osctrl",
         file: "playbooks/triage-running-processes-osctrl.step.yaml",
         step: include_str!("../../playbooks/triage-running-processes-osctrl.step.yaml"),
         address: "https://osctrl.corp.example.com",
-        secret: (
-            "OSQUERY_LIVE_QUERY_SECRET_OSCTRL_TOKEN",
-            OSCTRL_PLUGIN_TOKEN,
-        ),
+        secret: ("osctrl_token", OSCTRL_PLUGIN_TOKEN),
     },
 ];
 
 const ALERT: &str = include_str!("../../playbooks/alert.example.yaml");
 
-/// Shows both runs. All is well where both wrote the document that was to be expected.
-pub(crate) fn run() -> Exit {
-    match show() {
+/// Shows both runs. Returns the exit status: 0 where both wrote the document that was to be expected.
+pub(crate) fn run(process: &Process) -> Exit {
+    match show(process) {
         Ok(()) => Exit::Ok,
         Err(message) => {
-            // stderr may be closed; the status tells the rest.
-            let _ = writeln!(io::stderr(), "error: the demo failed: {message}");
-            Code::Internal.into()
+            let message = format!("the demo failed: {message}");
+            process.fail(&Failure::new(Code::Internal, message))
         }
     }
 }
 
-fn show() -> Result<(), String> {
+fn show(process: &Process) -> Result<(), String> {
+    let say = |text: &str| match process.text(text) {
+        Exit::Ok => Ok(()),
+        _ => Err("stdout can't be written".to_owned()),
+    };
     let scenario = Scenario {
         osctrl: Osctrl {
             environments: vec!["production".into()],
@@ -75,7 +76,6 @@ fn show() -> Result<(), String> {
     };
     let simulator = Simulator::spawn(scenario).map_err(|error| error.to_string())?;
     let authority = simulator.ca_path().ok_or("no certificate")?;
-    let alert = Alert::write()?;
     say(&format!(
         "Simulated servers listen on {}: web-01 answers at once, web-02 after 1.2 s, db-01 with an\n\
          osquery error, laptop-07 is offline, and printer-9 is not enrolled.\n",
@@ -90,7 +90,12 @@ fn show() -> Result<(), String> {
         let step = act.step.replace(act.address, &trusted);
         say(&format!("\n━━ {} ━━ {}\n\n{step}\n", act.title, act.file))?;
         say("$ osquery-live-query -v --context playbooks/alert.example.yaml < step.yaml\n")?;
-        let document = run_binary(&act, &step, &alert.0)?;
+        let notices = process.stderr.notices_up_to(Level::Info);
+        let invocation = invocation(&act, &step)?;
+        let document = rehearsed::rehearse(&invocation, notices)
+            .map_err(|failure| failure.message)?
+            .document;
+        process.stderr.flush();
         say(&format!("{document:#}\n"))?;
         let named = document["timed_out_hosts"].as_array().map(Vec::len);
         let answered = document["results"].as_object().map(serde_json::Map::len);
@@ -101,49 +106,15 @@ fn show() -> Result<(), String> {
     Ok(())
 }
 
-fn run_binary(act: &Act, step: &str, context: &Path) -> Result<serde_json::Value, String> {
-    let binary = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut child = Command::new(binary)
-        .args(["-v", "--context"])
-        .arg(context)
-        .env(act.secret.0, act.secret.1)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin
-            .write_all(step.as_bytes())
-            .map_err(|error| error.to_string())?;
-    }
-    let output = child
-        .wait_with_output()
-        .map_err(|error| error.to_string())?;
-    serde_json::from_slice(&output.stdout).map_err(|_| "stdout was not a document".into())
-}
-
-fn say(text: &str) -> Result<(), String> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| error.to_string())
-}
-
-/// The context file, for as long as the demo runs.
-struct Alert(PathBuf);
-
-impl Alert {
-    fn write() -> Result<Self, String> {
-        let name = format!("osquery-live-query-demo-{}.yaml", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, ALERT).map_err(|error| error.to_string())?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Alert {
-    fn drop(&mut self) {
-        // A file that is gone already needs no more.
-        let _ = std::fs::remove_file(&self.0);
-    }
+/// The step as an engine would send it.
+fn invocation(act: &Act, step: &str) -> Result<Value, String> {
+    let step = input::decode(step.as_bytes()).map_err(|error| error.message)?;
+    let context = input::decode_context(ALERT.as_bytes()).map_err(|error| error.message)?;
+    let (name, secret) = act.secret;
+    Ok(json!({
+        "protocol": 1,
+        "step": step.step.into_value(),
+        "context": context,
+        "secrets": { name: secret },
+    }))
 }

@@ -1,392 +1,315 @@
-//! `run` and `check`: one step from stdin to the document on stdout, whatever happens on the way.
+//! `run`: one step from stdin to the document on stdout, whatever happens on the way.
 
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, PoisonError};
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
+use crate::bug;
 use crate::campaign::Campaign;
-use crate::campaign::rows::Keep;
-use crate::exit::{Code, Exit};
-use crate::notices::{Level, Notices};
-use crate::output::document::{About, Document};
-use crate::policy::audit::{OpenRun, Outcome};
-use crate::policy::locks::Slot;
-use crate::process::panics;
-use crate::process::signals::{Signal, Signals};
-use crate::process::stderr;
-use crate::process::stdin;
-use crate::process::stdout::{self, Format};
-use crate::secret::Redactor;
-use crate::servers::http::Http;
-use crate::servers::{Backend, BackendError, fleet, osctrl};
-use crate::session::drive::{self, Phase, State, Wish};
+use crate::exit::Exit;
+use crate::output::Format;
+use crate::output::ndjson::host_lines;
+use crate::output::report::Report;
+use crate::process::stderr::Stderr;
+use crate::process::stdout::{self, Broken, Stdout};
+use crate::process::{Process, signals, stdin};
 use crate::session::failure::Failure;
-use crate::session::prepare;
-use crate::session::prepare::{CheckedStep, Refused, Sources};
-use crate::step::model::BackendKind;
+use crate::session::prepare::{self, Sources};
+use crate::session::{
+    Cancel, Cancelled, End, Gone, Mode, Outcome, Progress, Refused, Session, Sink, execute,
+};
 
-/// How long the server may take to be told to stop, after the document.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a reader of stdout may stall after the deadline or a signal.
+const STALL: Duration = Duration::from_secs(2);
 
-/// The rendered `target_hosts`, for the document of a bug outside of a campaign.
-static NAMED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Flags of verbs that read a step.
+#[derive(Debug, Args, Default)]
+pub struct StepArgs {
+    /// A YAML or JSON file with the context ({alert: …}) for a step that comes without an invocation.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub context: Option<PathBuf>,
+    /// A directory with one file per secret [default: $CREDENTIALS_DIRECTORY].
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub secrets_dir: Option<PathBuf>,
+    /// The operator's policy [default: $OSQUERY_LIVE_QUERY_POLICY, which wins].
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// End as on SIGTERM when the process that started this one has ended.
+    ///
+    /// An engine that was killed then leaves no campaign behind.
+    #[arg(long)]
+    pub exit_with_parent: bool,
+}
 
-/// What the command line asks of `run` and `check`.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Stop before the dispatch.
-    pub check_only: bool,
+/// Flags of `run`.
+#[derive(Debug, Args, Default)]
+pub struct RunArgs {
     /// Where context and secrets come from.
-    pub sources: Sources,
+    #[command(flatten)]
+    pub step: StepArgs,
     /// Exit with 3 where the document is partial.
+    #[arg(long)]
     pub fail_on_partial: bool,
-    /// How the output is written.
+    /// One document, or a line per host as it answers and a summary.
+    #[arg(long, value_enum, default_value_t = FormatName::Json)]
+    pub format: FormatName,
+}
+
+/// Values of `run --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum FormatName {
+    /// One document at the end.
+    #[default]
+    Json,
+    /// A line per host, then a summary; memory does not grow with the rows.
+    Ndjson,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Json => Self::Json,
+            FormatName::Ndjson => Self::Ndjson,
+        }
+    }
+}
+
+/// What the command line asks of `run` or `check`.
+pub(super) struct Wanted {
+    pub mode: Mode,
+    pub fail_on_partial: bool,
     pub format: Format,
+    pub step: StepArgs,
 }
 
-/// How a run ended, beside its document.
-enum End {
-    Done,
-    Failed(Failure),
-    Signalled(Signal),
-}
-
-/// Runs the step on stdin and writes its document. `started` is when the process began: the deadline
-/// counts from there. Returns how the process ends.
-pub(crate) fn run(options: &Options, started: std::time::Instant) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return cannot_start(options, &error),
+/// Runs the step on stdin and writes its document. Returns how the process ends.
+pub(crate) fn run(args: RunArgs, process: &Process) -> Exit {
+    let wanted = Wanted {
+        mode: Mode::Run,
+        fail_on_partial: args.fail_on_partial,
+        format: args.format.into(),
+        step: args.step,
     };
-    let status = runtime.block_on(async {
-        match Signals::listen() {
-            Ok(mut signals) => run_until_signalled(options, started, &mut signals).await,
-            Err(error) => cannot_start(options, &error),
-        }
-    });
-    // A reader thread may still wait for stdin after a signal.
-    runtime.shutdown_background();
-    status
+    perform(wanted, process)
 }
 
-fn cannot_start(options: &Options, error: &std::io::Error) -> Exit {
-    let failure = Failure::new(
-        Code::Internal,
-        format!(
-            "the system refuses what the process needs: {}",
-            error.kind()
-        ),
-    )
-    .hint("look at the limits of open files and processes");
-    finish(options, Document::default(), End::Failed(failure)).status
-}
-
-async fn run_until_signalled(
-    options: &Options,
-    started: std::time::Instant,
-    signals: &mut Signals,
-) -> Exit {
-    let read = tokio::select! {
-        biased;
-        signal = signals.next() => {
-            return finish(options, Document::default(), End::Signalled(signal)).status;
-        }
-        read = read_stdin() => read,
+/// The document of a failure that came before anything was read: wrong flags.
+pub(crate) fn refuse(failure: Failure, process: &Process) -> Exit {
+    let out = Out {
+        process,
+        format: Format::Json,
+        fail_on_partial: false,
+        stdout: Stdout::new(),
+        closed: Cell::new(false),
     };
-    panics::provoke("read");
-    let checked = read.and_then(|bytes| prepare::check(&bytes, &options.sources));
-    let step = match checked {
-        Ok(step) => step,
-        Err(Refused { failure, named }) => {
-            let document = Document {
-                named,
-                ..Document::default()
-            };
-            return finish(options, document, End::Failed(failure)).status;
-        }
+    out.close_at_once(Outcome::refused(failure, Vec::new()))
+}
+
+pub(super) fn perform(wanted: Wanted, process: &Process) -> Exit {
+    let out = Out {
+        process,
+        format: wanted.format,
+        fail_on_partial: wanted.fail_on_partial,
+        stdout: Stdout::new(),
+        closed: Cell::new(false),
     };
-    *NAMED.lock().unwrap_or_else(PoisonError::into_inner) = step.step().targets.hosts.clone();
-    panics::provoke("checked");
-    stderr::redact_with(Redactor::new(&step.step().secrets));
-    let notices = Notices::new(Level::Debug, |level, text| match level {
-        Level::Warning => tracing::warn!("{text}"),
-        Level::Info => tracing::info!("{text}"),
-        Level::Debug => tracing::debug!("{text}"),
-    });
-    for secret in &step.step().secrets {
-        notices.learn(secret);
-    }
-    for warning in &step.step().warnings {
-        tracing::warn!("{warning}");
-    }
-    let run = Run {
-        options,
-        step: &step,
-        started,
-        deadline: Instant::from_std(started + step.step().timeout),
-    };
-    // Held until the process ends: a campaign that is being stopped still counts.
-    let (_slot, audit) = match run.admitted(signals).await {
-        Ok(admitted) => admitted,
-        Err(end) => return finish(options, run.document(), end).status,
-    };
-    let server = &step.step().server;
-    let http = match Http::new(server, run.deadline, notices) {
-        Ok(http) => http,
-        Err(error) => return run.end_before(error, audit),
-    };
-    let limits = &step.step().limits;
-    let keep = Keep {
-        rows: limits.max_rows_per_host,
-        bytes: limits.max_bytes,
-    };
-    // The registry of backends: a new one is a folder and a line here.
-    match server.backend {
-        BackendKind::Fleet => {
-            run.through(fleet::Fleet::new(server, http, keep), audit, signals)
-                .await
-        }
-        BackendKind::Osctrl => {
-            run.through(osctrl::Osctrl::new(server, http, keep), audit, signals)
-                .await
-        }
-    }
-}
-
-/// Reads stdin on a thread of its own: a read can't be interrupted, the run can.
-async fn read_stdin() -> Result<Vec<u8>, Refused> {
-    let read = tokio::task::spawn_blocking(stdin::read_stdin);
-    match read.await {
-        Ok(read) => read.map_err(Refused::from),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
-}
-
-struct Run<'a> {
-    options: &'a Options,
-    step: &'a CheckedStep,
-    started: std::time::Instant,
-    deadline: Instant,
-}
-
-impl Run<'_> {
-    /// Waits for the policy's slot and records the intent, before anything is sent.
-    async fn admitted(
-        &self,
-        signals: &mut Signals,
-    ) -> Result<(Option<Slot>, Option<OpenRun>), End> {
-        let guards = self.step.guards();
-        let admitted = async {
-            if self.options.check_only {
-                // It dispatches nothing, so there is nothing to hold back or to record.
-                if let Some(audit) = &guards.audit {
-                    audit.probe()?;
-                }
-                return Ok((None, None));
-            }
-            let slot = match &guards.slots {
-                Some(slots) => Some(slots.take(self.deadline).await?),
-                None => None,
-            };
-            let audit = match &guards.audit {
-                Some(audit) => Some(
-                    audit
-                        .intend(self.step.step(), self.started, self.deadline)
-                        .await?,
-                ),
-                None => None,
-            };
-            Ok((slot, audit))
-        };
-        tokio::select! {
-            biased;
-            signal = signals.next() => Err(End::Signalled(signal)),
-            admitted = admitted => admitted.map_err(End::Failed),
-        }
-    }
-
-    async fn through(
-        &self,
-        mut backend: impl Backend,
-        audit: Option<OpenRun>,
-        signals: &mut Signals,
-    ) -> Exit {
-        let mut state = State::default();
-        let wish = Wish {
-            check_only: self.options.check_only,
-            format: self.options.format,
-        };
-        let driven = drive::drive(&mut backend, self.step, wish, &mut state);
-        // A bug loses no row that came, and leaves no campaign behind.
-        let driven = AssertUnwindSafe(driven).catch_unwind();
-        let end = tokio::select! {
-            biased;
-            signal = signals.next() => End::Signalled(signal),
-            driven = tokio::time::timeout_at(self.deadline, driven) => match driven {
-                Ok(Ok(Ok(()))) => End::Done,
-                Ok(Ok(Err(failure))) => End::Failed(failure),
-                Ok(Err(_)) => End::Failed(panics::failure()),
-                Err(_) => End::Done,
-            },
-        };
-        let end = match end {
-            // The deadline is the usual end of a campaign, and a failure of anything before it.
-            End::Done if state.phase < Phase::Collecting && state.planned.is_none() => {
-                End::Failed(self.too_late(state.phase))
-            }
-            end => end,
-        };
-        let all_answered = state.all_answered();
-        let document = Document {
-            about: Some(About {
-                backend: self.step.step().server.backend,
-                // A server chooses it.
-                id: backend.campaign_id().map(|id| stderr::redacted(&id)),
-                elapsed: self.started.elapsed(),
-                may_be_running: backend.may_be_running(all_answered),
-            }),
-            campaign: state.campaign,
-            planned: state.planned,
-            ..self.document()
-        };
-        // The document first: an engine may kill a late process at any moment. It is written on a thread
-        // of its own, so that a slow reader does not keep the campaign running.
-        let options = self.options.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let finished = finish(&options, document, end);
-            // After the document, which must not wait for other runs' lines.
-            finished.record(audit)
-        });
-        let stop = AssertUnwindSafe(backend.stop(all_answered)).catch_unwind();
-        let stop = tokio::time::timeout(STOP_TIMEOUT, stop);
-        let stopped = async {
-            match stop.await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => tracing::warn!("{}", panics::failure().message),
-                Err(_) => {
-                    tracing::info!("the server did not confirm the end of the campaign within 2 s");
-                }
-            }
-        };
-        let (written, ()) = tokio::join!(written, unless_signalled(stopped, signals));
-        match written {
-            Ok(status) => status,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
-    }
-
-    fn too_late(&self, phase: Phase) -> Failure {
-        Failure::new(
-            Code::Deadline,
-            format!(
-                "the deadline of {} s came while {}",
-                self.step.step().timeout.as_secs(),
-                phase.words()
-            ),
-        )
-        .hint("raise `timeout_seconds`; it counts from the start of the process and covers everything")
-    }
-
-    fn end_before(&self, error: BackendError, audit: Option<OpenRun>) -> Exit {
-        finish(self.options, self.document(), End::Failed(error.into())).record(audit)
-    }
-
-    fn document(&self) -> Document {
-        Document {
-            named: self.step.step().targets.hosts.clone(),
-            ..Document::default()
-        }
-    }
-}
-
-/// A second signal ends the tidying up.
-async fn unless_signalled(work: impl Future<Output = ()>, signals: &mut Signals) {
-    tokio::select! {
-        () = work => {}
-        _ = signals.next() => {}
-    }
-}
-
-/// A document that is written.
-struct Finished {
-    status: Exit,
-    document: Document,
-}
-
-impl Finished {
-    /// Adds the outcome to the audit log. Returns how the process ends.
-    fn record(self, audit: Option<OpenRun>) -> Exit {
-        let Self { status, document } = self;
-        let Some(audit) = audit else { return status };
-        let campaign = document.campaign.as_ref();
-        let about = document.about.as_ref();
-        let partial = document.partial();
-        audit.conclude(&Outcome {
-            code: match (&document.error, status) {
-                (Some(failure), _) => failure.code.name(),
-                (None, Exit::Ok) if partial => Exit::Partial.name(),
-                (None, exit) => exit.name(),
-            },
-            exit_status: status.status(),
-            campaign: about.and_then(|about| about.id.clone()),
-            targeted: campaign.map_or(0, Campaign::targeted),
-            responded: campaign.map_or(0, Campaign::responded),
-            rows: campaign.map_or(0, Campaign::rows),
-            partial,
-            may_be_running: about.is_some_and(|about| about.may_be_running),
-        });
+    let performed = bug::caught(|| {
+        let runtime = Process::runtime()?;
+        let status = runtime.block_on(attended(wanted, process, &out));
+        // A thread may still wait for stdin, or for a reader of stdout.
+        runtime.shutdown_background();
         status
+    });
+    let failure = match performed {
+        Ok(Ok(status)) => return status,
+        Ok(Err(failure)) => failure,
+        Err(bug) => bug.into(),
+    };
+    out.close_at_once(Outcome::refused(failure, Vec::new()))
+}
+
+/// From the bytes on stdin to the exit status, with an ear for signals.
+async fn attended(wanted: Wanted, process: &Process, out: &Out<'_>) -> Result<Exit, Failure> {
+    let (canceller, cancel) = signals::listen(wanted.step.exit_with_parent)
+        .map_err(|error| Failure::no_resources(&error))?;
+    let sources = Sources {
+        context: wanted.step.context,
+        secrets_dir: wanted.step.secrets_dir,
+        policy: wanted.step.policy,
+    };
+    let prepared = Process::aside(move || {
+        bug::provoke("read");
+        let bytes = stdin::read_stdin()?;
+        prepare::check(&bytes, &sources)
+    });
+    let step = tokio::select! {
+        biased;
+        reason = cancel.word() => {
+            let outcome = Outcome::Refused { named: Vec::new(), end: End::Cancelled(reason) };
+            return Ok(out.close(outcome, &cancel, Instant::now()).await);
+        }
+        prepared = prepared => match prepared? {
+            Ok(step) => step,
+            Err(Refused { failure, named }) => {
+                let outcome = Outcome::refused(failure, named);
+                return Ok(out.close(outcome, &cancel, Instant::now()).await);
+            }
+        },
+    };
+    let unread = out.stdout.clone();
+    tokio::spawn(async move {
+        unread.breaks().await;
+        canceller.cancel(Cancelled::Unread);
+    });
+    let deadline = Instant::from_std(process.started + step.step().timeout);
+    let mut sink = Written {
+        stderr: process.stderr.clone(),
+        lines: (wanted.format == Format::Ndjson).then(|| out.stdout.clone()),
+    };
+    let mut session = Session {
+        started: process.started,
+        cancel: cancel.clone(),
+        notices: process.stderr.notices(),
+        sink: &mut sink,
+    };
+    let (outcome, aftermath) = execute(step, wanted.mode, &mut session).await;
+    // The document first, and the campaign is stopped whether it is read or not.
+    let status = out.close(outcome, &cancel, deadline).boxed_local().shared();
+    let tidied = async {
+        tokio::select! {
+            () = aftermath.finish_as(status.clone()) => {}
+            // A second signal ends the tidying up.
+            () = cancel.word_again() => {}
+        }
+    };
+    let (status, ()) = tokio::join!(status.clone(), tidied);
+    Ok(status)
+}
+
+/// Answers as they come: lines of `--format ndjson`, and progress on a terminal.
+struct Written {
+    stderr: Stderr,
+    lines: Option<Stdout>,
+}
+
+impl Sink for Written {
+    fn answered(&mut self, campaign: &mut Campaign, host: usize) -> ControlFlow<Gone> {
+        if let Some(lines) = &self.lines {
+            if lines.broken().is_some() {
+                return ControlFlow::Break(Gone);
+            }
+            lines.queue(host_lines(campaign, host).into_bytes());
+            campaign.take_rows(host);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn progress(&mut self, seen: Progress) {
+        self.stderr.progress(&format!(
+            "{} of {} hosts answered, {:.0} s",
+            seen.answered,
+            seen.targeted,
+            seen.elapsed.as_secs_f64()
+        ));
     }
 }
 
-/// Writes the document and the error's line.
-fn finish(options: &Options, mut document: Document, end: End) -> Finished {
-    stderr::erase_progress();
-    let mut status = match end {
-        End::Done if options.fail_on_partial && document.partial() => Exit::Partial,
-        End::Done => Exit::Ok,
-        End::Signalled(signal) => {
-            document.cancelled = true;
-            signal.exit()
-        }
-        End::Failed(failure) => {
-            let failure = failure.map_text(stderr::redacted);
-            let status = failure.code.into();
-            document.error = Some(failure);
-            status
-        }
-    };
-    if let Err(error) = stdout::write(&document, options.format) {
-        let failure = drive::not_written(&error);
-        status = failure.code.into();
-        // The lines of `--format ndjson` may have met the same error, which is then told below.
-        if document.error.as_ref() != Some(&failure) {
-            stderr::failure(&failure);
-        }
-    }
-    if let Some(failure) = &document.error {
-        stderr::failure(failure);
-    }
-    Finished { status, document }
+/// The closing document, which is written once.
+struct Out<'a> {
+    process: &'a Process,
+    format: Format,
+    fail_on_partial: bool,
+    stdout: Stdout,
+    closed: Cell<bool>,
 }
 
-/// The document of a failure that came before a step was read: wrong flags, or a bug.
-pub(crate) fn write_failure(failure: Failure, format: Format) -> Exit {
-    let options = Options {
-        format,
-        ..Options::default()
-    };
-    let named = NAMED.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let document = Document {
-        named,
-        ..Document::default()
-    };
-    finish(&options, document, End::Failed(failure)).status
+impl Out<'_> {
+    /// Says on stderr what went wrong, then writes the document. Returns how the process ends.
+    async fn close(&self, outcome: Outcome, cancel: &Cancel, deadline: Instant) -> Exit {
+        let (status, failed) = (
+            outcome.exit(self.fail_on_partial),
+            outcome.error().is_some(),
+        );
+        let cancelled = outcome.cancelled().is_some();
+        self.begin(outcome);
+        let patience = async {
+            let stall = deadline.max(Instant::now()) + STALL;
+            if cancelled {
+                tokio::time::sleep(STALL).await;
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(stall) => {}
+                _ = cancel.word() => tokio::time::sleep(STALL).await,
+            }
+        };
+        let written = tokio::select! {
+            biased;
+            written = self.stdout.drained() => written,
+            () = patience => Err(Broken::Refused("its reader has stopped reading".into())),
+        };
+        self.written(written, status, failed)
+    }
+
+    /// As [`Out::close`], where no event loop runs.
+    fn close_at_once(&self, outcome: Outcome) -> Exit {
+        if self.closed.replace(true) {
+            // A bug after the document was begun must not add a second one.
+            return outcome.exit(self.fail_on_partial);
+        }
+        let status = outcome.exit(self.fail_on_partial);
+        self.tell(&outcome);
+        let mut bytes = Vec::new();
+        let written = match write(&outcome, self.format, &mut bytes) {
+            Ok(()) => stdout::write_bytes(&bytes),
+            Err(error) => Err(Broken::Refused(error.kind().to_string())),
+        };
+        self.written(written, status, outcome.error().is_some())
+    }
+
+    fn begin(&self, outcome: Outcome) {
+        self.closed.set(true);
+        self.tell(&outcome);
+        let format = self.format;
+        self.stdout
+            .queue_work(move |mut out| write(&outcome, format, &mut out));
+    }
+
+    /// Everything comes before the document.
+    fn tell(&self, outcome: &Outcome) {
+        self.process.stderr.erase_progress();
+        if let Some(failure) = outcome.error() {
+            self.process.stderr.failure(failure);
+        }
+        self.process.stderr.flush();
+    }
+
+    /// The exit status once it is known whether the document could be written. What failed before that stays
+    /// the reason.
+    fn written(&self, written: Result<(), Broken>, status: Exit, failed: bool) -> Exit {
+        let broken = match written {
+            Ok(()) if stdout::was_closed() => Broken::Refused(
+                "it is closed, or a /dev/null that is opened for reading and writing".into(),
+            ),
+            Ok(()) => return status,
+            Err(Broken::Gone) if failed => return status,
+            Err(broken) => broken,
+        };
+        let failure = Failure::not_written(broken.words());
+        self.process.stderr.failure(&failure);
+        self.process.stderr.flush();
+        if failed { status } else { failure.code.into() }
+    }
+}
+
+fn write(outcome: &Outcome, format: Format, out: &mut impl std::io::Write) -> std::io::Result<()> {
+    match format {
+        Format::Json => Report::of(outcome).write_json(out),
+        Format::Ndjson => Report::of(outcome).write_summary(out),
+    }
 }

@@ -191,7 +191,7 @@ fn every_example_step_passes_the_checks() {
 }
 
 fn example(name: &str) -> String {
-    use osquery_live_query::cli::{TemplatesArgs, TemplatesFormat};
+    use osquery_live_query::verbs::templates::{TemplatesArgs, TemplatesFormat};
     let args = TemplatesArgs {
         policy: None,
         verb: None,
@@ -199,7 +199,7 @@ fn example(name: &str) -> String {
         selection: Default::default(),
         format: TemplatesFormat::Step,
     };
-    osquery_live_query::verbs::templates::text(&args).expect("a step")
+    osquery_live_query::verbs::templates::text(&args, &|_| {}).expect("a step")
 }
 
 #[test]

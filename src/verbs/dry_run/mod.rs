@@ -16,15 +16,19 @@ pub mod simulate;
 pub mod sources;
 
 use std::collections::HashMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::exit::{Code, Exit};
+use crate::exit::Exit;
 use crate::policy::Policy;
-use crate::process::{stderr, stdout};
+use crate::process::Process;
+use crate::process::stderr::Stderr;
 use crate::session::failure::Failure;
+use clap::{Args, ValueEnum};
+
 use crate::session::prepare;
 use examine::{Examiner, Settings};
 use finding::{FileReport, Finding, Severity, Summary};
@@ -33,6 +37,110 @@ use sources::Source;
 
 /// How often the progress line changes.
 const PROGRESS: Duration = Duration::from_millis(100);
+
+/// Flags of `dry-run`.
+#[derive(Debug, Args, Default)]
+pub struct DryRunArgs {
+    /// Files, folders, or - for stdin [default: the current folder].
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// How the report is written: for people, for machines, for code scanning, as annotations on GitHub.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+    /// Leave out what would be sent; --format text only.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Colour in --format text: on a terminal unless NO_COLOR is set, always, or never.
+    #[arg(long, value_enum, default_value_t = Colour::Auto)]
+    pub color: Colour,
+    /// Exit with 1 where there are warnings only, too.
+    #[arg(long)]
+    pub warnings_as_errors: bool,
+    /// A YAML or JSON file with an example of the engine's context ({alert: …}): fills placeholders in.
+    ///
+    /// What it has is taken to be whole: a name under one of its keys that is not there is an error.
+    #[arg(long, value_name = "FILE")]
+    pub context: Option<PathBuf>,
+    /// A key that the engine's context has beside `alert`, `inputs` and `steps`; may be repeated.
+    #[arg(long = "context-root", value_name = "NAME")]
+    pub context_roots: Vec<String>,
+    /// Check that each secret is there, also as a file in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+    /// Check that each secret is there: in $CREDENTIALS_DIRECTORY or the environment.
+    #[arg(long)]
+    pub require_secrets: bool,
+    /// The operator's policy: what it would refuse is found, too [default: $OSQUERY_LIVE_QUERY_POLICY].
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub policy: Option<PathBuf>,
+    /// Rehearse: run the steps one after the other against a simulator on loopback with the hosts of FILE.
+    #[cfg(feature = "demo")]
+    #[arg(long, value_name = "FILE")]
+    pub simulate: Option<PathBuf>,
+}
+
+/// Values of `dry-run --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines; `schema dry-run` describes it.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Annotations of GitHub's runner.
+    Github,
+}
+
+/// Values of `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl From<DryRunArgs> for Options {
+    fn from(args: DryRunArgs) -> Self {
+        let on_terminal = || {
+            let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !dumb
+        };
+        Self {
+            paths: args.paths,
+            format: match args.format {
+                ReportFormat::Text => report::Format::Text,
+                ReportFormat::Json => report::Format::Json,
+                ReportFormat::Sarif => report::Format::Sarif,
+                ReportFormat::Github => report::Format::Github,
+            },
+            style: Style {
+                colour: match args.color {
+                    Colour::Auto => on_terminal(),
+                    Colour::Always => true,
+                    Colour::Never => false,
+                },
+                quiet: args.quiet,
+            },
+            warnings_as_errors: args.warnings_as_errors,
+            context: args.context,
+            context_roots: args.context_roots,
+            secrets_dir: args.secrets_dir,
+            require_secrets: args.require_secrets,
+            policy: args.policy,
+            #[cfg(feature = "demo")]
+            simulate: args.simulate,
+            #[cfg(not(feature = "demo"))]
+            simulate: None,
+        }
+    }
+}
 
 /// What the command line asks.
 #[derive(Debug, Clone, Default)]
@@ -60,18 +168,19 @@ pub struct Options {
 }
 
 /// Examines everything and writes the report. Returns how the process ends.
-pub(crate) fn run(options: &Options) -> Exit {
-    match examined(options) {
-        Ok(files) => write(options, &files),
+pub(crate) fn run(args: DryRunArgs, process: &Process) -> Exit {
+    let options = Options::from(args);
+    match examined(&options, &process.stderr) {
+        Ok(files) => write(&options, &files, process),
         Err(failure) => {
-            stderr::erase_progress();
-            stderr::failure(&failure);
+            process.stderr.failure(&failure);
+            process.stderr.flush();
             failure.code.into()
         }
     }
 }
 
-fn examined(options: &Options) -> Result<Vec<FileReport>, Failure> {
+fn examined(options: &Options, stderr: &Stderr) -> Result<Vec<FileReport>, Failure> {
     let context = options.context.as_deref().map(prepare::read_context);
     let settings = Settings {
         policy: Policy::of_process(options.policy.as_deref())?,
@@ -83,17 +192,17 @@ fn examined(options: &Options) -> Result<Vec<FileReport>, Failure> {
         now: SystemTime::now(),
     };
     let sources = sources::find(&options.paths)?;
-    let mut files = examine_all(&settings, &sources);
+    let mut files = examine_all(&settings, &sources, stderr);
     repeated_playbooks(&mut files);
     #[cfg(feature = "demo")]
     if let Some(scenario) = &options.simulate {
-        simulate::rehearse(scenario, &settings, &mut files)?;
+        simulate::rehearse(scenario, &settings, &mut files, stderr)?;
     }
     Ok(files)
 }
 
 /// Examines the files, on all processors.
-fn examine_all(settings: &Settings, sources: &[Source]) -> Vec<FileReport> {
+fn examine_all(settings: &Settings, sources: &[Source], stderr: &Stderr) -> Vec<FileReport> {
     let next = AtomicUsize::new(0);
     let shown = Mutex::new(Instant::now());
     let reports = Mutex::new(Vec::with_capacity(sources.len()));
@@ -110,7 +219,7 @@ fn examine_all(settings: &Settings, sources: &[Source]) -> Vec<FileReport> {
                 && shown.elapsed() >= PROGRESS
             {
                 *shown = Instant::now();
-                stderr::progress_line(&format!("{index} of {} files", sources.len()));
+                stderr.progress(&format!("{index} of {} files", sources.len()));
             }
         }
         let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,7 +234,7 @@ fn examine_all(settings: &Settings, sources: &[Source]) -> Vec<FileReport> {
         }
         work();
     });
-    stderr::erase_progress();
+    stderr.erase_progress();
     let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
     reports.sort_by_key(|(index, _)| *index);
     reports.into_iter().map(|(_, report)| report).collect()
@@ -175,16 +284,12 @@ fn repeated_playbooks(files: &mut [FileReport]) {
     }
 }
 
-fn write(options: &Options, files: &[FileReport]) -> Exit {
+fn write(options: &Options, files: &[FileReport], process: &Process) -> Exit {
     let summary = Summary::of(files);
     let text = report::text(options.format, files, &summary, &options.style);
-    if let Err(error) = stdout::write_text(&text) {
-        let failure = Failure::new(
-            Code::Output,
-            format!("stdout can't be written: {}", error.kind()),
-        );
-        stderr::failure(&failure);
-        return failure.code.into();
+    let status = process.text(&text);
+    if status != Exit::Ok {
+        return status;
     }
     let rehearsals = files.iter().flat_map(|file| &file.plans);
     let failed = rehearsals

@@ -1,11 +1,9 @@
 //! `--simulate FILE`: a rehearsal. The steps of every file without errors really run, one after the other,
-//! by this very binary against simulated servers on loopback with the hosts of FILE. Only the way to the
+//! in this very process against simulated servers on loopback with the hosts of FILE. Only the way to the
 //! server is changed in a step: `base_url`, `ca_file` and the credentials. Steps of other types are left
 //! out; conditions are not evaluated.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use osquery_simulator::{Fleet, Osctrl, Role, Scenario, Simulator};
 use serde_json::{Map, Value, json};
@@ -15,8 +13,9 @@ use super::finding::{FileReport, Rehearsal, Severity};
 use super::form::STEP_TYPE;
 use super::playbook;
 use crate::exit::Code;
-use crate::process::stderr;
+use crate::process::stderr::Stderr;
 use crate::session::failure::Failure;
+use crate::verbs::rehearsed;
 
 /// What a file brings to its rehearsal.
 struct Script {
@@ -27,11 +26,12 @@ struct Script {
 /// Runs the steps; their documents go into the plans.
 ///
 /// # Errors
-/// `usage`, where the scenario can't be used; `internal`, where the binary can't be started.
+/// `usage`, where the scenario can't be used; `internal`, where a step can't be executed at all.
 pub fn rehearse(
     scenario: &Path,
     settings: &Settings,
     files: &mut [FileReport],
+    stderr: &Stderr,
 ) -> Result<(), Failure> {
     let scripts: Vec<Option<Script>> = files.iter().map(|file| script(file, settings)).collect();
     let steps = || scripts.iter().flatten().flat_map(|script| &script.steps);
@@ -50,8 +50,13 @@ pub fn rehearse(
         };
         for (step, plan) in steps.iter().zip(&mut file.plans) {
             let id = playbook::id_of(step).unwrap_or_default();
-            stderr::progress_line(&format!("{}: {id} is rehearsed", file.path));
-            let rehearsal = run(&access.invocation(step, &context, &simulator))?;
+            stderr.progress(&format!("{}: {id} is rehearsed", file.path));
+            let invocation = access.invocation(step, &context, &simulator);
+            let rehearsed = rehearsed::rehearse(&invocation, stderr.notices())?;
+            let rehearsal = Rehearsal {
+                exit_code: rehearsed.status,
+                document: rehearsed.document,
+            };
             let before = context.entry("steps").or_insert_with(|| json!({}));
             if let Value::Object(before) = before {
                 before.insert(id, rehearsal.document.clone());
@@ -59,7 +64,7 @@ pub fn rehearse(
             plan.rehearsal = Some(rehearsal);
         }
     }
-    stderr::erase_progress();
+    stderr.erase_progress();
     Ok(())
 }
 
@@ -200,34 +205,4 @@ impl Access {
         }
         json!({ "protocol": 1, "step": step, "context": context, "secrets": secrets })
     }
-}
-
-/// Runs one step as an engine does.
-fn run(invocation: &Value) -> Result<Rehearsal, Failure> {
-    let failed =
-        |what: &str| Failure::new(Code::Internal, format!("the rehearsal can't go on: {what}"));
-    let binary = std::env::current_exe().map_err(|_| failed("this program can't be found"))?;
-    let mut child = Command::new(binary)
-        .arg("run")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|_| failed("this program can't be started"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A process that ended early says why in its document.
-        let _ = stdin.write_all(invocation.to_string().as_bytes());
-    }
-    let output = child
-        .wait_with_output()
-        .map_err(|_| failed("a run's output can't be read"))?;
-    let document =
-        serde_json::from_slice(&output.stdout).map_err(|_| failed("a run wrote no document"))?;
-    let code = output
-        .status
-        .code()
-        .and_then(|code| u8::try_from(code).ok());
-    Ok(Rehearsal {
-        exit_code: code.unwrap_or(Code::Internal.status()),
-        document,
-    })
 }

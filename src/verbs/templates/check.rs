@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use crate::allowlist::{self, Findings, OsquerySchema};
-use crate::cli::{ListFormat, TemplatesCheckArgs};
+use super::{ListFormat, TemplatesCheckArgs};
+use crate::allowlist::{self, OsquerySchema};
 use crate::exit::Code;
 use crate::problem::Problem;
 use crate::session::failure::Failure;
@@ -21,14 +21,14 @@ const MOST_BYTES: u64 = 1 << 20;
 pub struct Checked {
     /// The report for stdout.
     pub text: String,
-    /// Whether every template is right, and no warning counts as an error.
+    /// Whether every template is right.
     pub clean: bool,
 }
 
-/// One file and what was found in it.
+/// One file and what is wrong with it.
 struct File {
     path: String,
-    findings: Findings,
+    problems: Vec<Problem>,
 }
 
 /// Checks the files and folders that were named, or the built-in templates where none is.
@@ -36,14 +36,8 @@ struct File {
 /// # Errors
 /// `usage` where something that was named can't be read.
 pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
-    let mut osquery: Option<OsquerySchema> = None;
-    for path in &args.osquery_schema {
-        let further = osquery_schema(path)?;
-        osquery = Some(match osquery {
-            Some(known) => known.and(further),
-            None => further,
-        });
-    }
+    let osquery = args.osquery_schema.as_deref().map(osquery_schema);
+    let osquery = osquery.transpose()?;
     let now = SystemTime::now();
     let checked = |stem: &str, text: &str| allowlist::check_file(stem, text, osquery.as_ref(), now);
     let files: Vec<File> = if args.paths.is_empty() {
@@ -51,7 +45,7 @@ pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
         built_in
             .map(|(name, text)| File {
                 path: format!("built-in/{name}.yaml"),
-                findings: checked(name, text),
+                problems: checked(name, text),
             })
             .collect()
     } else {
@@ -60,24 +54,19 @@ pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
         for path in found(&args.paths)? {
             let shown = path.display().to_string();
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let mut findings = match text_of(&path)? {
+            let mut problems = match text_of(&path)? {
                 Ok(text) => checked(&stem, &text),
-                Err(problem) => Findings {
-                    problems: vec![problem],
-                    ..Findings::default()
-                },
+                Err(problem) => vec![problem],
             };
             if let Some(other) = first.get(&*stem) {
                 let message = format!("`{stem}` is also the name of the template in {other}");
-                findings
-                    .problems
-                    .push(Problem::new("name", "duplicate", message));
+                problems.push(Problem::new("name", "duplicate", message));
             } else {
                 first.insert(stem.into_owned(), shown.clone());
             }
             files.push(File {
                 path: shown,
-                findings,
+                problems,
             });
         }
         files
@@ -87,10 +76,7 @@ pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
             ListFormat::Text => text(&files),
             ListFormat::Json => format!("{:#}\n", document(&files)),
         },
-        clean: files.iter().all(|file| {
-            let warned = args.warnings_as_errors && !file.findings.warnings.is_empty();
-            file.findings.problems.is_empty() && !warned
-        }),
+        clean: files.iter().all(|file| file.problems.is_empty()),
     })
 }
 
@@ -165,39 +151,25 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Usage, message).hint("name files or folders with templates")
 }
 
-/// `PATH:LINE:COLUMN: MESSAGE [RULE]`, as editors and CI read it, warnings with that word in front of the
-/// message, and a line that sums up.
+/// `PATH:LINE:COLUMN: MESSAGE [RULE]`, as editors and CI read it, and a line that sums up.
 fn text(files: &[File]) -> String {
     let mut text = String::new();
     for file in files {
-        let Findings { problems, warnings } = &file.findings;
-        let all = problems.iter().map(|problem| ("", problem));
-        for (kind, problem) in all.chain(warnings.iter().map(|warning| ("warning: ", warning))) {
+        for problem in &file.problems {
             let (line, column) = (problem.line.unwrap_or(1), problem.column.unwrap_or(1));
             text.push_str(&format!(
-                "{}:{line}:{column}: {kind}{} [{}]\n",
+                "{}:{line}:{column}: {} [{}]\n",
                 file.path, problem.message, problem.rule
             ));
         }
     }
-    let (problems, warnings) = counts(files);
+    let problems: usize = files.iter().map(|file| file.problems.len()).sum();
     text.push_str(&format!(
-        "{}, {}",
+        "{}, {}\n",
         counted(files.len(), "template"),
         counted(problems, "problem")
     ));
-    if warnings > 0 {
-        text.push_str(&format!(", {}", counted(warnings, "warning")));
-    }
-    text.push('\n');
     text
-}
-
-/// How many problems and how many warnings there are.
-fn counts(files: &[File]) -> (usize, usize) {
-    let problems = files.iter().map(|file| file.findings.problems.len());
-    let warnings = files.iter().map(|file| file.findings.warnings.len());
-    (problems.sum(), warnings.sum())
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -209,16 +181,10 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 fn document(files: &[File]) -> Value {
-    let (problems, warnings) = counts(files);
+    let problems: usize = files.iter().map(|file| file.problems.len()).sum();
     let entries: Vec<Value> = files
         .iter()
-        .map(|file| {
-            let Findings { problems, warnings } = &file.findings;
-            json!({ "path": file.path, "problems": problems, "warnings": warnings })
-        })
+        .map(|file| json!({ "path": file.path, "problems": file.problems }))
         .collect();
-    json!({
-        "files": entries,
-        "summary": { "files": files.len(), "problems": problems, "warnings": warnings },
-    })
+    json!({ "files": entries, "summary": { "files": files.len(), "problems": problems } })
 }

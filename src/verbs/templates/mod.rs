@@ -9,23 +9,116 @@ mod select;
 mod table;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
 
 use serde_json::json;
 
 use crate::allowlist::Template;
-use crate::cli::{TemplatesArgs, TemplatesFormat};
-use crate::exit::Code;
+use crate::exit::{Code, Exit};
 use crate::policy::Policy;
+use crate::process::Process;
 use crate::session::failure::Failure;
 
-pub use check::{Checked, run as check};
 pub use select::Selection;
+
+/// The long help of `templates check`.
+const CHECK_HELP: &str = "\
+Check templates that you write: form, SQL, parameters and osquery's own tables.
+
+All problems at once, each as PATH:LINE:COLUMN: MESSAGE [RULE]. SQLite reads the SQL: one
+statement that only reads the declared columns of the declared tables, with every parameter
+declared and used. With --osquery-schema every table and column has to exist on the template's
+platforms, and columns that osquery requires have to be constrained. Touches no network.
+
+Exit status: 0 no problems, 1 problems, 2 wrong flags or unreadable files.";
+
+/// Flags of `templates`.
+#[derive(Debug, Args)]
+pub struct TemplatesArgs {
+    /// What is done with templates beside showing them.
+    #[command(subcommand)]
+    pub verb: Option<TemplatesVerb>,
+    /// Show this template whole, with an example step.
+    pub name: Option<String>,
+    /// The operator's policy, whose templates are shown, too [default: $OSQUERY_LIVE_QUERY_POLICY].
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub policy: Option<PathBuf>,
+    /// Which templates are listed.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// How they are shown.
+    #[arg(long, value_enum, default_value_t = TemplatesFormat::Text)]
+    pub format: TemplatesFormat,
+}
+
+/// Verbs of `templates`.
+#[derive(Debug, Subcommand)]
+pub enum TemplatesVerb {
+    /// Check templates that you write: form, SQL, parameters and osquery's own tables.
+    #[command(long_about = CHECK_HELP)]
+    Check(TemplatesCheckArgs),
+}
+
+/// Flags of `templates check`.
+#[derive(Debug, Args)]
+pub struct TemplatesCheckArgs {
+    /// Template files, and folders with them (*.yaml, *.yml); without any, the built-in templates are checked.
+    #[arg(value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// osquery's schema of the version that your hosts run, as JSON: osquery-site publishes it as src/data/osquery_schema_versions/VERSION.json.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub osquery_schema: Option<PathBuf>,
+    /// For people and editors, or JSON (`schema templates-check`).
+    #[arg(long, value_enum, default_value_t = ListFormat::Text)]
+    pub format: ListFormat,
+}
+
+/// Values of `templates --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TemplatesFormat {
+    /// For people.
+    Text,
+    /// For machines (`schema templates`).
+    Json,
+    /// For documentation.
+    Markdown,
+    /// Only the example step of the template that is named, as YAML to start from.
+    Step,
+}
+
+/// Values of `templates check --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Shows or checks templates. Returns how the process ends.
+pub(crate) fn run(args: &TemplatesArgs, process: &Process) -> Exit {
+    match &args.verb {
+        Some(TemplatesVerb::Check(args)) => match check::run(args) {
+            Ok(checked) => match process.text(&checked.text) {
+                Exit::Ok if !checked.clean => Exit::Problems,
+                status => status,
+            },
+            Err(failure) => process.fail(&failure),
+        },
+        None => match text(args, &|warning| process.stderr.warn(warning)) {
+            Ok(text) => process.text(&text),
+            Err(failure) => process.fail(&failure),
+        },
+    }
+}
 
 /// What the verb prints: the templates that were asked for, in the form that was asked for.
 ///
 /// # Errors
 /// `allowlist` where no template has the name; `policy` where the policy holds it back or can't be used; `usage` where the flags don't fit together.
-pub fn text(args: &TemplatesArgs) -> Result<String, Failure> {
+pub fn text(args: &TemplatesArgs, warn: &dyn Fn(&str)) -> Result<String, Failure> {
     let policy = Policy::of_process(args.policy.as_deref())?;
     let registry = policy.registry();
     let shown = match &args.name {
@@ -45,7 +138,7 @@ pub fn text(args: &TemplatesArgs) -> Result<String, Failure> {
         }
         None => {
             for error in policy.broken_templates() {
-                tracing::warn!("{error}");
+                warn(&error.to_string());
             }
             let mut chosen = args.selection.of(registry);
             chosen.retain(|template| policy.allows_template(template).is_ok());

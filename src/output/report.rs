@@ -1,0 +1,264 @@
+//! The one document of the contract, and the last line of `--format ndjson`. Knows what a campaign brought
+//! and how it ended; knows nothing of servers.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use crate::campaign::roster::Target;
+use crate::campaign::rows::push_string;
+use crate::campaign::{Campaign, Kept, Status};
+use crate::session::{About, Outcome};
+
+/// What one execution has to say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Report<'a> {
+    outcome: &'a Outcome,
+}
+
+impl<'a> Report<'a> {
+    /// The report of an outcome.
+    pub fn of(outcome: &'a Outcome) -> Self {
+        Self { outcome }
+    }
+
+    /// Whether hosts may have been asked: what a check found stands elsewhere.
+    fn executed(self) -> bool {
+        !matches!(self.outcome, Outcome::Planned { .. })
+    }
+
+    /// Writes the document as one line.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_json(self, out: &mut impl Write) -> io::Result<()> {
+        // By hand, so that rows are copied and never parsed again.
+        out.write_all(b"{\"results\":{")?;
+        let mut first = true;
+        let mut key = String::new();
+        for target in self.targets().filter(|_| self.executed()) {
+            if !target.status.answered() {
+                continue;
+            }
+            key.clear();
+            if !first {
+                key.push(',');
+            }
+            first = false;
+            push_string(&mut key, target.key);
+            key.push(':');
+            out.write_all(key.as_bytes())?;
+            out.write_all(target.rows().as_bytes())?;
+        }
+        out.write_all(b"},")?;
+        let rest = serde_json::to_vec(&Summary {
+            report: self,
+            kind: None,
+        })?;
+        out.write_all(&rest[1..])?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
+    /// Writes the last line of `--format ndjson`.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_summary(self, out: &mut impl Write) -> io::Result<()> {
+        let kind = Some("summary");
+        serde_json::to_writer(&mut *out, &Summary { report: self, kind })?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
+    fn targets(self) -> impl Iterator<Item = TargetReport<'a>> {
+        let resolved = self.outcome.campaign().into_iter().flat_map(|campaign| {
+            let targets = campaign.roster().targets.iter();
+            targets.map(|target| TargetReport::of(campaign, target))
+        });
+        // Before the targets were resolved, nobody was asked.
+        let named = self.outcome.named().iter().map(|name| TargetReport {
+            key: name,
+            status: Status::NotAsked,
+            kept: None,
+            uuid: None,
+            last_seen: None,
+        });
+        resolved.chain(named)
+    }
+}
+
+/// One key of the document.
+pub(super) struct TargetReport<'a> {
+    pub key: &'a str,
+    pub status: Status,
+    pub kept: Option<&'a Kept>,
+    uuid: Option<&'a str>,
+    last_seen: Option<&'a str>,
+}
+
+impl<'a> TargetReport<'a> {
+    /// How a target stands in the campaign now.
+    pub fn of(campaign: &'a Campaign, target: &'a Target) -> Self {
+        let host = target.host.map(|index| &campaign.roster().hosts[index]);
+        Self {
+            key: &target.key,
+            status: campaign.status(target.host),
+            kept: campaign.answer(target.host),
+            uuid: host
+                .map(|host| host.uuid.as_str())
+                .filter(|uuid| !uuid.is_empty()),
+            last_seen: host.and_then(|host| host.last_seen.as_deref()),
+        }
+    }
+
+    /// The rows as JSON.
+    pub fn rows(&self) -> &str {
+        let kept = self.kept.and_then(|kept| kept.result.as_ref().ok());
+        kept.and_then(|kept| kept.rows.as_ref())
+            .map_or("[]", |rows| rows.json())
+    }
+
+    /// Whether a cap cut its rows.
+    pub fn truncated(&self) -> bool {
+        let kept = self.kept.and_then(|kept| kept.result.as_ref().ok());
+        kept.is_some_and(|kept| kept.truncated)
+    }
+}
+
+impl Serialize for TargetReport<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("status", self.status.name())?;
+        match self.kept.map(|kept| &kept.result) {
+            Some(Ok(kept)) => map.serialize_entry("rows", &kept.received)?,
+            Some(Err(message)) => map.serialize_entry("error", message)?,
+            None => {}
+        }
+        if let Some(uuid) = self.uuid {
+            map.serialize_entry("uuid", uuid)?;
+        }
+        if let Some(last_seen) = self.last_seen {
+            map.serialize_entry("last_seen", last_seen)?;
+        }
+        if let Some(kept) = self.kept {
+            map.serialize_entry("answered_ms", &milliseconds(kept.after))?;
+        }
+        if self.truncated() {
+            map.serialize_entry("truncated", &true)?;
+        }
+        map.end()
+    }
+}
+
+/// The document without `results`.
+struct Summary<'a> {
+    report: Report<'a>,
+    kind: Option<&'a str>,
+}
+
+impl Serialize for Summary<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let report = self.report;
+        let outcome = report.outcome;
+        let executed = report.executed();
+        let keys_of = |wanted: fn(Status) -> bool| -> Vec<&str> {
+            let targets = report
+                .targets()
+                .filter(|target| executed && wanted(target.status));
+            targets.map(|target| target.key).collect()
+        };
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(kind) = self.kind {
+            map.serialize_entry("type", kind)?;
+        }
+        map.serialize_entry("partial", &outcome.partial())?;
+        map.serialize_entry("timed_out_hosts", &keys_of(|status| !status.answered()))?;
+        let failed = keys_of(|status| status == Status::Error);
+        if !failed.is_empty() {
+            map.serialize_entry("failed_hosts", &failed)?;
+        }
+        if executed && report.targets().next().is_some() {
+            map.serialize_entry("hosts", &Hosts(report))?;
+        }
+        if let (Some(about), true) = (outcome.about(), executed) {
+            let campaign = outcome.campaign();
+            map.serialize_entry("campaign", &CampaignReport { about, campaign })?;
+        }
+        if outcome.truncated() {
+            map.serialize_entry("truncated", &true)?;
+        }
+        if outcome.cancelled().is_some() {
+            map.serialize_entry("cancelled", &true)?;
+        }
+        if let Some(error) = outcome.error() {
+            map.serialize_entry("error", error)?;
+        }
+        if let Outcome::Planned { campaign, sql, .. } = outcome {
+            map.serialize_entry("planned", &Planned::of(campaign, sql))?;
+        }
+        map.end()
+    }
+}
+
+/// What `check` would send, and to whom.
+#[derive(Serialize)]
+struct Planned<'a> {
+    sql: &'a str,
+    /// Keys of the hosts that would be asked.
+    hosts: Vec<&'a str>,
+    /// Targets that are not enrolled.
+    unknown: Vec<&'a str>,
+}
+
+impl<'a> Planned<'a> {
+    fn of(campaign: &'a Campaign, sql: &'a str) -> Self {
+        let roster = campaign.roster();
+        let known = roster.targets.iter().filter(|target| target.host.is_some());
+        Self {
+            sql,
+            hosts: known.map(|target| target.key.as_str()).collect(),
+            unknown: roster.unknown().collect(),
+        }
+    }
+}
+
+struct Hosts<'a>(Report<'a>);
+
+impl Serialize for Hosts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for target in self.0.targets() {
+            map.serialize_entry(target.key, &target)?;
+        }
+        map.end()
+    }
+}
+
+struct CampaignReport<'a> {
+    about: &'a About,
+    campaign: Option<&'a Campaign>,
+}
+
+impl Serialize for CampaignReport<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let about = self.about;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("backend", about.backend.name())?;
+        map.serialize_entry("id", &about.id)?;
+        map.serialize_entry("targeted", &self.campaign.map_or(0, Campaign::targeted))?;
+        map.serialize_entry("responded", &self.campaign.map_or(0, Campaign::responded))?;
+        map.serialize_entry("rows", &self.campaign.map_or(0, Campaign::rows))?;
+        map.serialize_entry("elapsed_ms", &milliseconds(about.elapsed))?;
+        if about.may_be_running {
+            map.serialize_entry("may_be_running", &true)?;
+        }
+        map.end()
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
