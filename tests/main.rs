@@ -14,6 +14,7 @@ mod faults_scale;
 mod faults_secrets;
 mod faults_stream;
 mod faults_time;
+mod fleet_answers;
 mod harness;
 mod layers;
 mod lies;

@@ -12,8 +12,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::reading::Heard;
 use super::rest::{Created, Purpose, Rest, RunPath};
-use super::socket::{Broken, Heard, NotOpen, Socket};
+use super::socket::{Broken, MESSAGE_BYTES, NotOpen, Socket};
 use crate::campaign::host::Answer;
 use crate::campaign::host::HostId;
 use crate::campaign::rows::Keep;
@@ -137,8 +138,8 @@ impl Live {
         if let Some(socket) = &mut self.socket {
             match socket.select(created.id).await {
                 Ok(()) => campaign.selected = true,
-                Err(Broken::Lost(reason)) => self.lose(reason),
-                Err(Broken::TooLarge(_)) => self.lose("the request was too large".into()),
+                Err(Broken::Lost(reason) | Broken::Noise(reason)) => self.lose(reason),
+                Err(Broken::TooLarge) => self.lose("the request was too large".into()),
             }
         }
         Ok(())
@@ -155,8 +156,10 @@ impl Live {
             };
             match socket.hear(self.keep).await {
                 Ok(Heard::Answer { host, answer }) => {
+                    if self.silent.remove(&host) {
+                        socket.was_worth_it();
+                    }
                     self.mark_heard();
-                    self.silent.remove(&host);
                     let answer = match answer {
                         Answer::Error(text) => Answer::Error(self.rest.shown(&text)),
                         rows @ Answer::Rows(_) => rows,
@@ -177,16 +180,28 @@ impl Live {
                             self.rest.server()));
                     }
                 }
-                Err(Broken::TooLarge(most)) => {
+                Err(Broken::TooLarge) => {
                     self.lose(String::new());
                     return Err(BackendError::Answer {
                         status: None,
                         message: format!(
-                            "{} sent an answer of more than {most} bytes",
+                            "{} sent an answer of more than {} MB",
+                            self.rest.server(),
+                            MESSAGE_BYTES / 1_000_000
+                        ),
+                        hint: Some("use a template that asks for fewer rows".into()),
+                    });
+                }
+                Err(Broken::Noise(came)) => {
+                    self.lose(String::new());
+                    return Err(BackendError::Answer {
+                        status: None,
+                        message: format!(
+                            "{} floods the results stream: {came}, and no answer in between",
                             self.rest.server()
                         ),
                         hint: Some(
-                            "raise `max_bytes`, or use a template that asks for fewer rows".into(),
+                            "look for a proxy before the server, or at the server's log".into(),
                         ),
                     });
                 }
@@ -245,9 +260,9 @@ impl Live {
                 RENEWAL_PAUSES.len()));
             tokio::time::sleep(*pause).await;
             let token = self.rest.token()?.clone();
-            match Socket::open(&self.rest.http, &token, self.keep, false).await {
+            match Socket::open(&self.rest.http, &token, false).await {
                 Ok(socket) => self.socket = Some(socket),
-                Err(NotOpen::Refused(words)) => {
+                Err(NotOpen::Refused { words, .. }) => {
                     self.lost = format!("the new websocket was refused: {words}");
                     continue;
                 }

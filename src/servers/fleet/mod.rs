@@ -5,7 +5,10 @@
 
 mod hosts;
 mod live;
+mod meter;
+mod noise;
 mod one_by_one;
+mod reading;
 mod rest;
 mod socket;
 mod wire;
@@ -19,8 +22,9 @@ use tokio::time::Instant;
 
 use self::live::Live;
 use self::one_by_one::OneByOne;
+use self::reading::Heard;
 use self::rest::Rest;
-use self::socket::{Heard, NotOpen, Socket};
+use self::socket::{NotOpen, Socket};
 use super::http::Http;
 use super::{Backend, BackendError, Event};
 use crate::allowlist::Statement;
@@ -68,47 +72,39 @@ impl Fleet {
         }
     }
 
-    /// The socket, opened and good for a campaign.
+    /// The socket, opened and good for a campaign. It was opened while the hosts were looked for, which may
+    /// have taken long: one that did not open then, or is gone by now, is opened once more.
     async fn socket(&mut self) -> Result<Socket, NotOpen> {
-        if matches!(self.line, Line::Closed) {
-            self.line
-                .begin(&self.rest, self.keep)
-                .map_err(NotOpen::Failed)?;
+        let mut fresh = matches!(self.line, Line::Closed);
+        if fresh {
+            self.line.begin(&self.rest).map_err(NotOpen::Failed)?;
         }
-        self.line.settle().await;
-        match std::mem::replace(&mut self.line, Line::Closed) {
-            Line::Open(mut socket) => match socket.heard_already(self.keep) {
-                Some(Ok(Heard::Refused(text))) => {
-                    Err(NotOpen::Failed(live::refusal(&self.rest, &text)))
-                }
-                // It was opened while the hosts were looked for; that may have taken long.
-                Some(Err(_)) => {
-                    self.line
-                        .begin(&self.rest, self.keep)
-                        .map_err(NotOpen::Failed)?;
-                    self.line.settle().await;
-                    match std::mem::replace(&mut self.line, Line::Closed) {
-                        Line::Open(socket) => Ok(*socket),
-                        Line::NotOpen(why) => Err(why),
-                        Line::Closed | Line::Opening(_) => Err(never_settled()),
+        loop {
+            self.line.settle().await;
+            match std::mem::replace(&mut self.line, Line::Closed) {
+                Line::Open(mut socket) => match socket.heard_already(self.keep) {
+                    Some(Ok(Heard::Refused(text))) => {
+                        return Err(NotOpen::Failed(live::refusal(&self.rest, &text)));
                     }
+                    Some(Err(_)) if !fresh => {}
+                    Some(_) | None => return Ok(*socket),
+                },
+                Line::NotOpen(why) if fresh || !why.may_pass() => return Err(why),
+                Line::NotOpen(_) => {}
+                Line::Closed | Line::Opening(_) => {
+                    return Err(NotOpen::refused("it did not open"));
                 }
-                Some(Ok(_)) | None => Ok(*socket),
-            },
-            Line::NotOpen(why) => Err(why),
-            Line::Closed | Line::Opening(_) => Err(never_settled()),
+            }
+            fresh = true;
+            self.line.begin(&self.rest).map_err(NotOpen::Failed)?;
         }
     }
 }
 
-fn never_settled() -> NotOpen {
-    NotOpen::Refused("it did not open".into())
-}
-
 impl Line {
-    fn begin(&mut self, rest: &Rest, keep: Keep) -> Result<(), BackendError> {
+    fn begin(&mut self, rest: &Rest) -> Result<(), BackendError> {
         let (http, token) = (rest.http.clone(), rest.token()?.clone());
-        let opening = async move { Socket::open(&http, &token, keep, true).await };
+        let opening = async move { Socket::open(&http, &token, true).await };
         *self = Self::Opening(opening.boxed());
         Ok(())
     }
@@ -139,7 +135,7 @@ impl Backend for Fleet {
         limits: &Limits,
     ) -> Result<Candidates, BackendError> {
         // Meanwhile the socket is opened: it may be authenticated before the campaign exists.
-        self.line.begin(&self.rest, self.keep)?;
+        self.line.begin(&self.rest)?;
         let finding = hosts::find(&self.rest, targets, limits);
         tokio::pin!(finding);
         loop {
@@ -177,7 +173,7 @@ impl Backend for Fleet {
                 // The hosts were found a moment ago: the server is there, but something on the way
                 // cuts websockets. Where it is gone after all, the calls find out.
                 let words = match why {
-                    NotOpen::Refused(words) => words,
+                    NotOpen::Refused { words, .. } => words,
                     NotOpen::Failed(error) => error.to_string(),
                 };
                 self.rest.notices().warn(format!("{} or a proxy before it refused the websocket ({words}): the hosts are asked one by one, which is slower; a host that takes longer than the server waits (25 s unless configured) is asked again, and an offline host answers only if it is back when it is asked",
@@ -240,9 +236,9 @@ pub fn fuzz(bytes: &[u8]) {
     };
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Heard::Answer {
-            answer: super::Answer::Rows(rows),
+            answer: crate::campaign::host::Answer::Rows(rows),
             ..
-        } = socket::read(text, keep)
+        } = reading::read(text, keep)
         {
             assert!(rows.kept() <= 100 && rows.json().len() <= 10_000);
         }

@@ -8,8 +8,9 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
+use super::reading;
 use super::rest::{OneHost, Purpose, Rest};
-use super::socket;
+use super::socket::MESSAGE_BYTES;
 use super::wire::{ONE_HOST_TIMEOUT, OneHostAnswer};
 use crate::campaign::host::Answer;
 use crate::campaign::host::Host;
@@ -124,7 +125,6 @@ impl OneByOne {
         let by_identifier = (asking.by_identifier || self.by_identifier) && !asking.uuid.is_empty();
         let (rest, sql) = (self.rest.clone(), self.sql.clone());
         let (id, uuid) = (asking.id.0.clone(), asking.uuid.clone());
-        let most = socket::most_bytes(self.keep);
         self.work.push(
             async move {
                 let begun = Instant::now();
@@ -133,7 +133,7 @@ impl OneByOne {
                 } else {
                     OneHost::Id(&id)
                 };
-                let reply = rest.ask_one(one, &sql, most).await;
+                let reply = rest.ask_one(one, &sql, MESSAGE_BYTES).await;
                 Done::Called { host, begun, reply }
             }
             .boxed(),
@@ -218,9 +218,8 @@ impl OneByOne {
             let first = !std::mem::replace(&mut asking.offline, true);
             return first.then(|| Event::Offline(asking.id.clone()));
         }
-        let rows = answer.rows.map_or("null", |rows| rows.get());
         // Rows of this call have no added columns (wire notes, Results without a websocket).
-        let answer = socket::answer(rows, &[], self.keep);
+        let answer = reading::answer(answer.rows.map(|rows| rows.get()), &[], self.keep);
         Some(self.answered(host, answer))
     }
 

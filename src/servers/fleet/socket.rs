@@ -1,8 +1,10 @@
-//! The results socket: one websocket, its first messages, and what comes out of it, put into few
-//! words. Knows nothing of who is still missing or of what to do when it breaks.
+//! The results socket: one websocket, its first messages, and what comes out of it. Whatever a server
+//! sends, and however much, others have their turn and memory stays bounded. Knows nothing of who is still
+//! missing or of what to do when it breaks.
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,20 +14,29 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message as Frame};
 
-use super::wire::{self, Message, ResultData};
-use crate::campaign::host::Answer;
+use super::meter::{Endless, Metered};
+use super::noise::{Kind, Noise};
+use super::reading::{Heard, read};
 use crate::campaign::rows::Keep;
-use crate::campaign::rows::Rows;
 use crate::secret::Secret;
-use crate::servers::BackendError;
 use crate::servers::http::{Http, UpgradeError};
+use crate::servers::{BackendError, LONG, away};
 
 /// Plain websocket, one JSON document a message (SockJS's raw transport).
 const PATH: &[&str] = &["api", "latest", "fleet", "results", "websocket"];
-/// One host's answer is one message, and the columns that the server adds count too: 100,000 rows
-/// make 17 MB (wire notes), where the usual defaults stop.
-const MESSAGE_BYTES_AT_LEAST: usize = 64 * 1024 * 1024;
-const MESSAGE_SLACK_BYTES: usize = 16 * 1024 * 1024;
+/// One host's answer is one message, and the columns that the server adds count too: 100,000 rows make
+/// 17 MB (wire notes). So this is 370,000 rows of one host; more is no triage, and a message is in memory
+/// whole before it can be cut.
+pub(super) const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// The share of a message that its frames may take beside it: with pieces of 4 KiB they take a thousandth.
+const FRAMING_SHARE: usize = 4;
+/// Bytes that are read at once: with frames of two bytes each that is what is worked on without a pause.
+const READ_BYTES: usize = 64 * 1024;
+/// Pongs wait in memory for a server that floods with pings and reads nothing; the last one is enough.
+const WRITE_BYTES: usize = 16 * 1024;
+const MOST_WRITE_BYTES: usize = 64 * 1024;
+/// After working for so long others have their turn: deadline, signals, other sessions.
+const SLICE: Duration = Duration::from_millis(5);
 /// While nothing changes the server sends nothing, and a proxy may cut the line.
 const PING_AFTER: Duration = Duration::from_secs(20);
 /// A ping that is not answered in this time was sent into a dead line.
@@ -39,45 +50,37 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(100);
 
 /// An open socket whose first message, the token, is sent. The server does not confirm it: a wrong
 /// one is heard of in [`Heard::Refused`].
-#[derive(Debug)]
 pub(super) struct Socket<S = reqwest::Upgraded> {
-    stream: WebSocketStream<S>,
-    last_heard: Instant,
+    stream: WebSocketStream<Metered<S>>,
     pinged: Option<Instant>,
+    /// A long message that is being read elsewhere: dropping [`Socket::hear`] must not lose it.
+    reading: Option<BoxFuture<'static, Heard>>,
+    noise: Noise,
+    /// Since when there was no pause.
+    slice: std::time::Instant,
 }
 
 /// Why there is no socket.
 #[derive(Debug)]
 pub(super) enum NotOpen {
     /// The server, or a proxy before it, does not switch protocols; what it did, in words.
-    Refused(String),
+    Refused {
+        /// For people.
+        words: String,
+        /// Whether it may when it is asked again (429, 502–504).
+        may_pass: bool,
+    },
     /// The server could not be reached.
     Failed(BackendError),
-}
-
-/// What came.
-#[derive(Debug)]
-pub(super) enum Heard {
-    /// A host's answer.
-    Answer {
-        /// Fleet's id of it.
-        host: u64,
-        /// What it said; error texts are as the host sent them.
-        answer: Answer,
-    },
-    /// The server's `error` message: nothing else comes, it closes the socket.
-    Refused(String),
-    /// Counts, or a kind of message that is not known: a sign of life.
-    Alive,
-    /// A message that can't be read; which part of it, never what.
-    Garbled(&'static str),
 }
 
 /// Nothing more can come.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// A message was larger than the limit, in bytes; another socket would meet it again.
-    TooLarge(usize),
+    /// A message was larger than [`MESSAGE_BYTES`]; another socket would meet it again.
+    TooLarge,
+    /// The server only makes noise; what came, in words.
+    Noise(String),
     /// The line is gone; why, in words.
     Lost(String),
 }
@@ -85,12 +88,7 @@ pub(super) enum Broken {
 impl Socket {
     /// Opens the socket and sends the token. What may pass (no connection, 429, 502–504) is tried
     /// again twice where `patient`.
-    pub(super) async fn open(
-        http: &Http,
-        token: &Secret,
-        keep: Keep,
-        patient: bool,
-    ) -> Result<Self, NotOpen> {
+    pub(super) async fn open(http: &Http, token: &Secret, patient: bool) -> Result<Self, NotOpen> {
         let mut pauses = UPGRADE_PAUSES.iter().filter(|_| patient);
         let upgraded = loop {
             // A step with little time must still have some of it for the other way.
@@ -101,18 +99,19 @@ impl Socket {
                 Ok(Err(failure)) => failure,
                 Err(_) => {
                     let words = format!("no answer within {:.1} s", within.as_secs_f64());
-                    return Err(NotOpen::Refused(words));
+                    return Err(NotOpen::refused(words));
                 }
             };
             let (may_pass, failure) = match failure {
                 UpgradeError::Refused { status: 101 } => (
                     false,
-                    NotOpen::Refused("HTTP 101, but without a websocket's handshake".into()),
+                    NotOpen::refused("HTTP 101, but without a websocket's handshake"),
                 ),
-                UpgradeError::Refused { status } => (
-                    matches!(status, 429 | 502..=504),
-                    NotOpen::Refused(format!("HTTP {status}")),
-                ),
+                UpgradeError::Refused { status } => {
+                    let may_pass = matches!(status, 429 | 502..=504);
+                    let words = format!("HTTP {status}");
+                    (may_pass, NotOpen::Refused { words, may_pass })
+                }
                 UpgradeError::Failed(error) => (
                     matches!(error, BackendError::Unreachable { .. }),
                     NotOpen::Failed(error),
@@ -123,28 +122,53 @@ impl Socket {
                 _ => return Err(failure),
             }
         };
-        let mut socket = Self::over(upgraded, keep).await;
+        let mut socket = Self::over(upgraded).await;
         let hello = json!({"type": "auth", "data": {"token": token.expose()}});
         match socket.say(hello.to_string()).await {
             Ok(()) => Ok(socket),
-            Err(_) => Err(NotOpen::Refused(
-                "it was closed as soon as it was open".into(),
-            )),
+            Err(_) => Err(NotOpen::refused("it was closed as soon as it was open")),
+        }
+    }
+}
+
+impl NotOpen {
+    /// For good.
+    pub(super) fn refused(words: impl Into<String>) -> Self {
+        Self::Refused {
+            words: words.into(),
+            may_pass: false,
+        }
+    }
+
+    /// Whether the server may only be away for a moment.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { may_pass, .. } => *may_pass,
+            Self::Failed(error) => matches!(error, BackendError::Unreachable { .. }),
         }
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// A socket over a connection that has switched protocols.
-    async fn over(connection: S, keep: Keep) -> Self {
-        let most = most_bytes(keep);
+    async fn over(connection: S) -> Self {
+        Self::of_messages_up_to(MESSAGE_BYTES, connection).await
+    }
+
+    async fn of_messages_up_to(bytes: usize, connection: S) -> Self {
         let config = WebSocketConfig::default()
-            .max_message_size(Some(most))
-            .max_frame_size(Some(most));
+            .read_buffer_size(READ_BYTES)
+            .write_buffer_size(WRITE_BYTES)
+            .max_write_buffer_size(MOST_WRITE_BYTES)
+            .max_message_size(Some(bytes))
+            .max_frame_size(Some(bytes));
+        let metered = Metered::new(connection, bytes + bytes / FRAMING_SHARE);
         Self {
-            stream: WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await,
-            last_heard: Instant::now(),
+            stream: WebSocketStream::from_raw_socket(metered, Role::Client, Some(config)).await,
             pinged: None,
+            reading: None,
+            noise: Noise::default(),
+            slice: std::time::Instant::now(),
         }
     }
 
@@ -155,52 +179,117 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     async fn say(&mut self, text: String) -> Result<(), Broken> {
-        self.stream
-            .send(Frame::text(text))
-            .await
-            .map_err(|error| broken(&error))
+        let said = self.stream.send(Frame::text(text)).await;
+        said.map_err(|error| self.broken(&error))
     }
 
-    /// The next message. Keeps the line alive while it waits. Dropping the future loses nothing.
+    /// What was heard last was worth it: what came before it is forgiven.
+    pub(super) fn was_worth_it(&mut self) {
+        self.noise = Noise::default();
+    }
+
+    /// The next message. Keeps the line alive while it waits, and lets others have their turn however much
+    /// comes. Dropping the future loses nothing.
     pub(super) async fn hear(&mut self, keep: Keep) -> Result<Heard, Broken> {
         loop {
-            let act_at = match self.pinged {
-                Some(pinged) => pinged + PONG_WITHIN,
-                None => self.last_heard + PING_AFTER,
+            if let Some(reading) = &mut self.reading {
+                let heard = reading.await;
+                self.reading = None;
+                return self.counted(heard, LONG);
+            }
+            tokio::task::coop::consume_budget().await;
+            if self.slice.elapsed() >= SLICE {
+                self.slice = std::time::Instant::now();
+                tokio::task::yield_now().await;
+            }
+            let frame = match self.frame().await? {
+                Some(frame) => frame,
+                None => continue,
             };
-            let frame = tokio::select! {
-                biased;
-                frame = self.stream.next() => frame,
-                () = tokio::time::sleep_until(act_at) => {
-                    if self.pinged.is_some() {
-                        return Err(Broken::Lost("the server does not answer pings".into()));
-                    }
-                    self.pinged = Some(Instant::now());
-                    let ping = self.stream.send(Frame::Ping(Bytes::new())).await;
-                    ping.map_err(|error| broken(&error))?;
-                    continue;
-                }
-            };
-            let frame = match frame {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Err(broken(&error)),
-                None => return Err(closed()),
-            };
-            self.last_heard = Instant::now();
-            self.pinged = None;
+            let bytes = frame.len();
             match frame {
-                Frame::Text(text) => return Ok(read(text.as_str(), keep)),
-                Frame::Binary(_) => return Ok(Heard::Garbled("a message that is not text")),
+                Frame::Text(text) if bytes >= LONG => {
+                    let reading = away(bytes, move || read(text.as_str(), keep));
+                    self.reading = Some(reading.boxed());
+                }
+                Frame::Text(_) if bytes == 0 => {
+                    self.count(Kind::Empty, 0)?;
+                    return Ok(Heard::Garbled("an empty message"));
+                }
+                Frame::Text(text) => return self.counted(read(text.as_str(), keep), bytes),
+                Frame::Binary(_) => {
+                    self.count(Kind::Binary, bytes)?;
+                    return Ok(Heard::Garbled("a message that is not text"));
+                }
+                Frame::Ping(_) => self.count(Kind::Ping, bytes)?,
+                Frame::Pong(_) => self.count(Kind::Pong, bytes)?,
                 // Its code says nothing: Fleet closes with code 0, which is none (transcript
                 // `websocket-refusals`). The reason, if any, came before as an `error` message.
                 Frame::Close(_) => return Err(closed()),
-                Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => {}
+                Frame::Frame(_) => {}
             }
+        }
+    }
+
+    /// The next frame that is whole; nothing where the line was pinged instead.
+    async fn frame(&mut self) -> Result<Option<Frame>, Broken> {
+        let heard_at = self.stream.get_ref().last_read();
+        // Pieces of a long message are a sign of life as good as a pong.
+        let pinged = self.pinged.filter(|pinged| *pinged >= heard_at);
+        let act_at = match pinged {
+            Some(pinged) => pinged + PONG_WITHIN,
+            None => heard_at + PING_AFTER,
+        };
+        let frame = tokio::select! {
+            biased;
+            frame = self.stream.next() => frame,
+            () = tokio::time::sleep_until(act_at) => {
+                if self.stream.get_ref().last_read() > heard_at {
+                    return Ok(None);
+                }
+                if pinged.is_some() {
+                    return Err(Broken::Lost("the server does not answer pings".into()));
+                }
+                self.pinged = Some(Instant::now());
+                let ping = self.stream.send(Frame::Ping(Bytes::new())).await;
+                ping.map_err(|error| self.broken(&error))?;
+                return Ok(None);
+            }
+        };
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Err(self.broken(&error)),
+            None => return Err(closed()),
+        };
+        self.pinged = None;
+        if frame.is_text() || frame.is_binary() {
+            self.stream.get_mut().whole();
+        }
+        Ok(Some(frame))
+    }
+
+    /// The same, counted where it is no answer.
+    fn counted(&mut self, heard: Heard, bytes: usize) -> Result<Heard, Broken> {
+        match heard {
+            Heard::Alive => self.count(Kind::Status, bytes)?,
+            Heard::Garbled(_) => self.count(Kind::Junk, bytes)?,
+            Heard::Answer { .. } | Heard::Refused(_) => {}
+        }
+        Ok(heard)
+    }
+
+    fn count(&mut self, kind: Kind, bytes: usize) -> Result<(), Broken> {
+        if self.noise.add(kind, bytes) {
+            Ok(())
+        } else {
+            Err(Broken::Noise(self.noise.to_string()))
         }
     }
 
     /// What has come already, without waiting: whether the socket is still good before it is used.
     pub(super) fn heard_already(&mut self, keep: Keep) -> Option<Result<Heard, Broken>> {
+        // A pause would look like nothing to hear.
+        self.slice = std::time::Instant::now();
         self.hear(keep).now_or_never()
     }
 
@@ -211,50 +300,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         // A server that does not read it will see the connection end.
         let _ = tokio::time::timeout(CLOSE_WITHIN, close).await;
     }
-}
 
-/// The largest answer of one host that is read; more than is kept, since it is cut only once it is read.
-pub(super) fn most_bytes(keep: Keep) -> usize {
-    keep.bytes
-        .max(MESSAGE_BYTES_AT_LEAST)
-        .saturating_add(MESSAGE_SLACK_BYTES)
-}
-
-/// A message of the server.
-pub(super) fn read(text: &str, keep: Keep) -> Heard {
-    let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
-        return Heard::Garbled("a message that is not JSON of the expected form");
-    };
-    match message.kind.as_ref() {
-        "result" => {
-            let data = message.data.map_or("null", |data| data.get());
-            let Ok(result) = serde_json::from_str::<ResultData<'_>>(data) else {
-                return Heard::Garbled("a result without a host");
-            };
-            let host = result.host.id;
-            let answer = match result.error() {
-                Some(error) => Answer::Error(error.into_owned()),
-                None => answer(
-                    result.rows.map_or("null", |rows| rows.get()),
-                    wire::ADDED_COLUMNS,
-                    keep,
-                ),
-            };
-            Heard::Answer { host, answer }
-        }
-        "error" => Heard::Refused(
-            wire::error_text(message.data).map_or(String::new(), std::borrow::Cow::into_owned),
-        ),
-        // `totals` and `status` come with a 5-second tick: nothing may wait for them.
-        _ => Heard::Alive,
+    fn broken(&self, error: &Error) -> Broken {
+        Broken::Lost(match error {
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => return Broken::TooLarge,
+            Error::ConnectionClosed | Error::AlreadyClosed => return closed(),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                "the connection was cut".into()
+            }
+            Error::Protocol(_) | Error::Utf8(_) => "what came is not a websocket's".into(),
+            Error::Io(io) => match io.kind() {
+                std::io::ErrorKind::ConnectionReset
+                | std::io::ErrorKind::ConnectionAborted
+                | std::io::ErrorKind::BrokenPipe
+                | std::io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
+                _ => match io.get_ref().and_then(|inner| inner.downcast_ref()) {
+                    Some(Endless(bytes)) => return Broken::Noise(self.endless(*bytes)),
+                    None => format!("the connection broke ({})", io.kind()),
+                },
+            },
+            _ => "the connection broke".into(),
+        })
     }
-}
 
-/// Rows, or in whose words they are none.
-pub(super) fn answer(rows: &str, added: &[&str], keep: Keep) -> Answer {
-    match Rows::read(rows, added, keep) {
-        Ok(rows) => Answer::Rows(rows),
-        Err(error) => Answer::Error(format!("the answer could not be read: {error}")),
+    fn endless(&self, bytes: usize) -> String {
+        let mut words = format!("{} MB of a message that does not end", bytes / 1_000_000);
+        if self.noise != Noise::default() {
+            words.push_str(&format!(", {}", self.noise));
+        }
+        words
     }
 }
 
@@ -262,222 +336,6 @@ fn closed() -> Broken {
     Broken::Lost("the server closed it".into())
 }
 
-fn broken(error: &Error) -> Broken {
-    Broken::Lost(match error {
-        Error::Capacity(CapacityError::MessageTooLong { max_size, .. }) => {
-            return Broken::TooLarge(*max_size);
-        }
-        Error::ConnectionClosed | Error::AlreadyClosed => return closed(),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            "the connection was cut".into()
-        }
-        Error::Protocol(_) | Error::Utf8(_) => "what came is not a websocket's".into(),
-        Error::Io(io) => match io.kind() {
-            std::io::ErrorKind::ConnectionReset
-            | std::io::ErrorKind::ConnectionAborted
-            | std::io::ErrorKind::BrokenPipe
-            | std::io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
-            _ => format!("the connection broke ({})", io.kind()),
-        },
-        _ => "the connection broke".into(),
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::LazyLock;
-
-    use proptest::prelude::*;
-    use serde_json::Value;
-    use tokio::io::DuplexStream;
-
-    use super::*;
-    use crate::servers::fleet::wire::tests::transcripts;
-
-    const ALL: Keep = Keep {
-        rows: usize::MAX,
-        bytes: usize::MAX,
-    };
-
-    /// Every message that a real server sent, with the recording's name.
-    static RECORDED: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
-        transcripts()
-            .into_iter()
-            .flat_map(|(name, transcript)| {
-                let steps = transcript["steps"].as_array().unwrap().clone();
-                steps
-                    .into_iter()
-                    .flat_map(|step| step["websocket"]["frames"].as_array().cloned())
-                    .flatten()
-                    .filter_map(|frame| frame.get("server").cloned())
-                    .map(move |message| (name.clone(), message))
-            })
-            .collect()
-    });
-
-    #[test]
-    fn reads_every_recorded_message() {
-        let mut answers = 0;
-        for (name, message) in RECORDED.iter() {
-            let data = &message["data"];
-            match (
-                message["type"].as_str().unwrap(),
-                read(&message.to_string(), ALL),
-            ) {
-                ("totals" | "status", Heard::Alive) => {}
-                ("error", Heard::Refused(text)) => assert_eq!(*data, Value::from(text)),
-                ("result", Heard::Answer { host, answer }) => {
-                    answers += 1;
-                    assert_eq!(data["host"]["id"], host);
-                    match answer {
-                        Answer::Error(text) => assert_eq!(data["error"], Value::from(text)),
-                        Answer::Rows(rows) => {
-                            let mut expected = data["rows"].clone();
-                            for row in expected.as_array_mut().unwrap() {
-                                for added in wire::ADDED_COLUMNS {
-                                    row.as_object_mut().unwrap().remove(*added).unwrap();
-                                }
-                            }
-                            let rows: Value = serde_json::from_str(rows.json()).unwrap();
-                            assert_eq!(rows, expected, "{name}");
-                        }
-                    }
-                }
-                (kind, heard) => panic!("{name}: {kind} became {heard:?}"),
-            }
-        }
-        assert_eq!(answers, 17);
-    }
-
-    #[test]
-    fn rows_that_no_host_sends_are_that_hosts_error() {
-        let message = r#"{"type":"result","data":{"host":{"id":4},"rows":[{"pid":["secret"]}]}}"#;
-        let Heard::Answer {
-            host: 4,
-            answer: Answer::Error(text),
-        } = read(message, ALL)
-        else {
-            panic!("not an error of host 4");
-        };
-        assert!(text.starts_with("the answer could not be read: "), "{text}");
-        assert!(!text.contains("secret"), "{text}");
-    }
-
-    #[test]
-    fn tells_garbled_messages_from_unknown_ones() {
-        for garbled in [
-            "",
-            "o",
-            "[]",
-            "{",
-            r#"{"data":{}}"#,
-            r#"{"type":7}"#,
-            r#"{"type":"result"}"#,
-            r#"{"type":"result","data":{"host":{"id":"4"},"rows":[]}}"#,
-            r#"{"type":"result","data":{"host":{"id":-4},"rows":[]}}"#,
-            r#"{"type":"result","data":{"rows":[]}}"#,
-        ] {
-            assert!(matches!(read(garbled, ALL), Heard::Garbled(_)), "{garbled}");
-        }
-        for alive in [
-            r#"{"type":"totals","data":null}"#,
-            r#"{"type":"status"}"#,
-            r#"{"data":[1],"type":"later","more":1}"#,
-        ] {
-            assert!(matches!(read(alive, ALL), Heard::Alive), "{alive}");
-        }
-        let silent = r#"{"type":"error"}"#;
-        assert!(matches!(read(silent, ALL), Heard::Refused(text) if text.is_empty()));
-    }
-
-    /// Both ends of a line, the server's as its own websocket.
-    async fn line() -> (Socket<DuplexStream>, WebSocketStream<DuplexStream>) {
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let server = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
-        (Socket::over(ours, ALL).await, server)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_line_is_pinged_and_a_dead_one_given_up() {
-        let (mut socket, _server_that_never_reads) = line().await;
-        let begun = Instant::now();
-        let Err(Broken::Lost(reason)) = socket.hear(ALL).await else {
-            panic!("something was heard");
-        };
-        assert_eq!(reason, "the server does not answer pings");
-        assert_eq!(begun.elapsed().as_secs(), 40);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_answers_pings_is_listened_to_for_as_long_as_it_takes() {
-        let (mut socket, mut server) = line().await;
-        let begun = Instant::now();
-        let serve = async {
-            let mut pings = 0;
-            while let Some(Ok(frame)) = server.next().await {
-                pings += u32::from(frame.is_ping());
-                // Sends the pong that the library has prepared.
-                server.flush().await.unwrap();
-                if pings == 10 {
-                    let late = Frame::text(r#"{"type":"totals","data":{}}"#);
-                    server.send(late).await.unwrap();
-                }
-            }
-        };
-        tokio::select! {
-            () = serve => panic!("the server saw the end"),
-            heard = socket.hear(ALL) => assert!(matches!(heard, Ok(Heard::Alive))),
-        }
-        assert_eq!(begun.elapsed().as_secs(), 200);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_socket_that_was_left_alone_for_long_is_not_taken_for_dead() {
-        let (mut socket, mut server) = line().await;
-        tokio::time::advance(PING_AFTER + PONG_WITHIN + PING_AFTER).await;
-        server
-            .send(Frame::text(r#"{"type":"status"}"#))
-            .await
-            .unwrap();
-        assert!(matches!(socket.hear(ALL).await, Ok(Heard::Alive)));
-        tokio::time::advance(PING_AFTER * 3).await;
-        assert!(socket.heard_already(ALL).is_none());
-    }
-
-    #[tokio::test]
-    async fn an_answer_over_the_limit_is_told_from_a_broken_line() {
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let mut server = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
-        let keep = Keep { rows: 1, bytes: 1 };
-        let mut socket = Socket::over(ours, keep).await;
-        let most = most_bytes(keep);
-        let big = Frame::text(" ".repeat(most + 1));
-        let heard = tokio::select! {
-            heard = socket.hear(keep) => heard,
-            sent = server.send(big) => panic!("{sent:?} without being read"),
-        };
-        assert!(
-            matches!(heard, Err(Broken::TooLarge(limit)) if limit == most),
-            "{heard:?}"
-        );
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
-
-        /// A message that is cut or overwritten anywhere is never read as another host's answer.
-        #[test]
-        fn damaged_messages_name_no_other_host(pick in 0usize..1_000, at in 0usize..4_000, byte in "[ -~]?") {
-            let (_, message) = &RECORDED[pick % RECORDED.len()];
-            let text = message.to_string();
-            let mut end = at % (text.len() + 1);
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            let damaged = format!("{}{byte}", &text[..end]);
-            if damaged != text {
-                prop_assert!(!matches!(read(&damaged, ALL), Heard::Answer { .. }), "{}", damaged);
-            }
-        }
-    }
-}
+#[path = "socket_tests.rs"]
+mod tests;

@@ -1,0 +1,99 @@
+//! The connection under the results socket, measured: how much came since the last whole frame, and when.
+//! It hands control back to the event loop after a few reads, for the websocket's own loop would read
+//! fragments without end while there are any. Knows nothing of websockets.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// Reads after which others have their turn.
+const READS_AT_A_TIME: usize = 4;
+
+/// What ends a connection on which so much came without a whole frame.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} bytes without a whole message")]
+pub(super) struct Endless(pub(super) usize);
+
+/// A connection of which is known how much came.
+#[derive(Debug)]
+pub(super) struct Metered<S> {
+    inner: S,
+    most: usize,
+    since_frame: usize,
+    in_a_row: usize,
+    last_read: Instant,
+}
+
+impl<S> Metered<S> {
+    /// Ends with [`Endless`] where more than `most` bytes come between two calls of [`Metered::whole`].
+    pub(super) fn new(inner: S, most: usize) -> Self {
+        Self {
+            inner,
+            most,
+            since_frame: 0,
+            in_a_row: 0,
+            last_read: Instant::now(),
+        }
+    }
+
+    /// A frame was whole.
+    pub(super) fn whole(&mut self) {
+        self.since_frame = 0;
+    }
+
+    /// When something last came.
+    pub(super) fn last_read(&self) -> Instant {
+        self.last_read
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.in_a_row == READS_AT_A_TIME {
+            self.in_a_row = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(context, buffer) else {
+            self.in_a_row = 0;
+            return Poll::Pending;
+        };
+        read?;
+        let came = buffer.filled().len() - before;
+        self.in_a_row += 1;
+        if came > 0 {
+            self.last_read = Instant::now();
+        }
+        self.since_frame = self.since_frame.saturating_add(came);
+        if self.since_frame > self.most {
+            return Poll::Ready(Err(io::Error::other(Endless(self.since_frame))));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
