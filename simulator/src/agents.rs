@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::observe::{AnswerSeen, Fate};
 use crate::rows::{Answered, RowsText};
-use crate::scenario::{Answer, Huge};
+use crate::scenario::Answer;
 use crate::world::{Shared, World};
 use crate::{aisoc_direct, fleet, osctrl, outages};
 
@@ -123,17 +123,27 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         tokio::select! {
             () = shared.ended() => return,
             () = shared.wake.notified() => {}
-            () = sleep => shared.change(act),
+            () = sleep => {
+                shared.change(act);
+                // A hundred thousand agents that act at once leave others their turn.
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
 
-/// Does what is due.
+/// What is done before the world is given free.
+const SLICE: usize = 1_000;
+
+/// Does what is due, or a part of it.
 fn act(world: &mut World) {
     let now = world.now();
-    while world.due.peek().is_some_and(|due| due.at <= now)
+    let mut done = 0;
+    while done < SLICE
+        && world.due.peek().is_some_and(|due| due.at <= now)
         && let Some(due) = world.due.pop()
     {
+        done += 1;
         match due.what {
             What::CheckIn => check_in(world, due.query, due.host, now),
             What::Answer { time } => answer(world, due.query, due.host, now, time),
@@ -187,7 +197,10 @@ fn answer(world: &mut World, query: usize, host: usize, now: Duration, time: u32
         return;
     };
     let behaviour = Arc::clone(&found.behaviour);
-    let said = say(&behaviour.answer, || found.dataset.answer(&asked.sql));
+    let said = match &found.said {
+        Some(said) => Arc::clone(said),
+        None => found.dataset.answer(&asked.sql),
+    };
     let fate = match asked.owner.clone() {
         Owner::Fleet(id) => fleet::receive(world, id, host, &said),
         Owner::AisocDirect(place) => aisoc_direct::receive(world, place, host, &said),
@@ -293,16 +306,20 @@ fn note(world: &mut World, query: usize, host: usize, fate: Fate) {
     outages::proceed(world);
 }
 
-fn say(answer: &Answer, by_sql: impl FnOnce() -> Arc<Answered>) -> Arc<Answered> {
-    match answer {
-        Answer::Sql => by_sql(),
+/// What a host answers whatever it is asked; `None`: what its tables make of the statement.
+pub(crate) fn prepare(answer: &Answer) -> Option<Arc<Answered>> {
+    Some(match answer {
+        Answer::Sql => return None,
         Answer::None | Answer::Silent => Arc::new(Answered::Rows(RowsText::default())),
         Answer::Rows(rows) => Arc::new(Answered::Rows(pinned(rows))),
         Answer::Error(text) => Arc::new(Answered::Error(text.clone())),
-        Answer::Huge(huge) => Arc::new(Answered::Rows(many(*huge))),
+        Answer::Huge(huge) => Arc::new(Answered::Made((*huge).into())),
+        Answer::Wide(wide) => Arc::new(Answered::Made((*wide).into())),
         Answer::StatusOnly(status) => Arc::new(Answered::StatusOnly(*status)),
         Answer::RawRows(text) => Arc::new(Answered::Raw(text.clone())),
-    }
+        Answer::WithoutRows => Arc::new(Answered::Missing),
+        Answer::RawData(text) => Arc::new(Answered::Data(text.clone())),
+    })
 }
 
 fn pinned(rows: &[crate::scenario::Cells]) -> RowsText {
@@ -320,21 +337,6 @@ fn pinned(rows: &[crate::scenario::Cells]) -> RowsText {
                 })
                 .collect(),
         );
-    }
-    text
-}
-
-fn many(huge: Huge) -> RowsText {
-    let mut text = RowsText::default();
-    for number in 0..huge.rows {
-        // `{"filler":"…","number":"…"}` has about 27 bytes beside the filler.
-        text.push(vec![
-            ("number".into(), number.to_string()),
-            (
-                "filler".into(),
-                "x".repeat(huge.row_bytes.saturating_sub(32)),
-            ),
-        ]);
     }
     text
 }

@@ -2,8 +2,8 @@
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::speak::Then;
+
 /// What is known of a connection's use.
 pub(crate) struct Connection {
     /// Which one it is, counted from 1.
     pub number: usize,
     usage: watch::Sender<Usage>,
     reset: Arc<AtomicBool>,
+    then: Mutex<Option<Then>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,6 +52,7 @@ impl Connection {
             number,
             usage,
             reset,
+            then: Mutex::new(None),
         };
         (connection, stream)
     }
@@ -70,6 +74,17 @@ impl Connection {
             usage.answered = Some(Instant::now());
             usage.closes = closes;
         });
+    }
+
+    /// The connection is for this once HTTP is over.
+    pub fn goes_on_as(&self, then: Then) {
+        *self.then.lock().unwrap_or_else(PoisonError::into_inner) = Some(then);
+    }
+
+    /// What the connection is for, now that HTTP is over.
+    pub fn then(&self) -> Option<Then> {
+        let mut then = self.then.lock().unwrap_or_else(PoisonError::into_inner);
+        then.take()
     }
 
     /// What is left of the connection is a reset.

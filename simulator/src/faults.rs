@@ -1,16 +1,15 @@
 //! Applying a scenario's faults: which of them meet a request, and what they make of its answer.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+use serde_json::Value;
 
-use crate::http::{Reply, TEXT};
-use crate::scenario::{Fault, SlowBody, decode_base64};
+use crate::body::Content;
+use crate::gzip;
+use crate::http::{FLEET_JSON, Reply, TEXT};
+use crate::pieces::Pieces;
+use crate::scenario::{Fault, ListError, decode_base64};
 use crate::world::World;
 
 /// The faults that this request meets. Each meeting is counted.
@@ -44,14 +43,17 @@ pub(crate) fn meet(world: &mut World, method: &str, path: &str) -> Vec<Fault> {
 pub(crate) fn disfigure(faults: &[Fault], reply: Option<Reply>) -> Reply {
     let mut reply = reply.unwrap_or_else(|| Reply::new(200, TEXT, ""));
     for fault in faults {
-        if fault.replaces_answer() {
+        if let Some(made) = &fault.made {
+            let status = fault.status.unwrap_or(200);
+            reply = Reply::made(status, FLEET_JSON, Pieces::of_body(made));
+        } else if fault.replaces_answer() {
             let body = match (&fault.body, &fault.body_base64) {
                 (Some(text), _) => Bytes::from(text.clone()),
                 (None, Some(text)) => decode_base64(text).unwrap_or_default().into(),
                 (None, None) => Bytes::new(),
             };
             let json = fault.body.is_some() || fault.body_base64.is_some();
-            let kind = if json { crate::http::FLEET_JSON } else { TEXT };
+            let kind = if json { FLEET_JSON } else { TEXT };
             reply = Reply::new(fault.status.unwrap_or(200), kind, body);
         }
         if let Some(kind) = &fault.content_type {
@@ -63,111 +65,45 @@ pub(crate) fn disfigure(faults: &[Fault], reply: Option<Reply>) -> Reply {
         if let Some(pause) = &fault.retry_after {
             reply = reply.with_header("retry-after", pause);
         }
+        if let Some(error) = &fault.list_error {
+            end_list(&mut reply, error);
+        }
+        if fault.gzip {
+            let body = std::mem::replace(&mut reply.body, Content::Bytes(Bytes::new()));
+            reply.body = Content::Bytes(gzip::stored(&body.into_bytes()).into());
+            reply = reply.with_header("content-encoding", "gzip");
+        }
     }
     reply
 }
 
-/// A body that may come in drops, be padded, or end before it should.
-pub(crate) struct FaultyBody {
-    chunks: VecDeque<Bytes>,
-    /// What `Content-Length` promises.
-    promised: u64,
-    /// The connection ends instead of the body's end.
-    cut: bool,
-    pace: Option<Duration>,
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
-/// Padding is sent in pieces of this size.
-const PIECE: usize = 64 * 1024;
-
-impl FaultyBody {
-    pub fn new(body: Bytes, faults: &[Fault]) -> Self {
-        let pad: usize = faults.iter().map(|fault| fault.pad).sum();
-        let slow: Option<SlowBody> = faults.iter().find_map(|fault| fault.slow);
-        let truncate = faults.iter().find_map(|fault| fault.truncate);
-        let promised = body.len() + pad;
-        let mut chunks = VecDeque::from([body]);
-        let spaces = Bytes::from(vec![b' '; PIECE.min(pad)]);
-        let mut left = pad;
-        while left > 0 {
-            let piece = spaces.slice(..left.min(spaces.len()));
-            left -= piece.len();
-            chunks.push_back(piece);
+/// Cuts the first list of the answer short and adds an error beside it.
+fn end_list(reply: &mut Reply, error: &ListError) {
+    let body = std::mem::replace(&mut reply.body, Content::Bytes(Bytes::new())).into_bytes();
+    let mut document: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if let Some(fields) = document.as_object_mut() {
+        if let Some(list) = fields.values_mut().find_map(Value::as_array_mut) {
+            list.truncate(error.after);
         }
-        if let Some(limit) = truncate {
-            chunks = shortened(chunks, limit);
-        }
-        if let Some(slow) = slow {
-            chunks = chunks
-                .into_iter()
-                .flat_map(|chunk| drops(&chunk, slow.bytes))
-                .collect();
-        }
-        chunks.retain(|chunk| !chunk.is_empty());
-        Self {
-            cut: truncate.is_some_and(|limit| limit < promised),
-            promised: promised as u64,
-            chunks,
-            pace: slow.map(|slow| slow.every),
-            pause: None,
-        }
+        fields.insert("error".into(), Value::String(error.error.clone()));
     }
+    reply.body = Content::Bytes(document.to_string().into());
 }
 
-fn shortened(chunks: VecDeque<Bytes>, limit: usize) -> VecDeque<Bytes> {
-    let mut left = limit;
-    chunks
-        .into_iter()
-        .map(|chunk| {
-            let kept = chunk.slice(..chunk.len().min(left));
-            left -= kept.len();
-            kept
-        })
-        .collect()
-}
-
-fn drops(chunk: &Bytes, size: usize) -> Vec<Bytes> {
-    (0..chunk.len())
-        .step_by(size.max(1))
-        .map(|from| chunk.slice(from..chunk.len().min(from + size)))
-        .collect()
-}
-
-impl Body for FaultyBody {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Some(pause) = &mut self.pause {
-            ready!(pause.as_mut().poll(context));
-            self.pause = None;
-        }
-        match self.chunks.pop_front() {
-            Some(chunk) => {
-                self.pause = self.pace.map(|pace| Box::pin(tokio::time::sleep(pace)));
-                Poll::Ready(Some(Ok(Frame::data(chunk))))
+/// Sets the headers that the faults set, and leaves out those that they leave out.
+pub(crate) fn set_headers(faults: &[Fault], headers: &mut HeaderMap) {
+    for (name, value) in faults.iter().flat_map(|fault| &fault.headers) {
+        let Ok(name) = HeaderName::try_from(name) else {
+            continue;
+        };
+        match value.as_deref().map(HeaderValue::try_from) {
+            Some(Ok(value)) => {
+                headers.insert(name, value);
             }
-            None if self.cut => {
-                // Said once; the connection ends here.
-                self.cut = false;
-                Poll::Ready(Some(Err(std::io::Error::other(
-                    "the scenario truncates this body",
-                ))))
+            Some(Err(_)) => {}
+            None => {
+                headers.remove(name);
             }
-            None => Poll::Ready(None),
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.chunks.is_empty() && !self.cut
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        // hyper writes `Content-Length` from this, before the first chunk is taken.
-        SizeHint::with_exact(self.promised)
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::agents;
 use crate::clock;
+use crate::rows::Answered;
 use crate::scenario::{Behaviour, HostIdentifier, HostSpec, HostStatus, Scenario, ScenarioError};
 use crate::sql::Dataset;
 
@@ -34,6 +36,8 @@ pub(crate) struct Host {
     /// Where in its interval it checks in.
     pub phase: Duration,
     pub behaviour: Arc<Behaviour>,
+    /// What it answers whatever it is asked; `None`: what its tables make of the statement.
+    pub said: Option<Arc<Answered>>,
     pub dataset: Arc<Dataset>,
 }
 
@@ -52,6 +56,7 @@ pub(crate) fn enrol(scenario: &Scenario, now: SystemTime) -> Result<Vec<Host>, S
             Arc::new(Dataset::new(&[&scenario.tables, &spec.tables], now)?)
         };
         let behaviour = Arc::new(spec.behaviour.clone());
+        let said = agents::prepare(&spec.behaviour.answer);
         next_id = spec.id.unwrap_or(next_id);
         for index in 0..spec.count {
             let mut host = host(
@@ -64,6 +69,7 @@ pub(crate) fn enrol(scenario: &Scenario, now: SystemTime) -> Result<Vec<Host>, S
                 hosts.len(),
             )?;
             host.id = next_id;
+            host.said.clone_from(&said);
             next_id += 1;
             hosts.push(host);
         }
@@ -146,6 +152,7 @@ fn host(
         check_in,
         phase: phase(place, check_in),
         behaviour: Arc::clone(behaviour),
+        said: None,
         dataset: Arc::clone(dataset),
     })
 }

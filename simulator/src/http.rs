@@ -7,6 +7,9 @@ use hyper::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use crate::body::Content;
+use crate::pieces::Pieces;
+
 /// A request, its body read whole.
 pub(crate) struct Call {
     pub method: Method,
@@ -80,7 +83,7 @@ pub(crate) struct Reply {
     /// None is announced where this is empty.
     pub content_type: String,
     pub headers: Vec<(&'static str, String)>,
-    pub body: Bytes,
+    pub body: Content,
 }
 
 /// How Fleet announces JSON.
@@ -96,7 +99,15 @@ impl Reply {
             status,
             content_type: content_type.into(),
             headers: Vec::new(),
-            body: body.into(),
+            body: Content::Bytes(body.into()),
+        }
+    }
+
+    /// An answer that is made while it is sent.
+    pub fn made(status: u16, content_type: &str, body: Pieces) -> Self {
+        Self {
+            body: Content::settled(body),
+            ..Self::new(status, content_type, "")
         }
     }
 

@@ -16,19 +16,27 @@
 
 mod agents;
 mod aisoc_direct;
+mod body;
 mod clock;
 mod connection;
+mod echo;
 mod faults;
 mod fleet;
+mod flood;
+mod gzip;
 mod host;
 mod http;
+mod listing;
 mod observe;
 mod osctrl;
 mod outages;
+mod pieces;
+mod raw;
 mod rows;
 mod scenario;
 mod server;
 mod simulator;
+mod speak;
 mod sql;
 mod tables;
 mod tls;
@@ -41,10 +49,11 @@ pub use scenario::{
     AisocVersion, Burst, ConsoleToken, HostIdentifier,
 };
 pub use scenario::{
-    AdminService, Answer, Behaviour, Cells, Cut, FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD,
-    FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN, Fault, Fleet, FleetUser,
-    HostSpec, HostStatus, Huge, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD,
+    AdminService, Answer, Behaviour, Cells, Cut, Echo, Echoed, Encoding, Endless,
+    FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN,
+    FLEET_OBSERVER_TOKEN, Fault, Fleet, FleetUser, Flood, FloodOf, HostSpec, HostStatus, Huge,
+    ListError, MadeBody, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD,
     OSCTRL_PLUGIN_TOKEN, Osctrl, OsctrlUser, Outage, Part, Paths, Role, Scenario, ScenarioError,
-    SlowBody, SocketClose, SocketFault, TableSpec, Wire,
+    SlowBody, SocketClose, SocketFault, TableSpec, Wide, Wire,
 };
 pub use simulator::{Simulator, StartError};

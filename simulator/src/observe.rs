@@ -15,6 +15,8 @@ pub struct Observations {
     pub answers: Vec<AnswerSeen>,
     /// Results sockets that were accepted.
     pub sockets: usize,
+    /// Frames that were sent on results sockets, those of floods too.
+    pub frames_sent: usize,
     /// When the last host's answer reached the server and was kept.
     pub last_answer_at: Option<Instant>,
 }

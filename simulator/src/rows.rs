@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::host::Host;
+use crate::pieces::MadeRows;
 
 /// A host's answer, before a wire has put it into its own form.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,12 @@ pub(crate) enum Answered {
     Raw(String),
     /// A status without a result.
     StatusOnly(i64),
+    /// Rows that are never held.
+    Made(MadeRows),
+    /// No rows where rows belong.
+    Missing,
+    /// This text in place of the whole answer.
+    Data(String),
 }
 
 /// The rows of one answer as JSON text.
@@ -76,12 +83,7 @@ impl RowsText {
 
     /// The array with the two columns that Fleet's results socket adds to every row.
     pub fn json_with_added_columns(&self, host: &Host) -> String {
-        let added = format!(
-            "\"host_display_name\":{},\"host_hostname\":{}",
-            json_string(&host.display_name),
-            json_string(&host.hostname)
-        );
-        self.write(host, Some(&added))
+        self.write(host, Some(&added_columns(host)))
     }
 
     /// The array with its placeholders still in it, and whether it has any.
@@ -128,6 +130,15 @@ impl RowsText {
     }
 }
 
+/// The cells that Fleet's results socket adds to every row.
+pub(crate) fn added_columns(host: &Host) -> String {
+    format!(
+        "\"host_display_name\":{},\"host_hostname\":{}",
+        json_string(&host.display_name),
+        json_string(&host.hostname)
+    )
+}
+
 impl Host {
     /// Fills the placeholders; `escapes` says how many times over the text is JSON within a string.
     pub fn fill<'text>(&self, text: &'text str, escapes: u8) -> Cow<'text, str> {
@@ -140,6 +151,7 @@ impl Host {
             text.replace("{hostname}", &escape(&self.hostname))
                 .replace("{uuid}", &escape(&self.uuid))
                 .replace("{serial}", &escape(&self.serial))
+                .replace("{id}", &self.id.to_string())
                 .replace("{n}", &self.number.to_string()),
         )
     }

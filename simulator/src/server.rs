@@ -13,21 +13,21 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use crate::body::{Content, FaultyBody};
 use crate::connection::Connection;
-use crate::faults::{self, FaultyBody};
+use crate::echo::Echoing;
+use crate::faults;
 use crate::http::{Call, Reply, TEXT};
 use crate::observe::{self, Server};
 use crate::outages::Service;
-use crate::scenario::{Cut, Fault, Part, Wire};
+use crate::raw::Raw;
+use crate::scenario::{Cut, Fault, Part, SlowBody, Wire};
+use crate::speak::{Then, speak};
 use crate::world::Shared;
 use crate::{aisoc_direct, fleet, osctrl};
 
@@ -134,47 +134,18 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-async fn speak<S>(shared: Arc<Shared>, stream: S, connection: Connection)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let sockets: Arc<tokio::sync::Mutex<JoinSet<()>>> = Arc::default();
-    let connection = &connection;
-    let service = hyper::service::service_fn(|request| {
-        let (shared, sockets) = (Arc::clone(&shared), Arc::clone(&sockets));
-        async move { respond(shared, sockets, request, connection).await }
-    });
-    let limit = shared.look().scenario.aisoc_direct.idle;
-    let served = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(served);
-    // An error is a client that went away, or a connection that the scenario cut.
-    tokio::select! {
-        _ = served.as_mut() => {}
-        () = connection.idle_for(limit) => {
-            served.as_mut().graceful_shutdown();
-            let _ = served.await;
-        }
-    }
-    // A results socket lives on inside this task, and ends with it.
-    let mut sockets = sockets.lock().await;
-    while sockets.join_next().await.is_some() {}
-}
-
 /// The connection ends instead of an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the scenario cuts this connection")]
-struct CutOff;
+pub(crate) struct CutOff;
 
-async fn respond(
+/// Answers one request, through the faults that it meets.
+pub(crate) async fn respond(
     shared: Arc<Shared>,
-    sockets: Arc<tokio::sync::Mutex<JoinSet<()>>>,
-    mut request: Request<Incoming>,
     connection: &Connection,
+    request: Request<Incoming>,
 ) -> Result<Response<FaultyBody>, CutOff> {
     let began = connection.begin();
-    let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let path = parts
         .uri
@@ -206,10 +177,14 @@ async fn respond(
         }
         faults
     });
-    let call = Call::new(parts.method, &parts.uri, parts.headers, body);
+    let mut call = Call::new(parts.method, &parts.uri, parts.headers, body);
     if aisoc_direct::resets(&shared.look(), &call, began) {
         connection.reset();
         return Err(CutOff);
+    }
+    let echo = Echoing::of(&shared, &call);
+    if let Some(echo) = &echo {
+        echo.understand(&mut call);
     }
 
     pause(faults.iter().map(|fault| fault.delay).sum()).await;
@@ -219,21 +194,20 @@ async fn respond(
         return Err(CutOff);
     }
     let handled = faults.iter().all(Fault::lets_through);
-    if handled && let Some(key) = upgrade_key(&shared, &call) {
-        return match key {
-            Ok(key) if faults.iter().all(|fault| !fault.replaces_answer()) => {
-                open_socket(&shared, &sockets, upgrade, faults).await;
-                Ok(switching(&key))
+    let mut reply = None;
+    if handled {
+        match upgrade_key(&shared, &call) {
+            None => reply = Some(route(&shared, &call).await),
+            Some(Err(refusal)) => reply = Some(refusal),
+            Some(Ok(_)) if faults.iter().any(Fault::replaces_answer) => {}
+            Some(Ok(key)) => {
+                shared.change(|world| world.observed.sockets += 1);
+                let sockets = faults.iter().filter_map(|fault| fault.socket.clone());
+                connection.goes_on_as(Then::Socket(sockets.collect()));
+                return Ok(switching(&key, &faults));
             }
-            Ok(_) => Ok(response(faults::disfigure(&faults, None), &faults)),
-            Err(refusal) => Ok(response(faults::disfigure(&faults, Some(refusal)), &faults)),
-        };
+        }
     }
-    let reply = if handled {
-        Some(route(&shared, &call).await)
-    } else {
-        None
-    };
     pause(faults.iter().map(|fault| fault.answer_delay).sum()).await;
     if gone() || faults.iter().any(|fault| fault.cut == Some(Cut::After)) {
         return Err(CutOff);
@@ -241,8 +215,20 @@ async fn respond(
     if faults.iter().any(|fault| fault.hang) {
         std::future::pending::<Infallible>().await;
     }
+    if let (Some(echo), Some(reply)) = (&echo, &mut reply) {
+        echo.answer(reply);
+    }
+    let reply = faults::disfigure(&faults, reply);
+    if let Some(endless) = faults.iter().find_map(|fault| fault.endless) {
+        connection.goes_on_as(Then::Raw(Raw::Endless(endless)));
+        return Err(CutOff);
+    }
+    if let Some(slow) = faults.iter().find_map(|fault| fault.slow_head) {
+        connection.goes_on_as(Then::Raw(slow_head(reply, slow, &faults)));
+        return Err(CutOff);
+    }
     connection.end(aisoc_direct::path(&call).is_some());
-    Ok(response(faults::disfigure(&faults, reply), &faults))
+    Ok(response(reply, &faults))
 }
 
 async fn pause(duration: Duration) {
@@ -259,32 +245,9 @@ fn upgrade_key(shared: &Shared, call: &Call) -> Option<Result<String, Reply>> {
         .then(|| fleet::accepts(&call.headers))
 }
 
-async fn open_socket(
-    shared: &Arc<Shared>,
-    sockets: &tokio::sync::Mutex<JoinSet<()>>,
-    upgrade: hyper::upgrade::OnUpgrade,
-    faults: Vec<Fault>,
-) {
-    shared.change(|world| world.observed.sockets += 1);
-    let shared = Arc::clone(shared);
-    let faults = faults
-        .into_iter()
-        .filter_map(|fault| fault.socket)
-        .collect();
-    sockets.lock().await.spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        let config = WebSocketConfig::default()
-            .max_message_size(None)
-            .max_frame_size(None);
-        let socket =
-            WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config))
-                .await;
-        fleet::serve(shared, socket, faults).await;
-    });
-}
-
-fn switching(key: &str) -> Response<FaultyBody> {
-    let mut response = Response::new(FaultyBody::new(Bytes::new(), &[]));
+fn switching(key: &str, faults: &[Fault]) -> Response<FaultyBody> {
+    let nothing = Content::Bytes(Bytes::new());
+    let mut response = Response::new(FaultyBody::new(nothing, &[]));
     *response.status_mut() = hyper::StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert("connection", HeaderValue::from_static("Upgrade"));
@@ -292,6 +255,7 @@ fn switching(key: &str) -> Response<FaultyBody> {
     if let Ok(key) = HeaderValue::from_str(key) {
         headers.insert("sec-websocket-accept", key);
     }
+    faults::set_headers(faults, headers);
     response
 }
 
@@ -341,5 +305,26 @@ fn response(reply: Reply, faults: &[Fault]) -> Response<FaultyBody> {
             headers.insert(HeaderName::from_static(name), value);
         }
     }
+    faults::set_headers(faults, headers);
     response
+}
+
+/// The answer as bytes, for sending its head in drops.
+fn slow_head(reply: Reply, slow: SlowBody, faults: &[Fault]) -> Raw {
+    let body = reply.body.into_bytes();
+    let mut heading = Reply {
+        body: Content::Bytes(Bytes::new()),
+        ..reply
+    };
+    heading = heading.with_header("content-length", body.len().to_string());
+    let response = response(heading, faults);
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    Raw::SlowHead { head, body, slow }
 }

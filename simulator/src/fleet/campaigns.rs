@@ -110,14 +110,12 @@ fn by_ids(world: &World, selected: &Value) -> Vec<usize> {
         numbers(&selected["labels"]),
         numbers(&selected["teams"]),
     );
+    let named = world.fleet.labels.iter();
+    let labels: Vec<_> = named.filter(|label| labels.contains(&label.id)).collect();
     places(world, |host| {
         hosts.contains(&host.id)
             || host.team_id.is_some_and(|team| teams.contains(&team))
-            || world
-                .fleet
-                .labels
-                .iter()
-                .any(|label| labels.contains(&label.id) && label.has(host))
+            || labels.iter().any(|label| label.has(host))
     })
 }
 

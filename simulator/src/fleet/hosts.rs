@@ -1,5 +1,6 @@
 //! Fleet's hosts: the list with its pages, search and order, one host by what names it, and counts.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -8,37 +9,42 @@ use super::{bad_request, not_found, ok};
 use crate::clock;
 use crate::host::Host;
 use crate::http::{Call, FLEET_JSON, Reply, page_of};
-use crate::world::World;
+use crate::listing;
+use crate::world::{Shared, World};
 
 /// `GET /hosts`.
-pub(super) fn list(world: &World, call: &Call) -> Reply {
-    let found = match select(world, call) {
-        Ok(found) => found,
-        Err(refusal) => return refusal,
-    };
-    page(world, call, found)
+pub(super) fn list(shared: &Arc<Shared>, call: &Call) -> Reply {
+    let found = select(&shared.look(), call);
+    match found {
+        Ok(found) => page(shared, call, found),
+        Err(refusal) => refusal,
+    }
 }
 
-/// The page that the call asks for out of these hosts.
-pub(super) fn page(world: &World, call: &Call, mut hosts: Vec<&Host>) -> Reply {
+/// The page that the call asks for out of the hosts at these places.
+pub(super) fn page(shared: &Arc<Shared>, call: &Call, mut places: Vec<usize>) -> Reply {
+    let world = shared.look();
+    let id = |place: &usize| world.hosts.get(*place).map(|host| host.id);
+    let name = |place: &usize| {
+        let host = world.hosts.get(*place)?;
+        Some(host.hostname.to_lowercase())
+    };
     match call.parameter("order_key") {
-        None | Some("" | "id") => hosts.sort_by_key(|host| host.id),
-        Some("hostname" | "display_name") => hosts.sort_by_key(|host| host.hostname.to_lowercase()),
+        None | Some("" | "id") => places.sort_by_key(id),
+        Some("hostname" | "display_name") => places.sort_by_cached_key(name),
         Some(_) => {}
     }
+    drop(world);
     if call.parameter("order_direction") == Some("desc") {
-        hosts.reverse();
+        places.reverse();
     }
     let size = call
         .number("per_page")
         .filter(|size| *size > 0)
         .unwrap_or(usize::MAX);
-    let page = call.number("page").unwrap_or(0);
-    let hosts: Vec<Value> = page_of(&hosts, page, size)
-        .into_iter()
-        .map(|host| document(world, host))
-        .collect();
-    ok(&json!({ "hosts": hosts }))
+    let shown = page_of(&places, call.number("page").unwrap_or(0), size);
+    let hosts = listing::of_hosts(shared, shown, document);
+    Reply::made(200, FLEET_JSON, hosts.between("{\"hosts\":[", "]}"))
 }
 
 /// `GET /hosts/count`.
@@ -49,7 +55,8 @@ pub(super) fn count(world: &World, call: &Call) -> Reply {
     }
 }
 
-fn select<'world>(world: &'world World, call: &Call) -> Result<Vec<&'world Host>, Reply> {
+/// Places of the hosts that the call asks for.
+fn select(world: &World, call: &Call) -> Result<Vec<usize>, Reply> {
     let text = call.parameter("query").unwrap_or_default().to_lowercase();
     let status = call.parameter("status").unwrap_or_default();
     if !matches!(
@@ -61,10 +68,12 @@ fn select<'world>(world: &'world World, call: &Call) -> Result<Vec<&'world Host>
     Ok(world
         .hosts
         .iter()
-        .filter(|host| {
-            let found = [&host.hostname, &host.uuid, &host.serial, &host.display_name]
-                .into_iter()
-                .any(|field| field.to_lowercase().contains(&text));
+        .enumerate()
+        .filter(|(_, host)| {
+            let found = text.is_empty()
+                || [&host.hostname, &host.uuid, &host.serial, &host.display_name]
+                    .into_iter()
+                    .any(|field| field.to_lowercase().contains(&text));
             let fits = match status {
                 "online" => host.online,
                 "offline" => !host.online,
@@ -73,6 +82,7 @@ fn select<'world>(world: &'world World, call: &Call) -> Result<Vec<&'world Host>
             };
             found && fits
         })
+        .map(|(place, _)| place)
         .collect())
 }
 

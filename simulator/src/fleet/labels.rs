@@ -1,12 +1,14 @@
 //! Fleet's labels: the built-in ones, which follow from the platform, and the scenario's own.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{State, not_found, ok};
 use crate::clock;
 use crate::host::Host;
 use crate::http::{Call, Reply};
-use crate::world::World;
+use crate::world::Shared;
 
 /// A label.
 pub(super) struct Label {
@@ -126,19 +128,18 @@ pub(super) fn built_in(state: &State) -> Vec<Value> {
 }
 
 /// `GET /labels/{id}/hosts`.
-pub(super) fn hosts(world: &World, id: &str, call: &Call) -> Reply {
-    let label = world
-        .fleet
-        .labels
-        .iter()
-        .find(|label| label.id.to_string() == id);
-    match label {
-        Some(label) => {
-            let members = world.hosts.iter().filter(|host| label.has(host)).collect();
-            super::hosts::page(world, call, members)
-        }
-        None => not_found(&format!("Label {id} was not found in the datastore")),
-    }
+pub(super) fn hosts(shared: &Arc<Shared>, id: &str, call: &Call) -> Reply {
+    let members = {
+        let world = shared.look();
+        let mut labels = world.fleet.labels.iter();
+        let Some(label) = labels.find(|label| label.id.to_string() == id) else {
+            return not_found(&format!("Label {id} was not found in the datastore"));
+        };
+        let hosts = world.hosts.iter().enumerate();
+        let members = hosts.filter(|(_, host)| label.has(host));
+        members.map(|(place, _)| place).collect()
+    };
+    super::hosts::page(shared, call, members)
 }
 
 /// A host's labels, as its own document shows them.

@@ -6,6 +6,7 @@ mod labels;
 mod rest;
 mod saved;
 mod socket;
+mod stream;
 mod users;
 
 pub(crate) use campaigns::{lose_listeners, lose_redis, receive};
@@ -114,7 +115,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
             no_redis()
         }
         ("GET", ["status", "live_query"]) => ok(&json!({})),
-        ("GET", ["hosts"]) => hosts::list(&shared.look(), call),
+        ("GET", ["hosts"]) => hosts::list(shared, call),
         ("GET", ["hosts", "count"]) => hosts::count(&shared.look(), call),
         ("GET", ["host_summary"]) => hosts::summary(&shared.look()),
         ("GET", ["hosts", "identifier", identifier]) => {
@@ -122,7 +123,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
         }
         ("GET", ["hosts", id]) => hosts::by_id(&shared.look(), id),
         ("GET", ["labels", "summary"]) => labels::summary(&shared.look().fleet),
-        ("GET", ["labels", id, "hosts"]) => labels::hosts(&shared.look(), id, call),
+        ("GET", ["labels", id, "hosts"]) => labels::hosts(shared, id, call),
         ("POST", ["targets", "count"]) => campaigns::count_targets(&shared.look(), call),
         ("POST", ["queries", "run"]) => campaigns::run(shared, user, call),
         ("POST", ["queries", "run_by_identifiers" | "run_by_names"]) => {

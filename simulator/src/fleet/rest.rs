@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::campaigns::{self, Heard, HostAnswer};
 use super::{bad_request, forbidden, hosts, ok};
-use crate::http::{Call, Reply, TEXT};
+use crate::http::{Call, FLEET_JSON, Reply, TEXT};
+use crate::pieces::Pieces;
 use crate::rows::Answered;
 use crate::scenario::Part;
 use crate::world::Shared;
@@ -81,36 +83,32 @@ async fn ask(
         }));
     }
     let mut answers = gather(shared, user, &sql, vec![place], wait).await;
-    let answer = answers.pop();
     let mut document = json!({"host_id": host_id, "rows": null, "query": sql, "status": "online"});
-    let raw = answer.and_then(|answer| match describe(shared, &answer) {
-        (Rows::Json(rows), error) => {
-            document["rows"] = rows;
-            if let Some(error) = error {
-                document["error"] = json!(error);
-            }
-            None
-        }
-        (Rows::Raw(text), _) => Some(text),
-    });
-    match (
-        raw,
-        document["rows"].is_null() && document.get("error").is_none(),
-    ) {
-        // Text in the rows' place goes out as it stands, well-formed or not.
-        (Some(raw), _) => {
-            let text =
-                document
-                    .to_string()
-                    .replacen("\"rows\":null", &format!("\"rows\":{raw}"), 1);
-            Reply::new(200, crate::http::FLEET_JSON, text)
-        }
-        (None, true) => {
-            document["error"] = json!("timeout waiting for results");
-            ok(&document)
-        }
-        (None, false) => ok(&document),
+    let Some(answer) = answers.pop() else {
+        document["error"] = json!("timeout waiting for results");
+        return ok(&document);
+    };
+    let (rows, error) = describe(shared, &answer);
+    if let Some(error) = error {
+        document["error"] = json!(error);
     }
+    match rows {
+        Rows::Json(rows) => document["rows"] = rows,
+        Rows::Missing => {
+            if let Some(fields) = document.as_object_mut() {
+                fields.remove("rows");
+            }
+        }
+        Rows::Whole(text) => return Reply::new(200, FLEET_JSON, text),
+        // Text in the rows' place goes out as it stands, well-formed or not.
+        Rows::Raw(pieces) => {
+            let text = document.to_string();
+            let (before, after) = text.split_once("\"rows\":null").unwrap_or_default();
+            let pieces = pieces.between(format!("{before}\"rows\":"), after.to_owned());
+            return Reply::made(200, FLEET_JSON, pieces);
+        }
+    }
+    ok(&document)
 }
 
 /// Starts a campaign and listens to it until every host has answered or the wait is over.
@@ -154,15 +152,21 @@ async fn fill(
 /// An answer's rows.
 pub(super) enum Rows {
     Json(Value),
-    Raw(String),
+    /// A text, well-formed or not.
+    Raw(Pieces),
+    /// There are none where they belong.
+    Missing,
+    /// A text in place of the whole answer.
+    Whole(String),
 }
 
 /// An answer's rows, without added columns, and its error.
 pub(super) fn describe(shared: &Shared, answer: &HostAnswer) -> (Rows, Option<String>) {
     let world = shared.look();
+    let host = world.hosts.get(answer.host);
     match answer.answer.as_ref() {
         Answered::Rows(rows) => {
-            let text = world.hosts.get(answer.host).map(|host| rows.json(host));
+            let text = host.map(|host| rows.json(host));
             let rows = text.and_then(|text| serde_json::from_str(&text).ok());
             (Rows::Json(rows.unwrap_or_else(|| json!([]))), None)
         }
@@ -171,6 +175,15 @@ pub(super) fn describe(shared: &Shared, answer: &HostAnswer) -> (Rows, Option<St
             Rows::Json(json!([])),
             Some(format!("distributed query returned status {status}")),
         ),
-        Answered::Raw(text) => (Rows::Raw(text.clone()), None),
+        Answered::Raw(text) => {
+            let text = Bytes::from(text.clone());
+            (Rows::Raw(Pieces::new(std::iter::once(text))), None)
+        }
+        Answered::Made(made) => (Rows::Raw(made.pieces(None, 0)), None),
+        Answered::Missing => (Rows::Missing, None),
+        Answered::Data(text) => {
+            let filled = host.map(|host| host.fill(text, 1).into_owned());
+            (Rows::Whole(filled.unwrap_or_default()), None)
+        }
     }
 }

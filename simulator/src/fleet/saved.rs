@@ -205,7 +205,11 @@ pub(super) async fn run(shared: &Arc<Shared>, user: usize, id: &str, call: &Call
             let (rows, error) = rest::describe(shared, answer);
             let rows = match rows {
                 Rows::Json(rows) => rows,
-                Rows::Raw(text) => serde_json::from_str(&text).unwrap_or_default(),
+                Rows::Raw(pieces) => {
+                    let bytes: Vec<u8> = pieces.flat_map(Vec::from).collect();
+                    serde_json::from_slice(&bytes).unwrap_or_default()
+                }
+                Rows::Missing | Rows::Whole(_) => Value::Null,
             };
             let host_id = shared.look().hosts.get(answer.host).map(|host| host.id);
             json!({"host_id": host_id, "rows": rows, "error": error})

@@ -1,5 +1,5 @@
-//! Fleet's results socket: a plain websocket with one JSON document a message, totals and status by the
-//! server's tick, results as they come, and refusals that end with close code 0.
+//! Fleet's results socket up to the stream: a plain websocket with one JSON document a message, who the
+//! client is, the campaign that it selects, and refusals that end with close code 0.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
-use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::campaigns::{self, Counts, Heard, HostAnswer};
+use super::campaigns::{self, Counts, Heard};
+use super::stream::Stream;
+use crate::echo::Echoing;
 use crate::http::{Reply, TEXT};
-use crate::rows::{Answered, json_string};
-use crate::scenario::{Part, SocketClose, SocketFault};
+use crate::scenario::{Part, SocketFault};
 use crate::world::{Shared, World};
 
 /// Whether the server upgrades the request; otherwise how it refuses.
@@ -49,29 +50,20 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (campaign, user) = match greet(&shared, &mut socket).await {
-        Some(Ok(selected)) => selected,
-        Some(Err(refusal)) => {
-            refuse(&mut socket, &refusal).await;
-            return;
-        }
+    let mut echo = None;
+    let selected = match greet(&shared, &mut socket, &mut echo).await {
+        Some(Ok((campaign, user))) => select(&shared, campaign, user)
+            .await
+            .map(|selected| (campaign, selected)),
+        Some(Err(refusal)) => Err(refusal),
         None => return,
     };
-    match select(&shared, campaign, user).await {
-        Ok((listener, answers, counts)) => {
-            let mut stream = Stream {
-                shared: Arc::clone(&shared),
-                socket: Some(socket),
-                campaign,
-                faults,
-                last_counts: counts,
-                last_status: Status::default(),
-                status: Status::default(),
-                results: 0,
-            };
+    match selected {
+        Ok((campaign, (listener, answers, counts))) => {
+            let mut stream = Stream::new(shared, socket, campaign, faults, echo, counts);
             stream.run(listener, answers).await;
         }
-        Err(refusal) => refuse(&mut socket, &refusal).await,
+        Err(refusal) => refuse(&mut socket, &refusal, echo.as_ref()).await,
     }
 }
 
@@ -79,6 +71,7 @@ pub(crate) async fn serve<S>(
 async fn greet<S>(
     shared: &Shared,
     socket: &mut WebSocketStream<S>,
+    echo: &mut Option<Echoing>,
 ) -> Option<Result<(u64, usize), String>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -86,6 +79,7 @@ where
     let refuse = |text: &str| Some(Err(text.to_owned()));
     let message = next_document(socket).await?;
     let token = message["data"]["token"].as_str().unwrap_or_default();
+    *echo = Echoing::of_token(shared, token);
     let user = {
         let world = shared.look();
         let known = world.fleet.tokens.get(token).copied();
@@ -98,7 +92,10 @@ where
     if message["type"] != "select_campaign" {
         return refuse("expected select_campaign");
     }
-    match message["data"]["campaign_id"].as_u64() {
+    let campaign = &message["data"]["campaign_id"];
+    // An id that a secret was thrown back in has become a text.
+    let echoed = || campaign.as_str()?.split('-').next()?.parse().ok();
+    match campaign.as_u64().or_else(echoed) {
         Some(campaign) => Some(Ok((campaign, user))),
         None => refuse("error unmarshaling select_campaign data"),
     }
@@ -157,7 +154,7 @@ async fn select(shared: &Shared, campaign: u64, user: usize) -> Result<Selected,
     })
 }
 
-fn counts(world: &World, campaign: u64) -> Counts {
+pub(super) fn counts(world: &World, campaign: u64) -> Counts {
     let targets = world
         .fleet
         .campaigns
@@ -167,17 +164,21 @@ fn counts(world: &World, campaign: u64) -> Counts {
     Counts::of(world, targets.unwrap_or_default())
 }
 
-async fn refuse<S>(socket: &mut WebSocketStream<S>, text: &str)
+async fn refuse<S>(socket: &mut WebSocketStream<S>, text: &str, echo: Option<&Echoing>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let message = json!({"type": "error", "data": text}).to_string();
+    let message = match echo {
+        Some(echo) => echo.frame(message),
+        None => message,
+    };
     if socket.send(Message::text(message)).await.is_ok() {
         close(socket, 0, "").await;
     }
 }
 
-async fn close<S>(socket: &mut WebSocketStream<S>, code: u16, reason: &str)
+pub(super) async fn close<S>(socket: &mut WebSocketStream<S>, code: u16, reason: &str)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -189,209 +190,5 @@ where
         // Closing at once may take the last messages from a client that is still sending.
         let drain = async { while let Some(Ok(_)) = socket.next().await {} };
         let _ = tokio::time::timeout(PARTING, drain).await;
-    }
-}
-
-/// What a `status` frame counts; on this socket only, as the server does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Status {
-    expected: usize,
-    actual: usize,
-    with_results: usize,
-    with_no_results: usize,
-}
-
-/// A socket whose campaign is selected.
-struct Stream<S> {
-    shared: Arc<Shared>,
-    /// `None` once the socket is dead: the server goes on until its tick tells it.
-    socket: Option<WebSocketStream<S>>,
-    campaign: u64,
-    faults: Vec<SocketFault>,
-    last_counts: Counts,
-    last_status: Status,
-    status: Status,
-    results: usize,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
-    async fn run(&mut self, listener: u64, mut answers: UnboundedReceiver<Heard>) {
-        self.status.expected = self.last_counts.online;
-        self.last_status = self.status;
-        let totals = self.totals();
-        self.send(totals).await;
-        let status = self.status_frame();
-        self.send(status).await;
-        self.misbehave().await;
-        let mut tick = tokio::time::interval(self.shared.look().scenario.fleet.tick);
-        tick.tick().await;
-        let mut announced = false;
-        loop {
-            if self.socket.is_none() && !announced {
-                announced = true;
-                let campaign = self.campaign;
-                self.shared
-                    .change(|world| campaigns::lose_listener(world, campaign, listener));
-            }
-            let heard = async {
-                match &mut self.socket {
-                    Some(socket) => socket.next().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = self.shared.ended() => return,
-                message = heard => match message {
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => self.socket = None,
-                    // Pongs are answered by the library; nothing else is expected.
-                    Some(Ok(_)) => {}
-                },
-                heard = answers.recv() => match heard {
-                    Some(Heard::Answer(answer)) => self.result(&answer).await,
-                    Some(Heard::Error(text)) => self.error(&text).await,
-                    // The service is gone, and this connection will be in a moment.
-                    None => return,
-                },
-                _ = tick.tick() => {
-                    if self.socket.is_none() {
-                        break;
-                    }
-                    self.tick().await;
-                }
-            }
-        }
-        let campaign = self.campaign;
-        self.shared
-            .change(|world| campaigns::dispose(world, campaign, listener));
-    }
-
-    async fn error(&mut self, text: &str) {
-        self.send(json!({"type": "error", "data": text}).to_string())
-            .await;
-    }
-
-    async fn tick(&mut self) {
-        if self.shared.look().outages.without_database() {
-            self.error("error retrieving target counts").await;
-            return;
-        }
-        let counts = counts(&self.shared.look(), self.campaign);
-        if counts != self.last_counts {
-            self.last_counts = counts;
-            let totals = self.totals();
-            self.send(totals).await;
-        }
-        self.status.expected = counts.online;
-        if self.status != self.last_status {
-            self.last_status = self.status;
-            let status = self.status_frame();
-            self.send(status).await;
-        }
-    }
-
-    fn totals(&self) -> String {
-        json!({"type": "totals", "data": {
-            "count": self.last_counts.total,
-            "online": self.last_counts.online,
-            "offline": self.last_counts.offline,
-            "missing_in_action": 0,
-        }})
-        .to_string()
-    }
-
-    fn status_frame(&self) -> String {
-        let finished = self.status.actual > 0 && self.status.actual >= self.status.expected;
-        json!({"type": "status", "data": {
-            "expected_results": self.status.expected,
-            "actual_results": self.status.actual,
-            "count_of_hosts_with_results": self.status.with_results,
-            "count_of_hosts_with_no_results": self.status.with_no_results,
-            "status": if finished { "finished" } else { "pending" },
-        }})
-        .to_string()
-    }
-
-    async fn result(&mut self, answer: &HostAnswer) {
-        let frame = {
-            let world = self.shared.look();
-            let (Some(host), Some(named)) = (
-                world.hosts.get(answer.host),
-                campaigns::host_named(&world, answer.host),
-            ) else {
-                return;
-            };
-            let (rows, error) = match answer.answer.as_ref() {
-                Answered::Rows(rows) => {
-                    if rows.len() == 0 {
-                        self.status.with_no_results += 1;
-                    } else {
-                        self.status.with_results += 1;
-                    }
-                    (rows.json_with_added_columns(host), None)
-                }
-                Answered::Error(text) => ("[]".to_owned(), Some(text.clone())),
-                Answered::StatusOnly(status) => (
-                    "[]".to_owned(),
-                    Some(format!("distributed query returned status {status}")),
-                ),
-                Answered::Raw(text) => {
-                    self.status.with_results += 1;
-                    (text.clone(), None)
-                }
-            };
-            let error = error
-                .map(|text| format!(",\"error\":{}", json_string(&text)))
-                .unwrap_or_default();
-            format!(
-                "{{\"type\":\"result\",\"data\":{{\"distributed_query_execution_id\":{},\
-                 \"host\":{named},\"rows\":{rows},\"stats\":null{error}}}}}",
-                self.campaign
-            )
-        };
-        self.status.actual += 1;
-        self.send(frame).await;
-        self.results += 1;
-        self.misbehave().await;
-    }
-
-    async fn send(&mut self, text: String) {
-        if let Some(socket) = &mut self.socket
-            && socket.send(Message::text(text)).await.is_err()
-        {
-            self.socket = None;
-        }
-    }
-
-    /// Does what the scenario's faults say at this number of results.
-    async fn misbehave(&mut self) {
-        let now: Vec<SocketFault> = self
-            .faults
-            .iter()
-            .filter(|fault| fault.after_results == self.results)
-            .cloned()
-            .collect();
-        for fault in now {
-            for text in fault.send {
-                self.send(text).await;
-            }
-            let bytes = fault
-                .send_base64
-                .as_deref()
-                .and_then(crate::scenario::decode_base64);
-            if let (Some(bytes), Some(socket)) = (bytes, &mut self.socket) {
-                let frame = Frame::message(bytes, OpCode::Data(Data::Text), true);
-                if socket.send(Message::Frame(frame)).await.is_err() {
-                    self.socket = None;
-                }
-            }
-            match (fault.close, self.socket.take()) {
-                (None, socket) => self.socket = socket,
-                (Some(SocketClose::Cut), _) | (_, None) => {}
-                (Some(SocketClose::Frame), Some(mut socket)) => {
-                    close(&mut socket, 1001, "going away").await;
-                }
-                (Some(SocketClose::Zero), Some(mut socket)) => close(&mut socket, 0, "").await,
-            }
-        }
     }
 }

@@ -97,12 +97,12 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
             }
         }
         ("GET", ["nodes", environment]) => match may(environment, Level::User) {
-            Ok(()) => nodes::page(&shared.look(), environment, call),
+            Ok(()) => nodes::page(shared, environment, call),
             Err(refusal) => refusal.reply(400),
         },
         ("GET", ["nodes", environment, "all" | "active" | "inactive"]) => {
             match may(environment, Level::Admin) {
-                Ok(()) => nodes::all(&shared.look(), environment, path.last().copied()),
+                Ok(()) => nodes::all(shared, environment, path.last().copied()),
                 Err(refusal) => refusal.reply(400),
             }
         }
@@ -121,7 +121,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
         },
         ("GET", ["queries", environment, "results", name]) => {
             match may(environment, Level::Query) {
-                Ok(()) => results::page(&shared.look(), environment, name, call),
+                Ok(()) => results::page(shared, environment, name, call),
                 Err(refusal) => refusal.reply(500),
             }
         }

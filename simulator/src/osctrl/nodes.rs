@@ -1,5 +1,6 @@
 //! osctrl's nodes: the paged list with its case-sensitive search, lookups, and lists of everything.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -7,8 +8,9 @@ use serde_json::{Value, json};
 use super::{error, ok};
 use crate::clock;
 use crate::host::Host;
-use crate::http::{Call, Reply, page_of};
-use crate::world::World;
+use crate::http::{Call, OSCTRL_JSON, Reply, page_of};
+use crate::listing;
+use crate::world::{Shared, World};
 
 /// A node that was not seen for so long is inactive.
 const INACTIVE_AFTER: Duration = Duration::from_secs(72 * 3_600);
@@ -23,7 +25,8 @@ struct Shown {
 }
 
 /// `GET /nodes/{env}?q&page&page_size&platform&status`.
-pub(super) fn page(world: &World, environment: &str, call: &Call) -> Reply {
+pub(super) fn page(shared: &Arc<Shared>, environment: &str, call: &Call) -> Reply {
+    let world = shared.look();
     if !world.scenario.osctrl.paged_nodes {
         return Reply::no_such_path();
     }
@@ -36,24 +39,30 @@ pub(super) fn page(world: &World, environment: &str, call: &Call) -> Reply {
         return error(400, "invalid status (all|active|inactive)");
     }
     let text = call.parameter("q").unwrap_or_default();
-    let mut found: Vec<&Host> = in_environment(world, environment)
-        .filter(|host| platform.is_empty() || host.family() == platform)
-        .filter(|host| match status {
-            "active" => is_active(host),
-            "inactive" => !is_active(host),
-            _ => true,
-        })
-        .filter(|host| {
+    let mut found = places(&world, environment, |host| {
+        (platform.is_empty() || host.family() == platform)
+            && match status {
+                "active" => is_active(host),
+                "inactive" => !is_active(host),
+                _ => true,
+            }
             // SQL's LIKE of this database: `%TEXT%`, case and all.
-            [&host.hostname, &host.uuid, &host.display_name]
-                .into_iter()
-                .map(String::as_str)
-                .chain(["127.0.0.1", "unknown", host.environment.as_str()])
-                .any(|field| like(field, text))
-        })
-        .collect();
+            && (text.is_empty()
+                || [&host.hostname, &host.uuid, &host.display_name]
+                    .into_iter()
+                    .map(String::as_str)
+                    .chain(["127.0.0.1", "unknown", host.environment.as_str()])
+                    .any(|field| like(field, text)))
+    });
+    let newest = |place: &usize| {
+        let host = world.hosts.get(*place);
+        host.map(|host| (std::cmp::Reverse(last_seen(&world, host)), host.id))
+    };
     // Sorted once: a time that moves while it is compared is no order.
-    found.sort_by_cached_key(|host| (std::cmp::Reverse(last_seen(world, host)), host.id));
+    if world.scenario.osctrl.moving_last_seen || !found.is_sorted_by_key(newest) {
+        found.sort_by_cached_key(newest);
+    }
+    drop(world);
     let size = call
         .number("page_size")
         .filter(|size| *size > 0)
@@ -64,17 +73,16 @@ pub(super) fn page(world: &World, environment: &str, call: &Call) -> Reply {
         node_key: false,
         system: true,
     };
-    let items: Vec<Value> = page_of(&found, page - 1, size)
-        .into_iter()
-        .map(|host| document(world, host, shown))
-        .collect();
-    ok(&json!({
-        "items": items,
-        "page": page,
-        "page_size": size,
-        "total_items": found.len(),
-        "total_pages": found.len().div_ceil(size).max(1),
-    }))
+    let nodes = listing::of_hosts(
+        shared,
+        page_of(&found, page - 1, size),
+        move |world, host| document(world, host, shown),
+    );
+    let (total, pages) = (found.len(), found.len().div_ceil(size).max(1));
+    let after = format!(
+        "],\"page\":{page},\"page_size\":{size},\"total_items\":{total},\"total_pages\":{pages}}}"
+    );
+    Reply::made(200, OSCTRL_JSON, nodes.between("{\"items\":[", after))
 }
 
 /// `field LIKE '%text%'`, with `%` and `_` in the text working as SQL has it.
@@ -93,32 +101,30 @@ fn like(field: &str, text: &str) -> bool {
     regex::Regex::new(&format!("(?s){pattern}")).is_ok_and(|pattern| pattern.is_match(field))
 }
 
-fn in_environment<'world>(
-    world: &'world World,
-    environment: &str,
-) -> impl Iterator<Item = &'world Host> {
-    let environment = environment.to_owned();
-    world
-        .hosts
-        .iter()
-        .filter(move |host| host.environment == environment)
+/// Places of the environment's hosts that fit.
+fn places(world: &World, environment: &str, fits: impl Fn(&Host) -> bool) -> Vec<usize> {
+    let hosts = world.hosts.iter().enumerate();
+    hosts
+        .filter(|(_, host)| host.environment == environment && fits(host))
+        .map(|(place, _)| place)
+        .collect()
 }
 
 /// `GET /nodes/{env}/all`, `/active` and `/inactive`: a bare array.
-pub(super) fn all(world: &World, environment: &str, which: Option<&str>) -> Reply {
+pub(super) fn all(shared: &Arc<Shared>, environment: &str, which: Option<&str>) -> Reply {
     let shown = Shown {
         node_key: false,
         system: false,
     };
-    let nodes: Vec<Value> = in_environment(world, environment)
-        .filter(|host| match which {
-            Some("active") => is_active(host),
-            Some("inactive") => !is_active(host),
-            _ => true,
-        })
-        .map(|host| document(world, host, shown))
-        .collect();
-    ok(&Value::Array(nodes))
+    let places = places(&shared.look(), environment, |host| match which {
+        Some("active") => is_active(host),
+        Some("inactive") => !is_active(host),
+        _ => true,
+    });
+    let nodes = listing::of_hosts(shared, places, move |world, host| {
+        document(world, host, shown)
+    });
+    Reply::made(200, OSCTRL_JSON, nodes.between("[", "]"))
 }
 
 /// `GET /nodes/{env}/node/{identifier}`: the one document with the node key in it.
@@ -127,7 +133,8 @@ pub(super) fn one(world: &World, environment: &str, identifier: &str) -> Reply {
         node_key: true,
         system: true,
     };
-    match in_environment(world, environment).find(|host| is_named(host, identifier)) {
+    let mut hosts = world.hosts.iter();
+    match hosts.find(|host| host.environment == environment && is_named(host, identifier)) {
         Some(host) => ok(&document(world, host, shown)),
         None => error(404, "node not found"),
     }

@@ -1,15 +1,19 @@
 //! osctrl's results: items beside counters, read page by page.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+use bytes::Bytes;
 
 use super::{error, queries};
 use crate::agents::Owner;
 use crate::clock;
 use crate::http::{Call, OSCTRL_JSON, Reply};
 use crate::observe::CampaignState;
+use crate::pieces::{MadeRows, PIECE, Pieces};
 use crate::rows::{Answered, json_inner, json_string};
-use crate::world::World;
+use crate::world::{Shared, World};
 
 /// A stored answer.
 pub(super) struct Item {
@@ -20,18 +24,24 @@ pub(super) struct Item {
     /// The uuid that the answer carried.
     uuid: String,
     status: i64,
-    /// `data`, a JSON text, escaped for standing in a JSON string; shared between like answers.
-    data: Arc<str>,
-    /// `data` holds placeholders.
+    data: Data,
+}
+
+/// `data`, a JSON text, escaped for standing in a JSON string; shared between like answers.
+#[derive(Clone)]
+struct Data {
+    text: Arc<str>,
+    /// The text holds placeholders.
     personal: bool,
+    /// Rows that are made where the text is parted.
+    made: Option<(usize, MadeRows)>,
 }
 
 /// The text of an answer that many hosts give alike.
 #[derive(Clone)]
 pub(super) struct SharedData {
     answer: Arc<Answered>,
-    data: Arc<str>,
-    personal: bool,
+    data: Data,
 }
 
 /// Answers remembered for sharing; only a query with many kinds of hosts has more.
@@ -39,25 +49,48 @@ const MOST_SHARED: usize = 64;
 
 impl SharedData {
     fn new(name: &str, answer: &Arc<Answered>) -> Self {
-        let (rows, personal, message) = match answer.as_ref() {
+        let mut personal = false;
+        let mut rows = None;
+        let result = match answer.as_ref() {
             Answered::Rows(rows) => {
-                let (text, personal) = rows.json_template();
-                (text, personal, "")
+                let (text, has_placeholders) = rows.json_template();
+                personal = has_placeholders;
+                text
             }
-            Answered::Error(text) => ("[]".to_owned(), false, text.as_str()),
-            Answered::Raw(text) => (text.clone(), false, ""),
-            Answered::StatusOnly(_) => ("[]".to_owned(), false, ""),
+            Answered::Raw(text) => text.clone(),
+            Answered::Error(_) | Answered::StatusOnly(_) => "[]".to_owned(),
+            Answered::Made(made) => {
+                rows = Some(made.clone());
+                String::new()
+            }
+            Answered::Missing | Answered::Data(_) => String::new(),
         };
-        let data = format!(
-            "{{\"name\":{},\"result\":{rows},\"status\":{},\"message\":{}}}",
-            json_string(name),
+        let message = match answer.as_ref() {
+            Answered::Error(text) => text.as_str(),
+            _ => "",
+        };
+        let before = format!("{{\"name\":{},\"result\":", json_string(name));
+        let after = format!(
+            ",\"status\":{},\"message\":{}}}",
             status_of(answer),
             json_string(message)
         );
+        let text = match answer.as_ref() {
+            Answered::Data(text) => {
+                personal = true;
+                text.clone()
+            }
+            Answered::Missing => format!("{{\"name\":{}{after}", json_string(name)),
+            _ => format!("{before}{result}{after}"),
+        };
+        let data = Data {
+            text: json_inner(&text).into(),
+            personal,
+            made: rows.map(|rows| (json_inner(&before).len(), rows)),
+        };
         Self {
             answer: Arc::clone(answer),
-            data: json_inner(&data).into(),
-            personal,
+            data,
         }
     }
 }
@@ -67,7 +100,11 @@ const LARGEST_PAGE: usize = 1_000;
 
 fn status_of(answer: &Answered) -> i64 {
     match answer {
-        Answered::Rows(_) | Answered::Raw(_) => 0,
+        Answered::Rows(_)
+        | Answered::Raw(_)
+        | Answered::Made(_)
+        | Answered::Missing
+        | Answered::Data(_) => 0,
         Answered::Error(_) => 1,
         Answered::StatusOnly(status) => *status,
     }
@@ -134,7 +171,6 @@ pub(crate) fn store(world: &mut World, place: usize, host: usize, answer: &Arc<A
         uuid,
         status: status_of(answer),
         data: shared.data,
-        personal: shared.personal,
     });
     let items = stored.items.len();
     if let Some(record) = world.observed.campaigns.get_mut(place) {
@@ -152,8 +188,9 @@ fn stored(world: &mut World, place: usize) -> Option<&mut queries::StoredQuery> 
 }
 
 /// `GET /queries/{env}/results/{name}?page&page_size&since`.
-pub(super) fn page(world: &World, environment: &str, name: &str, call: &Call) -> Reply {
-    let Some(query) = queries::find(world, environment, name) else {
+pub(super) fn page(shared: &Arc<Shared>, environment: &str, name: &str, call: &Call) -> Reply {
+    let world = shared.look();
+    let Some(query) = queries::find(&world, environment, name) else {
         return error(404, "query not found");
     };
     let since = match call.parameter("since").filter(|text| !text.is_empty()) {
@@ -163,10 +200,9 @@ pub(super) fn page(world: &World, environment: &str, name: &str, call: &Call) ->
             None => return error(400, "invalid since"),
         },
     };
-    let found: Vec<&Item> = query
-        .items
-        .iter()
-        .filter(|item| since.is_none_or(|since| item.created > since))
+    let fits = |item: &Item| since.is_none_or(|since| item.created > since);
+    let found: Vec<usize> = (0..query.items.len())
+        .filter(|place| query.items.get(*place).is_some_and(fits))
         .collect();
     let size = call
         .number("page_size")
@@ -180,42 +216,104 @@ pub(super) fn page(world: &World, environment: &str, name: &str, call: &Call) ->
     } else {
         (0, usize::MAX)
     };
-    let mut items = String::from("[");
-    for (index, item) in found.iter().skip(skip).take(take).enumerate() {
-        if index > 0 {
-            items.push(',');
-        }
-        write_item(world, query, item, &mut items);
-    }
-    items.push(']');
-    let body = if paged {
-        format!(
-            "{{\"items\":{items},\"page\":{page},\"page_size\":{size},\"total_items\":{},\"total_pages\":{}}}",
-            found.len(),
-            found.len().div_ceil(size)
+    let (before, after) = if paged {
+        let total = found.len();
+        let pages = total.div_ceil(size);
+        (
+            "{\"items\":[",
+            format!(
+                "],\"page\":{page},\"page_size\":{size},\"total_items\":{total},\
+                 \"total_pages\":{pages}}}"
+            ),
         )
     } else {
-        items
+        ("[", "]".to_owned())
     };
-    Reply::new(200, OSCTRL_JSON, body)
+    let items = Items {
+        shared: Arc::clone(shared),
+        query: query.query,
+        left: found.into_iter().skip(skip).take(take).collect(),
+        first: true,
+        rows: None,
+        after_rows: String::new(),
+    };
+    drop(world);
+    Reply::made(200, OSCTRL_JSON, Pieces::new(items).between(before, after))
 }
 
-fn write_item(world: &World, query: &queries::StoredQuery, item: &Item, to: &mut String) {
-    to.push_str(&format!(
-        "{{\"created_at\":{},\"data\":\"",
-        json_string(&clock::micros(item.created))
-    ));
-    match world.hosts.get(item.host).filter(|_| item.personal) {
-        // `data` is JSON within a string: what is filled in is escaped twice.
-        Some(host) => to.push_str(&host.fill(&item.data, 2)),
-        None => to.push_str(&item.data),
+/// A page's items on their way out: whatever they hold, little of it is in memory at a time.
+struct Items {
+    shared: Arc<Shared>,
+    query: usize,
+    /// Places of the items, in order.
+    left: VecDeque<usize>,
+    first: bool,
+    /// The made rows of the item that is being written, and what follows them.
+    rows: Option<Pieces>,
+    after_rows: String,
+}
+
+impl Iterator for Items {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if let Some(rows) = &mut self.rows {
+            if let Some(piece) = rows.next() {
+                return Some(piece);
+            }
+            self.rows = None;
+            return Some(std::mem::take(&mut self.after_rows).into());
+        }
+        let mut text = String::new();
+        let shared = Arc::clone(&self.shared);
+        let mut world = shared.look();
+        while text.len() < PIECE && self.rows.is_none() {
+            let Some(place) = self.left.pop_front() else {
+                break;
+            };
+            if !std::mem::take(&mut self.first) {
+                text.push(',');
+            }
+            self.write(&mut world, place, &mut text);
+        }
+        (!text.is_empty()).then(|| text.into())
     }
-    to.push_str(&format!(
-        "\",\"environment\":{},\"id\":{},\"name\":{},\"status\":{},\"uuid\":{}}}",
-        json_string(&query.environment),
-        item.id,
-        json_string(&query.name),
-        item.status,
-        json_string(&item.uuid)
-    ));
+}
+
+impl Items {
+    /// Writes an item up to its made rows, which come next.
+    fn write(&mut self, world: &mut World, place: usize, to: &mut String) {
+        let Some(found) = stored(world, self.query) else {
+            return;
+        };
+        let Some(item) = found.items.get(place) else {
+            return;
+        };
+        let (data, host) = (item.data.clone(), item.host);
+        to.push_str(&format!(
+            "{{\"created_at\":{},\"data\":\"",
+            json_string(&clock::micros(item.created))
+        ));
+        let after = format!(
+            "\",\"environment\":{},\"id\":{},\"name\":{},\"status\":{},\"uuid\":{}}}",
+            json_string(&found.environment),
+            item.id,
+            json_string(&found.name),
+            item.status,
+            json_string(&item.uuid)
+        );
+        if let Some((parted, rows)) = data.made {
+            let (before, rest) = data.text.split_at(parted);
+            to.push_str(before);
+            self.rows = Some(rows.pieces(None, 1));
+            self.after_rows = format!("{rest}{after}");
+            return;
+        }
+        match world.hosts.get(host).filter(|_| data.personal) {
+            // `data` is JSON within a string: what is filled in is escaped twice.
+            Some(host) => to.push_str(&host.fill(&data.text, 2)),
+            None => to.push_str(&data.text),
+        }
+        to.push_str(&after);
+    }
 }

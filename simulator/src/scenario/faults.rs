@@ -1,10 +1,12 @@
 //! What goes wrong on the wire: one flat vocabulary whose words compose. A fault matches requests and
 //! says what happens before, instead of and after the answer they would have had.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::hostile::{Endless, Flood, ListError, MadeBody};
 use super::parse::milliseconds;
 
 /// A fault. Everything that is set applies; faults that match one request apply in the file's order.
@@ -50,6 +52,14 @@ pub struct Fault {
     pub body: Option<String>,
     /// Answers with these bytes (base64): for what YAML can't write, such as broken UTF-8.
     pub body_base64: Option<String>,
+    /// Answers with a body of any size, made while it is sent.
+    pub made: Option<MadeBody>,
+    /// Sets headers of the answer, or leaves them out (null); of the answer to an upgrade, too.
+    pub headers: BTreeMap<String, Option<String>>,
+    /// Ends the answer's list early, with an `error` beside it.
+    pub list_error: Option<ListError>,
+    /// Compresses the body, whether the client asked for it or not.
+    pub gzip: bool,
 
     /// Sends only the first so many bytes of the announced body, then ends the connection.
     pub truncate: Option<usize>,
@@ -57,6 +67,10 @@ pub struct Fault {
     pub pad: usize,
     /// Sends the body in drops.
     pub slow: Option<SlowBody>,
+    /// Sends status line and headers in drops; the connection ends after the answer.
+    pub slow_head: Option<SlowBody>,
+    /// Answers without end, until the client goes away.
+    pub endless: Option<Endless>,
     /// What happens on an accepted results socket.
     pub socket: Option<SocketFault>,
 }
@@ -127,9 +141,34 @@ impl Fault {
         self
     }
 
+    /// Answers with a body that is made while it is sent.
+    #[must_use]
+    pub fn made(mut self, made: MadeBody) -> Self {
+        self.made = Some(made);
+        self
+    }
+
+    /// Answers without end.
+    #[must_use]
+    pub fn endless(mut self, endless: Endless) -> Self {
+        self.endless = Some(endless);
+        self
+    }
+
+    /// Sets a header of the answer, or leaves it out.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: Option<&str>) -> Self {
+        self.headers.insert(name.into(), value.map(str::to_owned));
+        self
+    }
+
     /// Whether the answer that the request would have had is replaced.
     pub(crate) fn replaces_answer(&self) -> bool {
-        self.status.is_some() || self.body.is_some() || self.body_base64.is_some()
+        self.status.is_some()
+            || self.body.is_some()
+            || self.body_base64.is_some()
+            || self.made.is_some()
+            || self.endless.is_some()
     }
 
     /// Whether the request takes effect.
@@ -169,6 +208,8 @@ pub struct SlowBody {
 pub struct SocketFault {
     /// After how many `result` frames; 0 is right after the campaign is selected.
     pub after_results: usize,
+    /// Sends frames without end, or so many. Of several floods the last one goes on.
+    pub flood: Option<Flood>,
     /// Sends these texts as messages.
     pub send: Vec<String>,
     /// Sends these bytes (base64) as a text message: for broken UTF-8.

@@ -267,12 +267,29 @@ pub enum Answer {
     Rows(Vec<Cells>),
     /// osquery's error text.
     Error(String),
-    /// Many rows of a given size.
+    /// Many rows of a given size, made while they are sent.
     Huge(Huge),
+    /// Many rows of many columns, made while they are sent.
+    Wide(Wide),
     /// A status and no result: osctrl counts it and stores nothing; on Fleet an error without rows.
     StatusOnly(i64),
     /// This text where the rows' JSON belongs, well-formed or not.
     RawRows(String),
+    /// An answer in which the rows are missing: Fleet's result has no `rows`, osctrl's `data` no `result`.
+    WithoutRows,
+    /// This text, well-formed or not, in place of all that a host says: Fleet's `data` of the result,
+    /// osctrl's `data`. `{hostname}`, `{uuid}`, `{serial}`, `{id}` and `{n}` are filled in.
+    RawData(String),
+}
+
+/// `{rows: N, columns: N}`: cells of a few bytes; the last column is `number`, the row's.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wide {
+    /// How many rows.
+    pub rows: usize,
+    /// How many columns.
+    pub columns: usize,
 }
 
 /// `{rows: N, row_bytes: N}`.

@@ -4,6 +4,7 @@
 mod aisoc_direct;
 mod faults;
 mod fleet;
+mod hostile;
 mod hosts;
 mod osctrl;
 mod outages;
@@ -19,7 +20,8 @@ pub use fleet::{
     FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN,
     FLEET_OBSERVER_TOKEN, Fleet, FleetUser, Paths, Role,
 };
-pub use hosts::{Answer, Behaviour, Cells, HostSpec, HostStatus, Huge, TableSpec};
+pub use hostile::{Echo, Echoed, Encoding, Endless, Flood, FloodOf, ListError, MadeBody};
+pub use hosts::{Answer, Behaviour, Cells, HostSpec, HostStatus, Huge, TableSpec, Wide};
 pub use osctrl::{
     AdminService, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD,
     OSCTRL_PLUGIN_TOKEN, Osctrl, OsctrlUser,
@@ -63,6 +65,8 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// Parts that go away and come back.
     pub outages: Vec<Outage>,
+    /// Throws the client's secret back at it.
+    pub echo: Option<Echo>,
 }
 
 impl Default for Scenario {
@@ -79,6 +83,7 @@ impl Default for Scenario {
             hosts: Vec::new(),
             faults: Vec::new(),
             outages: Vec::new(),
+            echo: None,
         }
     }
 }

@@ -120,9 +120,21 @@ impl Scenario {
                     "faults[{index}].status must be from 200 to 599"
                 )));
             }
-            if fault.slow.is_some_and(|slow| slow.bytes == 0) {
+            for (key, slow) in [("slow", fault.slow), ("slow_head", fault.slow_head)] {
+                if slow.is_some_and(|slow| slow.bytes == 0) {
+                    return Err(ScenarioError::new(format!(
+                        "faults[{index}].{key}.bytes must be at least 1"
+                    )));
+                }
+            }
+            let name = |name: &String| hyper::header::HeaderName::try_from(name).is_ok();
+            let value = |value: &String| hyper::header::HeaderValue::try_from(value).is_ok();
+            let fits = |(key, text): (&String, &Option<String>)| {
+                name(key) && text.as_ref().is_none_or(value)
+            };
+            if !fault.headers.iter().all(fits) {
                 return Err(ScenarioError::new(format!(
-                    "faults[{index}].slow.bytes must be at least 1"
+                    "faults[{index}].headers holds what can't stand in an HTTP header"
                 )));
             }
             for (key, text) in [
@@ -176,6 +188,11 @@ impl Scenario {
             return fail(
                 ".behaviour.times must be at least 1; a silent host has answer: silent".into(),
             );
+        }
+        if let Answer::Wide(wide) = &host.behaviour.answer
+            && wide.columns == 0
+        {
+            return fail(".behaviour.answer.wide.columns must be at least 1".into());
         }
         if let Answer::Rows(rows) = &host.behaviour.answer {
             for row in rows {

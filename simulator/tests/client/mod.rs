@@ -137,6 +137,30 @@ impl Frame {
     }
 }
 
+/// Reads so many bytes and throws them away.
+pub async fn swallow(stream: &mut TcpStream, bytes: usize) -> std::io::Result<()> {
+    let mut scratch = vec![0; 256 * 1024];
+    let mut left = bytes;
+    while left > 0 {
+        match stream.read(&mut scratch).await? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            read => left = left.saturating_sub(read),
+        }
+    }
+    Ok(())
+}
+
+/// Sends a `GET` and leaves the answer unread.
+pub async fn ask(to: SocketAddr, path: &str, token: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(to).await.expect("connected");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {to}\r\nAuthorization: Bearer {token}\r\n\
+         Accept: application/json\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    stream
+}
+
 /// A websocket client that hides nothing.
 pub struct Socket {
     stream: TcpStream,
@@ -199,6 +223,30 @@ impl Socket {
         self.stream.write_all(&frame).await.expect("sent");
     }
 
+    /// Reads so many bytes, whatever they are, and throws them away; an error is the connection's end.
+    pub async fn swallow(&mut self, bytes: usize) -> std::io::Result<()> {
+        swallow(&mut self.stream, bytes).await
+    }
+
+    /// The head of the next frame: its first byte, and how long the payload is.
+    pub async fn raw_head(&mut self) -> std::io::Result<(u8, u64)> {
+        let (first, second) = (self.stream.read_u8().await?, self.stream.read_u8().await?);
+        let length = match second & 0x7f {
+            126 => u64::from(self.stream.read_u16().await?),
+            127 => self.stream.read_u64().await?,
+            length => u64::from(length),
+        };
+        Ok((first, length))
+    }
+
+    /// The next frame of any kind: its first byte and its payload.
+    pub async fn raw_frame(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
+        let (first, length) = self.raw_head().await?;
+        let mut payload = vec![0; usize::try_from(length).expect("fits memory")];
+        self.stream.read_exact(&mut payload).await?;
+        Ok((first, payload))
+    }
+
     /// The next message or the end.
     pub async fn next(&mut self) -> Frame {
         self.read().await.unwrap_or(Frame::End)
@@ -206,15 +254,8 @@ impl Socket {
 
     async fn read(&mut self) -> std::io::Result<Frame> {
         loop {
-            let head = self.stream.read_u16().await?;
-            let length = match head & 0x7f {
-                126 => u64::from(self.stream.read_u16().await?),
-                127 => self.stream.read_u64().await?,
-                length => u64::from(length),
-            };
-            let mut payload = vec![0; usize::try_from(length).expect("fits memory")];
-            self.stream.read_exact(&mut payload).await?;
-            match (head >> 8) & 0x0f {
+            let (first, payload) = self.raw_frame().await?;
+            match first & 0x0f {
                 1 => return Ok(Frame::Text(payload)),
                 8 => {
                     let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));

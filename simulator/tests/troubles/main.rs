@@ -7,5 +7,8 @@
 mod client;
 
 mod admin_service;
+mod floods;
+mod hostile;
 mod outages;
 mod site;
+mod sizes;

@@ -142,7 +142,7 @@ async fn fleet_without_redis_says_so_and_falls_silent() {
 #[tokio::test]
 async fn fleet_without_its_database_knows_nobody_and_loses_nothing() {
     for (part, status) in [(Part::Database, 500), (Part::DatabaseKilled, 401)] {
-        let hosts = [HostSpec::named("quick"), after("slow", 50)];
+        let hosts = [HostSpec::named("quick"), after("slow", 1_500)];
         let mut scenario = Scenario::of(hosts);
         scenario.fleet.tick = Duration::from_millis(100);
         let site = Site::new(scenario).await;

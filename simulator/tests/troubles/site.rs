@@ -1,5 +1,8 @@
 //! A simulator with what these tests ask of it.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use osquery_simulator::{
@@ -45,23 +48,12 @@ impl Site {
 
     /// Runs a campaign and listens to it.
     pub async fn fleet_listen(&self, hosts: &[u64]) -> Socket {
-        let answer = self.fleet_run(hosts).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        self.fleet_select(&answer.json()["campaign"]["id"]).await
+        fleet_listen(self.0.addr(), hosts).await
     }
 
     /// Listens to a campaign.
     pub async fn fleet_select(&self, campaign: &Value) -> Socket {
-        let mut socket = Socket::open(self.0.addr(), SOCKET, &[])
-            .await
-            .expect("a socket");
-        socket
-            .send(&json!({"type": "auth", "data": {"token": FLEET_ADMIN_TOKEN}}))
-            .await;
-        socket
-            .send(&json!({"type": "select_campaign", "data": {"campaign_id": campaign}}))
-            .await;
-        socket
+        fleet_select(self.0.addr(), campaign).await
     }
 
     pub async fn osctrl_get(&self, path: &str) -> Answer {
@@ -116,4 +108,74 @@ pub async fn next_of(socket: &mut Socket, kind: &str) -> Value {
 /// A host that answers after so many milliseconds.
 pub fn after(name: &str, milliseconds: u64) -> HostSpec {
     HostSpec::named(name).delayed(Duration::from_millis(milliseconds))
+}
+
+/// The program, on a scenario of its own: what it holds in memory is nobody else's.
+pub struct Program {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Program {
+    pub fn new(name: &str, scenario: &str) -> Self {
+        let file = format!("osquery-simulator-{}-{name}.yaml", std::process::id());
+        let path = std::env::temp_dir().join(file);
+        std::fs::write(&path, scenario).expect("written");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_osquery-simulator"))
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("stdout");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let _ = std::fs::remove_file(&path);
+        let address = line.trim_end().strip_prefix("http://").expect("a base URL");
+        Self {
+            address: address.parse().expect("an address"),
+            child,
+        }
+    }
+
+    /// The most memory that it has held so far, in bytes.
+    pub fn peak(&self) -> usize {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        kilobytes.map_or(0, |kilobytes: usize| kilobytes * 1_024)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a campaign on these hosts and listens to it.
+pub async fn fleet_listen(address: SocketAddr, hosts: &[u64]) -> Socket {
+    let body = json!({"query": "SELECT 1 AS one", "selected": {"hosts": hosts}});
+    let path = "/api/v1/fleet/queries/run";
+    let answer = client::post(address, path, FLEET_ADMIN_TOKEN, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    fleet_select(address, &answer.json()["campaign"]["id"]).await
+}
+
+/// Listens to a campaign.
+pub async fn fleet_select(address: SocketAddr, campaign: &Value) -> Socket {
+    let mut socket = Socket::open(address, SOCKET, &[]).await.expect("a socket");
+    for message in [
+        json!({"type": "auth", "data": {"token": FLEET_ADMIN_TOKEN}}),
+        json!({"type": "select_campaign", "data": {"campaign_id": campaign}}),
+    ] {
+        socket.send(&message).await;
+    }
+    socket
+}
+
+/// Waits for what must come.
+pub async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("in time")
 }
