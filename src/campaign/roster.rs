@@ -3,10 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::host::{Candidates, Host, HostId, Platform};
+use crate::printable::listed;
 
-/// Names that one warning lists.
-const NAMES_IN_WARNING: usize = 10;
+use super::host::{Candidates, Host, HostId, Platform};
 
 /// Who the step asks; at least one of the three is not empty.
 #[derive(Debug, Clone, Default)]
@@ -77,21 +76,21 @@ impl Roster {
                 }
                 continue;
             }
-            let mut listed = Vec::new();
+            let mut keys = Vec::new();
             for host in wanted {
                 let index = roster.host(host);
                 let key = roster.distinct_key(name, host, index);
-                listed.push(with_last_seen(&key, host));
+                keys.push(with_last_seen(&key, host));
                 roster.target(key, Some(index));
             }
-            if !listed.is_empty() {
-                roster.warn_of_shared_name(name, meant.len(), &listed);
+            if !keys.is_empty() {
+                roster.warn_of_shared_name(name, meant.len(), &keys);
             }
         }
         if !left_out.is_empty() {
             roster.warn(format!(
                 "left out, being of another platform than `target_platforms` says: {}",
-                list(&left_out)
+                listed(&left_out)
             ));
         }
         roster.group(candidates.grouped);
@@ -109,22 +108,8 @@ impl Roster {
     /// Those names in one line, the first of them; `None` where every name is known.
     pub fn unknown_listed(&self) -> Option<String> {
         let unknown: Vec<&str> = self.unknown().collect();
-        (!unknown.is_empty()).then(|| list(&unknown))
+        (!unknown.is_empty()).then(|| listed(&unknown))
     }
-}
-
-/// The first names, and how many more there are.
-fn list(names: &[impl AsRef<str>]) -> String {
-    let mut text = names
-        .iter()
-        .take(NAMES_IN_WARNING)
-        .map(AsRef::as_ref)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if names.len() > NAMES_IN_WARNING {
-        text.push_str(&format!(" and {} more", names.len() - NAMES_IN_WARNING));
-    }
-    text
 }
 
 /// A key, and when its host was last seen: that often tells hosts of one name apart.
@@ -212,10 +197,10 @@ impl Builder<'_> {
         self.roster.warnings.push(warning);
     }
 
-    fn warn_of_shared_name(&mut self, name: &str, hosts: usize, listed: &[String]) {
+    fn warn_of_shared_name(&mut self, name: &str, hosts: usize, keys: &[String]) {
         self.warn(format!(
             "`{name}` is the name of {hosts} enrolled hosts: all are asked, as {}",
-            list(listed)
+            listed(keys)
         ));
     }
 
@@ -273,7 +258,7 @@ impl Builder<'_> {
         for group in added
             .chunk_by(|one, other| one.hostname.to_lowercase() == other.hostname.to_lowercase())
         {
-            let mut listed = Vec::new();
+            let mut keys = Vec::new();
             for host in group {
                 let index = self.host(host);
                 let taken = self.owners.contains_key(&host.hostname)
@@ -284,11 +269,11 @@ impl Builder<'_> {
                 } else {
                     host.hostname.clone()
                 };
-                listed.push(with_last_seen(&key, host));
+                keys.push(with_last_seen(&key, host));
                 self.target(key, Some(index));
             }
             if group.len() > 1 {
-                self.warn_of_shared_name(&group[0].hostname, group.len(), &listed);
+                self.warn_of_shared_name(&group[0].hostname, group.len(), &keys);
             }
         }
     }

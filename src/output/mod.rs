@@ -1,7 +1,12 @@
 //! What an execution becomes on stdout: values in, bytes out. Knows no file, no terminal and no server.
 
-pub mod ndjson;
-pub mod report;
+pub(crate) mod ndjson;
+pub(crate) mod report;
+
+use std::io::{self, Write};
+
+use crate::session::Outcome;
+use report::Report;
 
 /// How the output of `run` is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,4 +16,18 @@ pub enum Format {
     Json,
     /// A line per host as it answers, then a summary.
     Ndjson,
+}
+
+impl Format {
+    /// Writes what closes the output: the whole document, or the last line of `ndjson`.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write(self, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
+        let report = Report::of(outcome);
+        match self {
+            Self::Json => report.write_json(out),
+            Self::Ndjson => report.write_summary(out),
+        }
+    }
 }

@@ -14,7 +14,6 @@ use crate::campaign::Campaign;
 use crate::exit::Exit;
 use crate::output::Format;
 use crate::output::ndjson::host_lines;
-use crate::output::report::Report;
 use crate::process::stderr::Stderr;
 use crate::process::stdout::{self, Broken, Stdout};
 use crate::process::{Process, signals, stdin};
@@ -265,7 +264,7 @@ impl Out<'_> {
         let status = outcome.exit(self.fail_on_partial);
         self.tell(&outcome);
         let mut bytes = Vec::new();
-        let written = match write(&outcome, self.format, &mut bytes) {
+        let written = match self.format.write(&outcome, &mut bytes) {
             Ok(()) => stdout::write_bytes(&bytes),
             Err(error) => Err(Broken::Refused(error.kind().to_string())),
         };
@@ -277,7 +276,7 @@ impl Out<'_> {
         self.tell(&outcome);
         let format = self.format;
         self.stdout
-            .queue_work(move |mut out| write(&outcome, format, &mut out));
+            .queue_work(move |mut out| format.write(&outcome, &mut out));
     }
 
     /// Everything comes before the document.
@@ -304,12 +303,5 @@ impl Out<'_> {
         self.process.stderr.failure(&failure);
         self.process.stderr.flush();
         if failed { status } else { failure.code.into() }
-    }
-}
-
-fn write(outcome: &Outcome, format: Format, out: &mut impl std::io::Write) -> std::io::Result<()> {
-    match format {
-        Format::Json => Report::of(outcome).write_json(out),
-        Format::Ndjson => Report::of(outcome).write_summary(out),
     }
 }

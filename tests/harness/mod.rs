@@ -22,6 +22,8 @@ pub struct Binary {
     stdin: Vec<u8>,
     stdin_stays_open: bool,
     stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
+    shell: Option<&'static str>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
 }
@@ -104,16 +106,37 @@ impl Binary {
         self
     }
 
+    /// Sends stderr there instead of into [`Ran::stderr`].
+    pub fn stderr_to(mut self, to: impl Into<Stdio>) -> Self {
+        self.stderr = Some(to.into());
+        self
+    }
+
+    /// Starts it by a line of sh, in which `"$@"` is the binary with its arguments: limits, closed files.
+    pub fn by_shell(mut self, line: &'static str) -> Self {
+        self.shell = Some(line);
+        self
+    }
+
     /// Starts it and gives it its stdin.
     pub fn start(self) -> Running {
         let started = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_osquery-live-query"))
+        let binary = env!("CARGO_BIN_EXE_osquery-live-query");
+        let mut command = match self.shell {
+            Some(line) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", line, "sh", binary]);
+                shell
+            }
+            None => Command::new(binary),
+        };
+        let mut child = command
             .args(&self.args)
             .env_clear()
             .envs(self.env)
             .stdin(Stdio::piped())
             .stdout(self.stdout.unwrap_or_else(Stdio::piped))
-            .stderr(Stdio::piped())
+            .stderr(self.stderr.unwrap_or_else(Stdio::piped))
             .spawn()
             .expect("the binary starts");
         let mut input = child.stdin.take().expect("stdin is a pipe");
@@ -158,6 +181,7 @@ impl Running {
     pub fn wait_until_handled(&self, name: &str) {
         let bit = match name {
             "INT" => 1 << 1,
+            "HUP" => 1,
             "TERM" => 1 << 14,
             _ => panic!("an unknown signal"),
         };
