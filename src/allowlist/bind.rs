@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use rusqlite::types::ValueRef;
 
 use super::Statement;
-use super::check::{MOST_SQL_BYTES, Sandbox, Shape};
 use super::parameter::Bound;
+use super::sandbox::{MOST_SQL_BYTES, Sandbox, Shape};
 use super::template::Template;
 
 /// The statement with the values in it. The error says which safeguard refused, never a value.

@@ -1,268 +1,18 @@
-//! SQLite's judgement of a template: its SQL is prepared on an in-memory database that holds just the
-//! tables the template declares, under an authorizer that lets nothing else through. No SQL is ever
-//! looked at by patterns here to decide what it reads; SQLite's own parser says so.
-//!
-//! Why both `sqlite3_stmt_readonly` and an authorizer: `VACUUM INTO` passes an authorizer, and reading
-//! `sqlite_master` or an undeclared table is read-only.
+//! What a template says against what its SQL does: every table, column, function and parameter that is
+//! declared is used and the other way round, and nothing in it would make a host's answer less than it
+//! seems. SQLite says what the SQL does (`sandbox`).
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::config::DbConfig;
-use rusqlite::fallible_iterator::FallibleIterator as _;
-use rusqlite::functions::FunctionFlags;
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
-use rusqlite::limits::Limit;
-use rusqlite::{Batch, Connection, Statement};
-
+use rusqlite::Statement;
 use serde_json::Value;
 
+use super::bind;
 use super::flaw::{At, Flaw, Invalid};
 use super::parameter::{Bound, ParameterType};
+use super::sandbox::{Sandbox, Shape};
 use super::template::Template;
-use super::{bind, functions};
-
-/// Limits of the sandbox. osquery's own are SQLite's defaults, which are far higher.
-const LIMITS: [(Limit, i32); 8] = [
-    (Limit::SQLITE_LIMIT_SQL_LENGTH, MOST_SQL_BYTES as i32),
-    (Limit::SQLITE_LIMIT_LENGTH, 1 << 20),
-    (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
-    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 20),
-    (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 32),
-    (Limit::SQLITE_LIMIT_ATTACHED, 0),
-    (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1),
-    (Limit::SQLITE_LIMIT_VDBE_OP, 25_000),
-];
-
-/// The longest SQL that is sent, in bytes.
-pub(super) const MOST_SQL_BYTES: usize = 65_536;
-
-/// A database with a template's tables, in which its SQL can be prepared but has nothing to read.
-pub(super) struct Sandbox {
-    connection: Connection,
-    watch: Arc<Mutex<Watch>>,
-}
-
-/// What a statement does, as SQLite's authorizer tells it while it parses: the same for two texts that
-/// differ in literals only.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Shape {
-    actions: Vec<Action>,
-    columns: usize,
-}
-
-/// One thing that a statement does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Action {
-    Select,
-    Recursive,
-    Read(String, String),
-    Function(String),
-}
-
-/// What the authorizer allows, and what it has seen since it was last asked.
-#[derive(Default)]
-struct Watch {
-    tables: BTreeMap<String, BTreeSet<String>>,
-    functions: BTreeSet<String>,
-    recursive: bool,
-    seen: Vec<Action>,
-    denied: Option<Invalid>,
-}
-
-impl Sandbox {
-    /// Opens the database and creates the tables that the template declares.
-    pub(super) fn open(template: &Template) -> rusqlite::Result<Self> {
-        let mut connection = Connection::open_in_memory()?;
-        // `"typo"` would otherwise turn from a missing column into a string.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-        let mut watch = Watch {
-            recursive: template.recursive,
-            functions: template.functions.iter().cloned().collect(),
-            ..Watch::default()
-        };
-        for (name, table) in &template.tables {
-            let columns: Vec<String> = table
-                .all_columns()
-                .map(|column| format!("\"{column}\""))
-                .collect();
-            // osquery's tables stand in `temp`: `main.processes` is as unknown here as on a host.
-            connection.execute_batch(&format!(
-                "CREATE TEMP TABLE \"{name}\" ({})",
-                columns.join(", ")
-            ))?;
-            let columns = table.all_columns().map(str::to_owned).collect();
-            watch.tables.insert(name.clone(), columns);
-        }
-        for name in &template.functions {
-            connection.create_scalar_function(
-                name.as_str(),
-                -1,
-                FunctionFlags::SQLITE_UTF8,
-                |_| Ok(rusqlite::types::Null),
-            )?;
-        }
-        for name in &template.collations {
-            connection
-                .create_collation(name.as_str(), |left, right| -> Ordering { left.cmp(right) })?;
-        }
-        for (limit, most) in LIMITS {
-            connection.set_limit(limit, most)?;
-        }
-        let watch = Arc::new(Mutex::new(watch));
-        let watched = Arc::clone(&watch);
-        connection.authorizer(Some(move |context: AuthContext<'_>| {
-            watched
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .judge(&context)
-        }))?;
-        Ok(Self { connection, watch })
-    }
-
-    /// Prepares SQL that has to be one reading statement, and tells its shape. The error says what is
-    /// wrong in words that may quote the SQL, so it is for templates, never for SQL with values in it.
-    pub(super) fn prepare(&self, sql: &str) -> Result<(Statement<'_>, Shape), Invalid> {
-        {
-            let mut watch = self.seen();
-            watch.seen.clear();
-            watch.denied = None;
-        }
-        let mut batch = Batch::new(&self.connection, sql);
-        let statement = match batch.next() {
-            Ok(Some(statement)) => statement,
-            Ok(None) => return Err("holds no statement".into()),
-            Err(error) => return Err(self.explain(&error)),
-        };
-        let shape = Shape {
-            actions: std::mem::take(&mut self.seen().seen),
-            columns: statement.column_count(),
-        };
-        if statement.is_explain() != 0 {
-            return Err("must not be an EXPLAIN".into());
-        }
-        if !statement.readonly() || shape.columns == 0 {
-            return Err("must be a SELECT: this statement does not only read".into());
-        }
-        match batch.next() {
-            Ok(None) => Ok((statement, shape)),
-            _ => Err("must be one statement: there is more after the first".into()),
-        }
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Why SQLite did not prepare the statement.
-    fn explain(&self, error: &rusqlite::Error) -> Invalid {
-        if let Some(denied) = self.seen().denied.take() {
-            return denied;
-        }
-        let (message, offset) = match error {
-            rusqlite::Error::SqlInputError { msg, offset, .. } => {
-                (Some(msg.as_str()), Some(*offset))
-            }
-            rusqlite::Error::SqliteFailure(_, message) => (message.as_deref(), None),
-            _ => (None, None),
-        };
-        // SQLite gives -1 for places that it does not know, such as that of a table that is not there.
-        let offset = offset.and_then(|offset| usize::try_from(offset).ok());
-        let table = || message?.strip_prefix("no such table: ");
-        let at = offset.map(At::SqlOffset);
-        Invalid {
-            at: at.or_else(|| table().map(|name| At::SqlWord(name.to_owned()))),
-            reason: message.map_or("is not valid".to_owned(), |message| {
-                format!("is not valid: {message}")
-            }),
-        }
-    }
-}
-
-impl Watch {
-    /// Lets through reading of declared columns and calls of declared or harmless functions.
-    fn judge(&mut self, context: &AuthContext<'_>) -> Authorization {
-        let action = match context.action {
-            AuthAction::Select => Ok(Action::Select),
-            AuthAction::Recursive if self.recursive => Ok(Action::Recursive),
-            AuthAction::Recursive => {
-                Err("is a recursive query: say `recursive: true` where that is meant".into())
-            }
-            AuthAction::Read {
-                table_name,
-                column_name,
-            } => self.read(table_name, column_name),
-            AuthAction::Function { function_name } => self.function(function_name),
-            AuthAction::Pragma { .. } => Err("must not use a PRAGMA".into()),
-            AuthAction::Attach { .. } => Err("must not attach a database".into()),
-            _ => Err("must be a SELECT: this statement does not only read".into()),
-        };
-        match action {
-            Ok(action) => {
-                self.seen.push(action);
-                Authorization::Allow
-            }
-            Err(reason) => {
-                self.denied.get_or_insert(reason);
-                Authorization::Deny
-            }
-        }
-    }
-
-    fn read(&self, table: &str, column: &str) -> Result<Action, Invalid> {
-        let Some(columns) = self.tables.get(&table.to_ascii_lowercase()) else {
-            return Err(Invalid {
-                reason: format!("reads `{table}`, which `tables` does not declare"),
-                at: Some(At::SqlWord(table.to_owned())),
-            });
-        };
-        // An empty name stands for a table of which no column is read, as in `count(*)`.
-        if !column.is_empty() && !columns.contains(&column.to_ascii_lowercase()) {
-            return Err(Invalid {
-                reason: format!(
-                    "reads the column `{column}` of `{table}`, which `tables` does not declare"
-                ),
-                at: Some(At::SqlWord(column.to_owned())),
-            });
-        }
-        Ok(Action::Read(
-            table.to_ascii_lowercase(),
-            column.to_ascii_lowercase(),
-        ))
-    }
-
-    fn function(&self, written: &str) -> Result<Action, Invalid> {
-        let name = written.to_ascii_lowercase();
-        if functions::is_harmless(&name) || self.functions.contains(&name) {
-            return Ok(Action::Function(name));
-        }
-        let reason = if functions::OF_OSQUERY.contains(&name.as_str()) {
-            format!("calls `{name}`, a function of osquery that `functions` does not declare")
-        } else {
-            format!("calls `{name}`, which templates may not")
-        };
-        Err(Invalid {
-            reason,
-            at: Some(At::SqlWord(name)),
-        })
-    }
-}
-
-impl Shape {
-    fn reads(&self, table: &str) -> bool {
-        self.actions
-            .iter()
-            .any(|action| matches!(action, Action::Read(read, _) if read == table))
-    }
-
-    fn reads_column(&self, table: &str, column: &str) -> bool {
-        self.actions.iter().any(
-            |action| matches!(action, Action::Read(read, name) if read == table && name == column),
-        )
-    }
-}
+use super::words::{Kind, Word, words};
 
 /// Checks a template's SQL and what it declares; all problems at once, as far as the SQL can be prepared.
 /// Gives the shape that every statement made of it must have.
@@ -288,22 +38,31 @@ pub(super) fn check(template: &Template, sandbox: &Sandbox) -> Result<Shape, Vec
         ));
     }
     let (statement, shape) = sandbox.prepare(sql).map_err(of_sql)?;
-    let mut problems = parameters(template, &statement);
-    let words: BTreeSet<String> = sql
-        .split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_')
-        .map(str::to_ascii_lowercase)
-        .collect();
+    let read = sandbox.read();
+    let words = words(sql);
+    let mut problems = parameters(template, &statement, &words);
+    problems.extend(lost_columns(&statement, &words));
+    problems.extend(strings(template, &words));
     for (name, table) in &template.tables {
         let path = format!("tables.{name}");
-        if !shape.reads(name) {
+        let columns = read.get(name);
+        if columns.is_none() && !shape.reads(name) {
             let message = format!("`{path}` is declared, but the SQL does not read that table");
             problems.push(Flaw::new(&path, "unused_table", message));
             continue;
         }
-        // SQLite does not report the columns of USING, hence the second look at the words.
+        // The authorizer is not told of the columns of USING, the planner is.
         for column in table.all_columns() {
-            if !shape.reads_column(name, column) && !words.contains(column) {
-                let message = format!("`{path}` declares `{column}`, but the SQL does not read it");
+            let is_used = columns.is_some_and(|columns| columns.contains(column));
+            if !is_used && !shape.reads_column(name, column) {
+                let message = format!(
+                    "`{path}` declares `{column}`, but the SQL does not read it{}",
+                    if table.all_columns().count() == 1 {
+                        " (`columns: []` says that it reads none)"
+                    } else {
+                        ""
+                    }
+                );
                 let at = At::Column {
                     table: name.clone(),
                     column: column.to_owned(),
@@ -313,18 +72,21 @@ pub(super) fn check(template: &Template, sandbox: &Sandbox) -> Result<Shape, Vec
         }
     }
     for name in &template.functions {
-        if !shape.actions.contains(&Action::Function(name.clone())) {
+        if !shape.calls(name) {
             let message = format!("`functions` declares `{name}`, but the SQL does not call it");
             problems.push(Flaw::new("functions", "unused_function", message));
         }
     }
     for name in &template.collations {
-        if !words.contains(name) {
+        if !words.iter().any(|word| {
+            word.name()
+                .is_some_and(|word| word.eq_ignore_ascii_case(name))
+        }) {
             let message = format!("`collations` declares `{name}`, but the SQL does not name it");
             problems.push(Flaw::new("collations", "unused_collation", message));
         }
     }
-    if template.recursive && !shape.actions.contains(&Action::Recursive) {
+    if template.recursive && !shape.is_recursive() {
         let message = "`recursive` is true, but the SQL is not recursive".to_owned();
         problems.push(Flaw::new("recursive", "unused_recursive", message));
     }
@@ -385,7 +147,7 @@ pub(super) fn unopened(error: &rusqlite::Error) -> Flaw {
 
 /// Every parameter of the SQL is named and declared, every declared one is used, and `LIKE` is given
 /// patterns only: `%` and `_` are wildcards to it whatever the value's type.
-fn parameters(template: &Template, statement: &Statement<'_>) -> Vec<Flaw> {
+fn parameters(template: &Template, statement: &Statement<'_>, words: &[Word<'_>]) -> Vec<Flaw> {
     let mut problems = Vec::new();
     let mut used = BTreeSet::new();
     for index in 1..=statement.parameter_count() {
@@ -403,14 +165,14 @@ fn parameters(template: &Template, statement: &Statement<'_>) -> Vec<Flaw> {
             problems.push(Flaw::new("sql", "undeclared_parameter", message).at(at));
         }
     }
-    let compared = compared_by_pattern(&template.sql);
+    let compared = compared_by_pattern(words);
     for (name, parameter) in &template.parameters {
         let path = format!("parameters.{name}");
         if !used.contains(name.as_str()) {
             let message = format!("`{path}` is declared, but the SQL does not use `:{name}`");
             problems.push(Flaw::new(&path, "unused_parameter", message));
         }
-        if compared.contains(name.as_str()) && !parameter.kind.is_pattern() {
+        if compared.contains(name.as_str()) && may_hold_wildcards(&parameter.kind) {
             let message = format!(
                 "`{path}` stands after LIKE: make it a `pattern` or a `path_pattern`, or compare with ="
             );
@@ -424,26 +186,154 @@ fn parameters(template: &Template, statement: &Statement<'_>) -> Vec<Flaw> {
     problems
 }
 
+/// Whether a value may hold `%` or `_` that nothing bounds.
+fn may_hold_wildcards(kind: &ParameterType) -> bool {
+    match kind {
+        ParameterType::Choice { choices } => choices
+            .iter()
+            .any(|choice| choice.contains(['%', '_', '*', '?', '['])),
+        ParameterType::Hash { .. } | ParameterType::IpAddress => false,
+        kind => !kind.is_number() && !kind.is_pattern(),
+    }
+}
+
 /// The parameters that stand in what LIKE and its kin compare with, `'%' || :name` included. This looks
 /// at words and may see one too many; it guards against a slip of the template's author, not of a step.
-fn compared_by_pattern(sql: &str) -> BTreeSet<String> {
+fn compared_by_pattern<'a>(words: &[Word<'a>]) -> BTreeSet<&'a str> {
     const OPERATORS: [&str; 4] = ["like", "glob", "match", "regexp"];
-    const ENDS: [&str; 8] = [
-        "and", "or", "limit", "order", "group", "union", "where", "from",
-    ];
     let mut found = BTreeSet::new();
-    let mut inside = false;
-    for word in sql.to_ascii_lowercase().split_whitespace() {
-        if OPERATORS.contains(&word) {
-            inside = true;
-        } else if ENDS.contains(&word) {
-            inside = false;
-        } else if inside {
-            let is_name = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
-            for part in word.split(':').skip(1) {
-                found.insert(part.chars().take_while(|sign| is_name(*sign)).collect());
+    for (place, word) in words.iter().enumerate() {
+        if OPERATORS.iter().any(|operator| word.is(operator)) {
+            let names = operand(&words[place + 1..]).iter();
+            let named = names.filter(|word| word.kind == Kind::Parameter);
+            found.extend(named.filter_map(|word| word.written.strip_prefix(':')));
+        }
+    }
+    found
+}
+
+/// What an operator compares with, given the words behind it: up to a keyword, a comma or a bracket that
+/// ends it.
+fn operand<'a, 'b>(words: &'b [Word<'a>]) -> &'b [Word<'a>] {
+    const ENDS: [&str; 14] = [
+        "and", "or", "limit", "order", "group", "union", "where", "from", "escape", "then", "else",
+        "end", "as", "join",
+    ];
+    let mut depth = 0_usize;
+    let end = words.iter().position(|word| match word.written {
+        "(" => {
+            depth += 1;
+            false
+        }
+        ")" if depth > 0 => {
+            depth -= 1;
+            false
+        }
+        ")" => true,
+        "," => depth == 0,
+        _ => depth == 0 && ENDS.iter().any(|end| word.is(end)),
+    });
+    &words[..end.unwrap_or(words.len())]
+}
+
+/// Result columns of one name: osquery's row keeps one value a name.
+fn lost_columns(statement: &Statement<'_>, words: &[Word<'_>]) -> Vec<Flaw> {
+    let names: Vec<&str> = statement.column_names().collect();
+    let mut flaws = Vec::new();
+    for (place, name) in names.iter().enumerate() {
+        // Each name once, however often it repeats.
+        if names[..place]
+            .iter()
+            .filter(|before| *before == name)
+            .count()
+            != 1
+        {
+            continue;
+        }
+        let word: String = name
+            .chars()
+            .take_while(|sign| sign.is_ascii_alphanumeric() || *sign == '_')
+            .collect();
+        let word = if word.is_empty() {
+            "column"
+        } else {
+            word.as_str()
+        };
+        let other = (2..)
+            .map(|number| format!("{word}_{number}"))
+            .find(|other| !names.contains(&other.as_str()))
+            .unwrap_or_default();
+        let message = format!(
+            "`sql` has several result columns called `{name}`, and a row of osquery keeps one value of a name: \
+             name each column and give all but one a name of its own, such as `AS {other}`"
+        );
+        let mut places = words.iter().filter(|word| word.name() == Some(name));
+        let at = places.nth(1).map(|word| At::SqlOffset(word.at));
+        let flaw = Flaw::new("sql", "duplicate_column", message);
+        flaws.push(Flaw { at, ..flaw });
+    }
+    flaws
+}
+
+/// Tables whose paths osquery expands: `%` is any name, and `%%` at the end a whole tree.
+const OF_PATHS: [&str; 4] = ["file", "hash", "yara", "yara_file"];
+
+/// Patterns and strings that can match nothing on any host, or less than they seem to.
+fn strings(template: &Template, words: &[Word<'_>]) -> Vec<Flaw> {
+    let reads = |table: &str| template.tables.contains_key(table);
+    let mut flaws = Vec::new();
+    if OF_PATHS.iter().any(|table| reads(table)) {
+        flaws.extend(trees_inside(words).into_iter().map(|at| {
+            let message = "`sql` has `%%` inside a path: osquery walks a tree only where that ends the path \
+                           (`/home/%%`), and takes it for a single level elsewhere; write one `%` for each level";
+            Flaw::new("sql", "tree_inside_path", message).at(At::SqlOffset(at))
+        }));
+    }
+    if reads("registry") {
+        let of_user = |word: &&Word<'_>| word.text().is_some_and(|text| is_of_current_user(&text));
+        flaws.extend(words.iter().filter(of_user).map(|word| {
+            let message = r"`sql` names HKEY_CURRENT_USER, and osquery's service is a user without keys of interest there: write `HKEY_USERS\%\…` with LIKE for everyone who is logged on, or `HKEY_USERS\SID\…`";
+            Flaw::new("sql", "current_user_hive", message).at(At::SqlOffset(word.at))
+        }));
+    }
+    flaws
+}
+
+/// Where `%%` stands in what a `path` or `directory` is compared with by LIKE, other than at its end.
+fn trees_inside(words: &[Word<'_>]) -> Vec<usize> {
+    let is_path = |word: &Word<'_>| {
+        let name = word.name().unwrap_or_default();
+        ["path", "directory"]
+            .iter()
+            .any(|path| path.eq_ignore_ascii_case(name))
+    };
+    let mut found = Vec::new();
+    for (place, like) in words.iter().enumerate() {
+        let compared = place.checked_sub(1).map(|before| &words[before]);
+        if !like.is("like") || !compared.is_some_and(is_path) {
+            continue;
+        }
+        let pattern = operand(&words[place + 1..]);
+        for (place, part) in pattern.iter().enumerate() {
+            let goes_on = pattern[place + 1..].iter().any(|next| next.written == "||");
+            let text = part.text().unwrap_or_default();
+            let inside = if goes_on {
+                text.as_str()
+            } else {
+                text.trim_end_matches('%')
+            };
+            if inside.contains("%%") {
+                found.push(part.at);
             }
         }
     }
     found
+}
+
+/// Whether a registry path begins with the current user's hive.
+fn is_of_current_user(text: &str) -> bool {
+    let hive = text.split(['\\', '%']).next().unwrap_or_default();
+    ["HKEY_CURRENT_USER", "HKCU"]
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(hive))
 }

@@ -8,48 +8,99 @@ use serde_json::{Map, Value};
 use crate::problem::{Position, Problem};
 use crate::step::model::TemplateCall;
 
-use super::check;
 use super::flaw::{At, Flaw};
 use super::load::{self, Places};
 use super::osquery_schema::OsquerySchema;
 use super::registry::{Registry, unix_seconds};
 use super::template::Template;
+use super::{check, facts, scans};
 
-/// What is wrong with a template's file: its form, its SQL, and what it says of osquery.
+/// What the check of a template's file found, in order of the places.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What is wrong: the template can't be used, or would tell less than it seems to.
+    pub problems: Vec<Problem>,
+    /// What its author should know, and may have meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Checks a template's file: its form, its SQL, and what it says of osquery.
 ///
-/// `stem` is the file's name without `.yaml`, `now` what ages count back from. Empty where all is well.
+/// `stem` is the file's name without `.yaml`, `now` what ages count back from.
 pub fn check_file(
     stem: &str,
     text: &str,
     osquery: Option<&OsquerySchema>,
     now: SystemTime,
-) -> Vec<Problem> {
+) -> Findings {
     let (mut problems, text) = form(text);
+    let failed = |problems: Vec<Problem>| Findings {
+        problems: sorted(problems),
+        warnings: Vec::new(),
+    };
     let Some(text) = text else {
-        return problems;
+        return failed(problems);
     };
     let text = text.as_str();
     let (template, places) = match load::load_placed(stem, text, unix_seconds(now)) {
         Ok(loaded) => loaded,
         Err(error) => {
             problems.extend(error.problems);
-            return sorted(problems);
+            return failed(problems);
         }
-    };
-    let flaws = match check::at_its_edges(&template, unix_seconds(now)) {
-        Err(flaws) => flaws,
-        Ok(()) => osquery.map_or_else(Vec::new, |osquery| {
-            example_sql(stem, text, &template, now)
-                .map_or_else(Vec::new, |sql| osquery.flaws(&template, &sql))
-        }),
     };
     let file = File {
         text,
         template: &template,
         places: &places,
     };
-    problems.extend(flaws.into_iter().map(|flaw| file.placed(flaw)));
-    sorted(problems)
+    let placed = |flaws: Vec<Flaw>| flaws.into_iter().map(|flaw| file.placed(flaw));
+    let flaws = match check::at_its_edges(&template, unix_seconds(now)) {
+        Err(flaws) => flaws,
+        Ok(()) => of_osquery(stem, text, &template, osquery, now),
+    };
+    problems.extend(placed(flaws));
+    Findings {
+        problems: sorted(problems),
+        warnings: sorted(placed(warnings(&template, osquery)).collect()),
+    }
+}
+
+/// What is wrong with the template on real hosts.
+fn of_osquery(
+    stem: &str,
+    text: &str,
+    template: &Template,
+    osquery: Option<&OsquerySchema>,
+    now: SystemTime,
+) -> Vec<Flaw> {
+    let flaws = osquery.map_or_else(Vec::new, |osquery| osquery.flaws(template));
+    if !flaws.is_empty() {
+        return flaws;
+    }
+    example_sql(stem, text, template, now).map_or_else(Vec::new, |sql| {
+        scans::flaws(template, &sql, |name| {
+            let declared = template.tables.get(name)?;
+            let known = osquery.and_then(|osquery| osquery.host_table(name, declared));
+            Some(known.unwrap_or_else(|| facts::host_table(name, declared)))
+        })
+    })
+}
+
+/// What a template's author should know of the tables that it reads.
+fn warnings(template: &Template, osquery: Option<&OsquerySchema>) -> Vec<Flaw> {
+    let of_events = |name: &String| {
+        let is_evented = osquery.is_some_and(|osquery| osquery.is_evented(name));
+        let flags = facts::events(name);
+        let needs = flags
+            .or(is_evented.then_some("`--disable_events=false` and the flags of its publisher"))?;
+        let message = format!(
+            "`{name}` has rows only on hosts that collect these events: osquery needs {needs}"
+        );
+        let flaw = Flaw::new(&format!("tables.{name}"), "event_table", message);
+        Some(flaw.at(At::SqlWord(name.clone())))
+    };
+    template.tables.keys().filter_map(of_events).collect()
 }
 
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {

@@ -344,9 +344,6 @@ fn tables(
         if !is_word(name) {
             let message = "`tables` must be named as osquery spells them".to_owned();
             found.add("tables", "tables", message, at(documents));
-        } else if table.columns.is_empty() {
-            let message = format!("`{path}` must list the columns that the SQL reads");
-            found.add(&path, "columns", message, at(&document.columns));
         } else {
             tables.insert(name.clone(), table);
         }

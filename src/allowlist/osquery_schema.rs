@@ -1,14 +1,14 @@
 //! osquery's own tables, from a schema file as osquery publishes it for each version (a JSON list of
 //! tables), and what a template says that is not so there. Knows nothing of files or of YAML.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use rusqlite::Connection;
-use rusqlite::functions::FunctionFlags;
 use serde::Deserialize;
 
 use super::flaw::{At, Flaw};
+use super::host_table::{HostTable, Lookup};
 use super::template::{Table, Template};
+use super::{facts, powers};
 use crate::nearest::question;
 
 /// The tables of one version of osquery.
@@ -34,6 +34,10 @@ struct ColumnSpec {
     hidden: bool,
     #[serde(default)]
     required: bool,
+    #[serde(default)]
+    index: bool,
+    #[serde(default)]
+    r#type: String,
     /// Where it exists on some of the table's platforms only.
     #[serde(default)]
     platforms: Option<Vec<String>>,
@@ -62,24 +66,55 @@ impl OsquerySchema {
         })
     }
 
+    /// Adds the tables of another file, such as those of fleetd; a table that both have is taken from it.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.tables.extend(other.tables);
+        self
+    }
+
     /// Whether the table only has rows where osquery's events are enabled.
     pub fn is_evented(&self, table: &str) -> bool {
         self.tables.get(table).is_some_and(|table| table.evented)
     }
 
-    /// What the template says of osquery that is not so; `sql` is its statement with values in it.
-    pub(super) fn flaws(&self, template: &Template, sql: &str) -> Vec<Flaw> {
+    /// What the template says of osquery's tables that is not so.
+    pub(super) fn flaws(&self, template: &Template) -> Vec<Flaw> {
         let mut flaws = Vec::new();
         for (name, declared) in &template.tables {
-            match self.tables.get(name) {
-                Some(table) => table_flaws(template, table, declared, &mut flaws),
+            match self.table(name) {
+                Some(table) => table_flaws(template, name, table, declared, &mut flaws),
                 None => flaws.push(self.unknown_table(name)),
             }
         }
-        if flaws.is_empty() {
-            flaws.extend(self.unconstrained(template, sql));
-        }
         flaws
+    }
+
+    /// The table as a host has it, with the columns that the template declares; none where it is unknown.
+    pub(super) fn host_table(&self, name: &str, declared: &Table) -> Option<HostTable> {
+        let spec = self.table(name)?;
+        let mut table = HostTable::declared(name, declared);
+        // osquery makes each column of an extension's table one that is looked up.
+        let of_extension = !powers::is_of_osquery(name);
+        for column in &mut table.columns {
+            let Some(spec) = spec.columns.iter().find(|known| known.name == column.name) else {
+                continue;
+            };
+            column.is_text = spec.r#type.eq_ignore_ascii_case("text");
+            if spec.index || of_extension || facts::per_user(name) == Some(&column.name) {
+                column.lookup = Lookup::Index;
+            }
+        }
+        for column in spec.columns.iter().filter(|column| column.required) {
+            table.require(&column.name);
+        }
+        Some(table)
+    }
+
+    /// The table of that name, which may be a second one.
+    fn table(&self, name: &str) -> Option<&TableSpec> {
+        let named = self.tables.get(name);
+        named.or_else(|| self.tables.get(powers::first_name(name)))
     }
 
     fn unknown_table(&self, name: &str) -> Flaw {
@@ -89,53 +124,16 @@ impl OsquerySchema {
         Flaw::new(&format!("tables.{name}"), "unknown_table", message)
             .at(At::SqlWord(name.to_owned()))
     }
-
-    /// Tables such as `file` answer with nothing unless a column that osquery requires is constrained.
-    ///
-    /// SQLite says whether it is: the tables are made with an index on each required column and nothing
-    /// else, and a cursor that begins at a table's first row instead of seeking reads it unconstrained.
-    fn unconstrained(&self, template: &Template, sql: &str) -> Vec<Flaw> {
-        let needy: Vec<(&TableSpec, &Table)> = template
-            .tables
-            .iter()
-            .filter_map(|(name, declared)| Some((self.tables.get(name)?, declared)))
-            .filter(|(table, _)| table.columns.iter().any(|column| column.required))
-            .collect();
-        if needy.is_empty() {
-            return Vec::new();
-        }
-        let scanned = match scanned(template, &needy, sql) {
-            Ok(scanned) => scanned,
-            Err(error) => {
-                let message = format!("`sql` cannot be planned over osquery's tables: {error}");
-                return vec![Flaw::new("sql", "plan", message)];
-            }
-        };
-        let flaw = |(table, _): &(&TableSpec, &Table)| {
-            let required: Vec<String> = table
-                .columns
-                .iter()
-                .filter(|column| column.required)
-                .map(|column| format!("`{}`", column.name))
-                .collect();
-            let message = format!(
-                "`sql` must constrain {} of `{}`, for osquery answers with nothing otherwise",
-                required.join(" or "),
-                table.name
-            );
-            Flaw::new("sql", "required_column", message).at(At::SqlWord(table.name.clone()))
-        };
-        needy
-            .iter()
-            .filter(|(table, _)| scanned.contains(&table.name))
-            .map(flaw)
-            .collect()
-    }
 }
 
 /// What is wrong with the columns and platforms of one table.
-fn table_flaws(template: &Template, table: &TableSpec, declared: &Table, flaws: &mut Vec<Flaw>) {
-    let name = &table.name;
+fn table_flaws(
+    template: &Template,
+    name: &str,
+    table: &TableSpec,
+    declared: &Table,
+    flaws: &mut Vec<Flaw>,
+) {
     let path = format!("tables.{name}");
     let missing = missing_on(template, &table.platforms);
     if !missing.is_empty() {
@@ -145,7 +143,7 @@ fn table_flaws(template: &Template, table: &TableSpec, declared: &Table, flaws: 
     }
     let known = |column: &str| table.columns.iter().find(|known| known.name == column);
     let at = |column: &str| At::Column {
-        table: name.clone(),
+        table: name.to_owned(),
         column: column.to_owned(),
     };
     for column in declared.all_columns() {
@@ -194,12 +192,15 @@ fn table_flaws(template: &Template, table: &TableSpec, declared: &Table, flaws: 
 
 /// The template's platforms that are not among these, in words; empty where all are.
 fn missing_on(template: &Template, platforms: &[String]) -> String {
-    let missing: Vec<&str> = template
-        .platforms
-        .iter()
-        .map(|platform| platform.name())
-        .filter(|name| !platforms.iter().any(|platform| platform == name))
-        .collect();
+    // A file that names no platforms says nothing of them; fleetd's tables say `macos`.
+    let is_on = |name: &str| {
+        platforms.is_empty()
+            || platforms
+                .iter()
+                .any(|platform| platform == name || (platform == "macos" && name == "darwin"))
+    };
+    let platforms = template.platforms.iter().map(|platform| platform.name());
+    let missing: Vec<&str> = platforms.filter(|name| !is_on(name)).collect();
     missing.join(" and ")
 }
 
@@ -212,72 +213,4 @@ fn selects_all(sql: &str) -> bool {
     words
         .windows(2)
         .any(|pair| pair[0] == "select" && (pair[1] == "*" || pair[1] == "*,"))
-}
-
-/// The names of the tables that SQLite would read from their first row on.
-fn scanned(
-    template: &Template,
-    needy: &[(&TableSpec, &Table)],
-    sql: &str,
-) -> rusqlite::Result<BTreeSet<String>> {
-    let connection = Connection::open_in_memory()?;
-    // osquery's tables have no indexes that SQLite could make as it goes.
-    connection.pragma_update(None, "automatic_index", false)?;
-    for (name, declared) in &template.tables {
-        // osquery takes LIKE for a constraint, which SQLite does by an index without regard to case.
-        let columns: Vec<String> = declared
-            .all_columns()
-            .map(|column| format!("\"{column}\" COLLATE NOCASE"))
-            .collect();
-        connection.execute_batch(&format!("CREATE TABLE \"{name}\" ({})", columns.join(", ")))?;
-    }
-    for (table, declared) in needy {
-        let name = &table.name;
-        for column in table.columns.iter().filter(|column| column.required) {
-            let column = &column.name;
-            if declared.all_columns().any(|read| read == column) {
-                connection.execute_batch(&format!(
-                    "CREATE INDEX \"{name}.{column}\" ON \"{name}\" (\"{column}\")"
-                ))?;
-            }
-        }
-    }
-    for function in &template.functions {
-        connection.create_scalar_function(
-            function.as_str(),
-            -1,
-            FunctionFlags::SQLITE_UTF8,
-            |_| Ok(rusqlite::types::Null),
-        )?;
-    }
-    for collation in &template.collations {
-        connection.create_collation(collation.as_str(), |left, right| left.cmp(right))?;
-    }
-    let pages: BTreeMap<i64, String> = connection
-        .prepare("SELECT rootpage, tbl_name FROM sqlite_schema")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut statement = connection.prepare(&format!("EXPLAIN {sql}"))?;
-    let steps: Vec<(String, i64, i64, i64)> = statement
-        .query_map([], |row| {
-            Ok((
-                row.get("opcode")?,
-                row.get("p1")?,
-                row.get("p2")?,
-                row.get("p3")?,
-            ))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    let cursors: BTreeMap<i64, &String> = steps
-        .iter()
-        .filter(|(opcode, _, _, database)| opcode == "OpenRead" && *database == 0)
-        .filter_map(|(_, cursor, page, _)| Some((*cursor, pages.get(page)?)))
-        .collect();
-    let from_the_first_row = ["Rewind", "Last", "Count"];
-    let scanned = steps
-        .iter()
-        .filter(|(opcode, ..)| from_the_first_row.contains(&opcode.as_str()))
-        .filter_map(|(_, cursor, ..)| cursors.get(cursor).map(|name| (*name).clone()))
-        .filter(|name| needy.iter().any(|(table, _)| table.name == *name));
-    Ok(scanned.collect())
 }

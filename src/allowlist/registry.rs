@@ -12,9 +12,10 @@ use crate::nearest::question;
 use crate::problem::Problem;
 use crate::step::model::TemplateCall;
 
-use super::check::{self, Sandbox, Shape};
+use super::check;
 use super::error::{AllowlistError, TemplateError, alike, listed, shown};
 use super::parameter::Bound;
+use super::sandbox::{Sandbox, Shape};
 use super::template::Template;
 use super::{Statement, bind, embedded, load};
 

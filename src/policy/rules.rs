@@ -10,13 +10,10 @@ use super::file;
 use super::file::{File, Selection, Templates};
 use super::trust::{self, Untrusted};
 use crate::address;
-use crate::allowlist::{Registry, Template};
+use crate::allowlist::{self, Power, Registry, Template};
 use crate::input::Document;
 use crate::problem::Problem;
 use crate::step::model::RenderedStep;
-
-/// osquery tables that make a host send requests, copy files out, or scan memory and disks.
-const TABLES_DENIED: [&str; 4] = ["curl", "curl_certificate", "carves", "yara"];
 
 /// Hosts of a step at most where a policy does not say.
 const MAX_HOSTS: usize = 1_000;
@@ -59,7 +56,7 @@ impl Rules {
             tables_denied: file
                 .tables_denied
                 .clone()
-                .unwrap_or_else(|| TABLES_DENIED.map(str::to_owned).to_vec()),
+                .unwrap_or_else(allowlist::denied_by_default),
             max_timeout: file.max_timeout_seconds.map(Duration::from_secs),
             // Without a policy the step's own word counts, and its schema's bounds.
             max_hosts: file.max_hosts.or(is_policy.then_some(MAX_HOSTS)),
@@ -196,13 +193,26 @@ impl Rules {
                 "the template `{name}` is not on the policy's list `templates.allow`"
             ));
         }
-        let denied = |table: &&String| self.tables_denied.contains(table);
-        match template.tables().keys().find(denied) {
-            Some(table) => Err(format!(
-                "the template `{name}` reads the table `{table}`, which `tables_denied` lists"
-            )),
-            None => Ok(()),
-        }
+        // A table and its second name are one.
+        let denied = |table: &&String| {
+            let first = allowlist::first_name(table);
+            self.tables_denied
+                .iter()
+                .any(|denied| allowlist::first_name(denied) == first)
+        };
+        let Some(table) = template.tables().keys().find(denied) else {
+            return Ok(());
+        };
+        let deeds = allowlist::powers(table).unwrap_or_default();
+        let deeds: Vec<&str> = deeds.into_iter().map(Power::deed).collect();
+        let why = if deeds.is_empty() {
+            String::new()
+        } else {
+            format!(": it {}", deeds.join(", and "))
+        };
+        Err(format!(
+            "the template `{name}` reads the table `{table}`, which `tables_denied` lists{why}"
+        ))
     }
 }
 

@@ -180,7 +180,7 @@ fn tables_that_act_are_denied() {
     let policy = folder.policy("template_dirs: [templates]");
     assert_refused(
         &under(&policy, &text).run(),
-        "the operator's policy forbids the step: params.template (line 9): the template `fetch` reads the table `curl`, which `tables_denied` lists",
+        "the operator's policy forbids the step: params.template (line 9): the template `fetch` reads the table `curl`, which `tables_denied` lists: it makes hosts send requests to an address that the SQL names",
     );
     let ports = folder.policy("tables_denied: [logged_in_users]");
     assert_refused(

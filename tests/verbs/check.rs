@@ -90,7 +90,7 @@ fn templates_check_says_every_problem_with_its_place() {
             1,
             "",
             vec![
-                "pack/deeper/unconstrained.yml:5:8: `sql` must constrain `path` of `file`, for osquery answers with nothing otherwise [required_column]",
+                "pack/deeper/unconstrained.yml:5:8: `sql` must compare `path` of `file` by `=`, `IN` or `LIKE`, for osquery answers with nothing otherwise [required_column]",
                 "pack/not_yaml.yaml:1:7: must be text [yaml]",
                 "pack/wrong_column.yaml:10:20: `users` has no column `usernam`: did you mean `username`? [unknown_column]",
                 "other/good.yaml:1:1: `good` is also the name of the template in pack/good.yaml [duplicate]",
@@ -119,7 +119,7 @@ fn templates_check_for_machines_and_exit_statuses() {
     valid("templates-check", &document);
     assert_eq!(
         (ran.status, &document["summary"]),
-        (0, &json!({"files": 1, "problems": 0}))
+        (0, &json!({"files": 1, "problems": 0, "warnings": 0}))
     );
 
     let osquery = folder.path("osquery.json");
@@ -162,6 +162,126 @@ fn templates_check_for_machines_and_exit_statuses() {
         &format!("{no_schema} is not a schema of osquery"),
     );
     assert_eq!(args(["templates", "check", "--nope"]).run().status, 2);
+}
+
+const EVENTS: &str = "\
+name: events
+intent: Lists the processes that a host has started.
+sql: SELECT pid, path FROM process_events
+platforms: [linux]
+severity: info
+tables:
+  process_events:
+    columns: [pid, path]
+";
+
+const PER_USER: &str = "\
+name: per_user
+intent: Lists what was typed into shells.
+sql: |-
+  SELECT command FROM shell_history
+platforms: [linux]
+severity: info
+tables:
+  shell_history:
+    columns: [command]
+";
+
+const OF_FLEETD: &str = "\
+name: of_fleetd
+intent: Counts the containers of containerd.
+sql: |-
+  SELECT c.namespace, count(m.destination) AS mounts
+  FROM containerd_containers AS c LEFT JOIN containerd_mounts AS m USING (container_id)
+  GROUP BY c.container_id
+platforms: [linux]
+severity: info
+tables:
+  containerd_containers:
+    columns: [namespace, container_id]
+  containerd_mounts:
+    columns: [container_id, destination]
+";
+
+#[test]
+fn templates_check_warns_and_knows_the_tables_of_users_without_a_schema() {
+    let folder = Folder::with(
+        "warnings",
+        &[("events.yaml", EVENTS), ("per_user.yaml", PER_USER)],
+    );
+    let (events, per_user) = (folder.path("events.yaml"), folder.path("per_user.yaml"));
+    let check = |more: &[&str]| {
+        let ran = args(["templates", "check"]).arg(&events).args(more).run();
+        (ran.status, ran.stdout, ran.stderr)
+    };
+    let warned = format!(
+        "{events}:3:28: warning: `process_events` has rows only on hosts that collect these events: osquery needs \
+         `--disable_audit=false --audit_allow_config=true --audit_allow_process_events=true` [event_table]\n\
+         1 template, no problems, 1 warning\n"
+    );
+    assert_eq!(check(&[]), (0, warned.clone(), String::new()));
+    assert_eq!(check(&["--warnings-as-errors"]), (1, warned, String::new()));
+    let (status, stdout, _) = check(&["--format", "json"]);
+    let document = json_of(&stdout);
+    valid("templates-check", &document);
+    assert_eq!(
+        (status, &document["summary"]),
+        (0, &json!({"files": 1, "problems": 0, "warnings": 1}))
+    );
+    assert_eq!(document["files"][0]["warnings"][0]["rule"], "event_table");
+    let ran = args(["templates", "check"]).arg(&per_user).run();
+    assert_eq!(
+        (ran.status, ran.stdout),
+        (
+            1,
+            format!(
+                "{per_user}:4:23: `shell_history` tells of osquery's own user only (root or SYSTEM), unless `uid` is compared: \
+                 write `FROM users CROSS JOIN shell_history USING (uid)`, in this order [per_user_table]\n\
+                 1 template, 1 problem\n"
+            )
+        )
+    );
+}
+
+#[test]
+fn templates_check_takes_several_schema_files() {
+    let fleetd = r#"[
+      {"name": "containerd_containers", "platforms": ["linux"], "evented": false, "columns": [
+        {"name": "namespace", "type": "text", "required": false}, {"name": "container_id", "type": "text", "required": false}]},
+      {"name": "containerd_mounts", "platforms": ["linux"], "evented": false, "columns": [
+        {"name": "container_id", "type": "text", "required": true}, {"name": "destination", "type": "text", "required": false}]}
+    ]"#;
+    let folder = Folder::with(
+        "schemas",
+        &[
+            ("of_fleetd.yaml", OF_FLEETD),
+            ("good.yaml", GOOD),
+            ("osquery.json", OSQUERY),
+            ("fleetd.json", fleetd),
+        ],
+    );
+    let check = |schemas: &[&str]| {
+        let mut command = args(["templates", "check"])
+            .arg(folder.path("of_fleetd.yaml"))
+            .arg(folder.path("good.yaml"));
+        for schema in schemas {
+            command = command.arg("--osquery-schema").arg(folder.path(schema));
+        }
+        command.run()
+    };
+    let ran = check(&["osquery.json", "fleetd.json"]);
+    assert_eq!(
+        (ran.status, &*ran.stdout),
+        (0, "2 templates, no problems\n")
+    );
+    let ran = check(&["osquery.json"]);
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.stdout
+            .contains("osquery has no table `containerd_containers`"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]

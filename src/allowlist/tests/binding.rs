@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::allowlist::check::{self, Sandbox};
+use crate::allowlist::check;
 use crate::allowlist::parameter::Bound;
+use crate::allowlist::sandbox::Sandbox;
 use crate::allowlist::{bind, load};
 
 const TEMPLATE: &str = "name: one\nintent: Tries the binding by itself, past the types.\n\

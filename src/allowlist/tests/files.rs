@@ -96,7 +96,7 @@ fn each_mistake_has_its_place() {
         (
             "    columns: [pid]",
             "    columns: []",
-            "line 8, column 14: `tables.processes` must list the columns that the SQL reads",
+            "`sql` is not valid: no such column: pid",
         ),
         (
             "    minimum: 0",

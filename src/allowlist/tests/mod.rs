@@ -7,8 +7,10 @@ mod files;
 mod osquery;
 mod pack;
 mod properties;
+mod real_sql;
 mod rows;
 
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
@@ -42,4 +44,27 @@ fn sql(name: &str, params: &Value) -> Result<String, String> {
     bind(name, params)
         .map(|statement| statement.sql().to_owned())
         .map_err(|error| error.to_string())
+}
+
+/// Where osquery's schema lies beside the repository, its text; where it does not, that is said.
+fn osquery_schema_text() -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let places = ["../shared", "../../shared"]
+        .map(|shared| root.join(shared).join("osquery/tables-5.23.1.json"));
+    let text = places
+        .iter()
+        .find_map(|file| std::fs::read_to_string(file).ok());
+    if text.is_none() {
+        #[expect(clippy::print_stderr, reason = "says that the test is skipped")]
+        {
+            eprintln!("skipped: ../shared/osquery/tables-5.23.1.json is not there");
+        }
+    }
+    text
+}
+
+/// osquery's tables as the schema has them, where it is there.
+pub(super) fn osquery_tables() -> Option<Vec<Value>> {
+    let text = osquery_schema_text()?;
+    Some(serde_json::from_str(&text).expect("a list of tables"))
 }

@@ -21,7 +21,9 @@ fn schema() -> OsquerySchema {
 
 /// The problems of a file that is called `one`, as `LINE:COLUMN RULE MESSAGE`.
 fn found(text: &str) -> Vec<String> {
-    check_file("one", text, Some(&schema()), now())
+    let findings = check_file("one", text, Some(&schema()), now());
+    findings
+        .problems
         .into_iter()
         .map(|problem| {
             let place = |number: Option<usize>| number.map_or("?".into(), |n| n.to_string());
@@ -144,7 +146,7 @@ fn required_columns_have_to_be_constrained() {
         )))
     };
     let wrong = [
-        "4:33 required_column `sql` must constrain `path` or `directory` of `file`, for osquery answers with nothing otherwise",
+        "4:33 required_column `sql` must compare `path` or `directory` of `file` by `=`, `IN` or `LIKE`, for osquery answers with nothing otherwise; where another table has what it is compared with, that one comes first: `FROM other CROSS JOIN file ON …`",
     ];
     assert_eq!(of("f.size > 5 AND u.username = 'a'"), wrong);
     assert_eq!(
@@ -210,7 +212,7 @@ proptest::proptest! {
         let at = lines[line].char_indices().nth(cut).map_or(lines[line].len(), |(at, _)| at);
         lines[line].insert_str(at, &put);
         let text = lines.join("\n");
-        for problem in check_file("one", &text, Some(&schema()), now()) {
+        for problem in check_file("one", &text, Some(&schema()), now()).problems {
             let count = text.lines().count() + 2;
             proptest::prop_assert!(problem.line.is_none_or(|line| (1..=count).contains(&line)), "{problem:?}");
             proptest::prop_assert!(!problem.message.is_empty());

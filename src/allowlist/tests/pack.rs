@@ -1,11 +1,11 @@
 //! The built-in templates: their files, their schema, SQLite's check, and osquery's own tables.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::now;
-use crate::allowlist::{OsquerySchema, Registry, check_file, embedded};
+use crate::allowlist::{Findings, OsquerySchema, Registry, check_file, embedded};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -59,20 +59,9 @@ fn a_template_for_machines() {
     assert_eq!(document["severity"], "info");
 }
 
-/// osquery's tables, where the file of them lies beside the repository.
 fn osquery_schema() -> Option<OsquerySchema> {
-    let places = [
-        root().join("../shared/osquery/tables-5.23.1.json"),
-        root().join("../../shared/osquery/tables-5.23.1.json"),
-    ];
-    let Some(file) = places.iter().find(|file: &&PathBuf| file.exists()) else {
-        #[expect(clippy::print_stderr, reason = "says that the test is skipped")]
-        {
-            eprintln!("skipped: ../shared/osquery/tables-5.23.1.json is not there");
-        }
-        return None;
-    };
-    Some(OsquerySchema::parse(&std::fs::read_to_string(file).unwrap()).unwrap())
+    let text = super::osquery_schema_text()?;
+    Some(OsquerySchema::parse(&text).unwrap())
 }
 
 #[test]
@@ -81,8 +70,14 @@ fn every_template_keeps_to_osquerys_tables() {
         return;
     };
     for (name, text) in embedded::TEMPLATES {
-        let problems = check_file(name, text, Some(&osquery), now());
-        assert_eq!(problems, [], "{name}");
+        let findings = check_file(name, text, Some(&osquery), now());
+        assert_eq!(findings, Findings::default(), "{name}");
+        // Without a schema file no more is found.
+        assert_eq!(
+            check_file(name, text, None, now()),
+            Findings::default(),
+            "{name}"
+        );
     }
     for template in Registry::embedded().templates() {
         for table in template.tables().keys() {

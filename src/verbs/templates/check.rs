@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::{ListFormat, TemplatesCheckArgs};
-use crate::allowlist::{self, OsquerySchema};
+use crate::allowlist::{self, Findings, OsquerySchema};
 use crate::exit::Code;
 use crate::problem::Problem;
 use crate::session::failure::Failure;
@@ -21,14 +21,14 @@ const MOST_BYTES: u64 = 1 << 20;
 pub struct Checked {
     /// The report for stdout.
     pub text: String,
-    /// Whether every template is right.
+    /// Whether every template is right, and no warning counts as an error.
     pub clean: bool,
 }
 
-/// One file and what is wrong with it.
+/// One file and what was found in it.
 struct File {
     path: String,
-    problems: Vec<Problem>,
+    findings: Findings,
 }
 
 /// Checks the files and folders that were named, or the built-in templates where none is.
@@ -36,8 +36,14 @@ struct File {
 /// # Errors
 /// `usage` where something that was named can't be read.
 pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
-    let osquery = args.osquery_schema.as_deref().map(osquery_schema);
-    let osquery = osquery.transpose()?;
+    let mut osquery: Option<OsquerySchema> = None;
+    for path in &args.osquery_schema {
+        let further = osquery_schema(path)?;
+        osquery = Some(match osquery {
+            Some(known) => known.and(further),
+            None => further,
+        });
+    }
     let now = SystemTime::now();
     let checked = |stem: &str, text: &str| allowlist::check_file(stem, text, osquery.as_ref(), now);
     let files: Vec<File> = if args.paths.is_empty() {
@@ -45,7 +51,7 @@ pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
         built_in
             .map(|(name, text)| File {
                 path: format!("built-in/{name}.yaml"),
-                problems: checked(name, text),
+                findings: checked(name, text),
             })
             .collect()
     } else {
@@ -54,19 +60,24 @@ pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
         for path in found(&args.paths)? {
             let shown = path.display().to_string();
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let mut problems = match text_of(&path)? {
+            let mut findings = match text_of(&path)? {
                 Ok(text) => checked(&stem, &text),
-                Err(problem) => vec![problem],
+                Err(problem) => Findings {
+                    problems: vec![problem],
+                    ..Findings::default()
+                },
             };
             if let Some(other) = first.get(&*stem) {
                 let message = format!("`{stem}` is also the name of the template in {other}");
-                problems.push(Problem::new("name", "duplicate", message));
+                findings
+                    .problems
+                    .push(Problem::new("name", "duplicate", message));
             } else {
                 first.insert(stem.into_owned(), shown.clone());
             }
             files.push(File {
                 path: shown,
-                problems,
+                findings,
             });
         }
         files
@@ -76,7 +87,10 @@ pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
             ListFormat::Text => text(&files),
             ListFormat::Json => format!("{:#}\n", document(&files)),
         },
-        clean: files.iter().all(|file| file.problems.is_empty()),
+        clean: files.iter().all(|file| {
+            let warned = args.warnings_as_errors && !file.findings.warnings.is_empty();
+            file.findings.problems.is_empty() && !warned
+        }),
     })
 }
 
@@ -151,25 +165,39 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Usage, message).hint("name files or folders with templates")
 }
 
-/// `PATH:LINE:COLUMN: MESSAGE [RULE]`, as editors and CI read it, and a line that sums up.
+/// `PATH:LINE:COLUMN: MESSAGE [RULE]`, as editors and CI read it, warnings with that word in front of the
+/// message, and a line that sums up.
 fn text(files: &[File]) -> String {
     let mut text = String::new();
     for file in files {
-        for problem in &file.problems {
+        let Findings { problems, warnings } = &file.findings;
+        let all = problems.iter().map(|problem| ("", problem));
+        for (kind, problem) in all.chain(warnings.iter().map(|warning| ("warning: ", warning))) {
             let (line, column) = (problem.line.unwrap_or(1), problem.column.unwrap_or(1));
             text.push_str(&format!(
-                "{}:{line}:{column}: {} [{}]\n",
+                "{}:{line}:{column}: {kind}{} [{}]\n",
                 file.path, problem.message, problem.rule
             ));
         }
     }
-    let problems: usize = files.iter().map(|file| file.problems.len()).sum();
+    let (problems, warnings) = counts(files);
     text.push_str(&format!(
-        "{}, {}\n",
+        "{}, {}",
         counted(files.len(), "template"),
         counted(problems, "problem")
     ));
+    if warnings > 0 {
+        text.push_str(&format!(", {}", counted(warnings, "warning")));
+    }
+    text.push('\n');
     text
+}
+
+/// How many problems and how many warnings there are.
+fn counts(files: &[File]) -> (usize, usize) {
+    let problems = files.iter().map(|file| file.findings.problems.len());
+    let warnings = files.iter().map(|file| file.findings.warnings.len());
+    (problems.sum(), warnings.sum())
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -181,10 +209,16 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 fn document(files: &[File]) -> Value {
-    let problems: usize = files.iter().map(|file| file.problems.len()).sum();
+    let (problems, warnings) = counts(files);
     let entries: Vec<Value> = files
         .iter()
-        .map(|file| json!({ "path": file.path, "problems": file.problems }))
+        .map(|file| {
+            let Findings { problems, warnings } = &file.findings;
+            json!({ "path": file.path, "problems": problems, "warnings": warnings })
+        })
         .collect();
-    json!({ "files": entries, "summary": { "files": files.len(), "problems": problems } })
+    json!({
+        "files": entries,
+        "summary": { "files": files.len(), "problems": problems, "warnings": warnings },
+    })
 }

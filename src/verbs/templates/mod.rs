@@ -29,10 +29,14 @@ Check templates that you write: form, SQL, parameters and osquery's own tables.
 
 All problems at once, each as PATH:LINE:COLUMN: MESSAGE [RULE]. SQLite reads the SQL: one
 statement that only reads the declared columns of the declared tables, with every parameter
-declared and used. With --osquery-schema every table and column has to exist on the template's
-platforms, and columns that osquery requires have to be constrained. Touches no network.
+declared and used. It plans the SQL over tables that take comparisons as osquery's do, so that
+no table stays empty for want of one, or tells of one user only. With --osquery-schema every table
+and column has to exist on the template's platforms. What only the author can decide is a warning:
+tables that need events to be collected, comparisons that may never be true.
+Touches no network.
 
-Exit status: 0 no problems, 1 problems, 2 wrong flags or unreadable files.";
+Exit status: 0 no problems, 1 problems (with --warnings-as-errors: or warnings), 2 wrong flags or
+unreadable files.";
 
 /// Flags of `templates`.
 #[derive(Debug, Args)]
@@ -68,8 +72,14 @@ pub struct TemplatesCheckArgs {
     #[arg(value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
     /// osquery's schema of the version that your hosts run, as JSON: osquery-site publishes it as src/data/osquery_schema_versions/VERSION.json.
+    ///
+    /// Give it again for tables of extensions; fleetd's are in Fleet's schema/osquery_fleet_schema.json. Where
+    /// two files have a table, the later one counts.
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub osquery_schema: Option<PathBuf>,
+    pub osquery_schema: Vec<PathBuf>,
+    /// Exit with 1 where there are warnings only, too.
+    #[arg(long)]
+    pub warnings_as_errors: bool,
     /// For people and editors, or JSON (`schema templates-check`).
     #[arg(long, value_enum, default_value_t = ListFormat::Text)]
     pub format: ListFormat,
