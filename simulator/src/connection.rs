@@ -28,8 +28,8 @@ struct Usage {
     running: usize,
     /// When the last one was answered.
     answered: Option<Instant>,
-    /// It was one of a server that closes idle connections.
-    closes: bool,
+    /// After how long it is closed, where its server closes idle connections.
+    limit: Option<Duration>,
 }
 
 /// How a request found its connection.
@@ -67,12 +67,12 @@ impl Connection {
         Began { idle }
     }
 
-    /// A request is answered; `closes` says whether it was for a server that closes idle connections.
-    pub fn end(&self, closes: bool) {
+    /// A request is answered; the connection is closed when it has been idle for the limit, if there is one.
+    pub fn end(&self, limit: Option<Duration>) {
         self.usage.send_modify(|usage| {
             usage.running = usage.running.saturating_sub(1);
             usage.answered = Some(Instant::now());
-            usage.closes = closes;
+            usage.limit = limit;
         });
     }
 
@@ -92,8 +92,8 @@ impl Connection {
         self.reset.store(true, Ordering::Relaxed);
     }
 
-    /// Resolves once the connection has been idle for so long after a request to a server that closes it.
-    pub async fn idle_for(&self, limit: Duration) {
+    /// Resolves once the connection has been idle for the limit that its last answer had.
+    pub async fn idle_too_long(&self) {
         let mut usage = self.usage.subscribe();
         loop {
             let now = *usage.borrow_and_update();
@@ -101,7 +101,7 @@ impl Connection {
                 Usage {
                     running: 0,
                     answered: Some(at),
-                    closes: true,
+                    limit: Some(limit),
                 } => Some(at + limit),
                 _ => None,
             };

@@ -31,6 +31,7 @@ mod observe;
 mod osctrl;
 mod outages;
 mod pieces;
+mod proxy;
 mod raw;
 mod rows;
 mod scenario;
@@ -53,7 +54,7 @@ pub use scenario::{
     FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN,
     FLEET_OBSERVER_TOKEN, Fault, Fleet, FleetUser, Flood, FloodOf, HostSpec, HostStatus, Huge,
     ListError, MadeBody, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD,
-    OSCTRL_PLUGIN_TOKEN, Osctrl, OsctrlUser, Outage, Part, Paths, Role, Scenario, ScenarioError,
-    SlowBody, SocketClose, SocketFault, TableSpec, Wide, Wire,
+    OSCTRL_PLUGIN_TOKEN, Osctrl, OsctrlUser, Outage, Part, Paths, Proxy, Role, Scenario,
+    ScenarioError, SlowBody, SocketClose, SocketFault, TableSpec, Wide, Wire,
 };
 pub use simulator::{Simulator, StartError};

@@ -7,6 +7,8 @@ use std::time::Instant;
 pub struct Observations {
     /// Requests in the order of their arrival, faulty or not.
     pub requests: Vec<Request>,
+    /// Requests that found their connection closed: without their bodies, for nobody has read them.
+    pub unheard: Vec<Request>,
     /// TCP connections accepted, whether or not a request followed.
     pub connections: usize,
     /// Campaigns (Fleet) and queries (osctrl; of AiSOC's own service, one for each enqueue) in the order in which they were created.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -19,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::body::{Content, FaultyBody};
-use crate::connection::Connection;
+use crate::connection::{Began, Connection};
 use crate::echo::Echoing;
 use crate::faults;
 use crate::http::{Call, Reply, TEXT};
@@ -29,7 +30,7 @@ use crate::raw::Raw;
 use crate::scenario::{Cut, Fault, Part, SlowBody, Wire};
 use crate::speak::{Then, speak};
 use crate::world::Shared;
-use crate::{aisoc_direct, fleet, osctrl};
+use crate::{aisoc_direct, fleet, osctrl, proxy};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
@@ -147,30 +148,18 @@ pub(crate) async fn respond(
 ) -> Result<Response<FaultyBody>, CutOff> {
     let began = connection.begin();
     let (parts, body) = request.into_parts();
-    let path = parts
-        .uri
-        .path_and_query()
-        .map_or_else(|| parts.uri.path().to_owned(), ToString::to_string);
+    if closed(&shared, connection, &parts, began) {
+        return Err(CutOff);
+    }
     let body = match Limited::new(body, LARGEST_BODY).collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => return Err(CutOff),
     };
     let faults = shared.change(|world| {
-        world.observed.requests.push(observe::Request {
-            method: parts.method.to_string(),
-            path: path.clone(),
-            headers: parts
-                .headers
-                .iter()
-                .map(|(name, value)| {
-                    let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                    (name.to_string(), value)
-                })
-                .collect(),
-            body: String::from_utf8_lossy(&body).into_owned(),
-            at: Instant::now(),
-            connection: connection.number,
-        });
+        let mut seen = seen(&parts, connection);
+        seen.body = String::from_utf8_lossy(&body).into_owned();
+        let path = seen.path.clone();
+        world.observed.requests.push(seen);
         let faults = faults::meet(world, parts.method.as_str(), &path);
         if faults.iter().any(|fault| fault.revoke_tokens) {
             world.revoke_tokens();
@@ -227,8 +216,45 @@ pub(crate) async fn respond(
         connection.goes_on_as(Then::Raw(slow_head(reply, slow, &faults)));
         return Err(CutOff);
     }
-    connection.end(aisoc_direct::path(&call).is_some());
+    let idle = {
+        let scenario = &shared.look().scenario;
+        let direct = aisoc_direct::path(&call).map(|_| scenario.aisoc_direct.idle);
+        direct.or(scenario.proxy.idle)
+    };
+    connection.end(idle);
     Ok(response(reply, &faults))
+}
+
+/// A request as it came, without its body.
+fn seen(parts: &Parts, connection: &Connection) -> observe::Request {
+    let headers = parts.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.to_string(), value)
+    });
+    let path = parts.uri.path_and_query();
+    observe::Request {
+        method: parts.method.to_string(),
+        path: path.map_or_else(|| parts.uri.path().to_owned(), ToString::to_string),
+        headers: headers.collect(),
+        body: String::new(),
+        at: Instant::now(),
+        connection: connection.number,
+    }
+}
+
+/// Whether the request finds its connection closed.
+fn closed(shared: &Shared, connection: &Connection, parts: &Parts, began: Began) -> bool {
+    let (closed, reset) = shared.change(|world| {
+        let closed = proxy::closes(world, began);
+        if closed {
+            world.observed.unheard.push(seen(parts, connection));
+        }
+        (closed, world.scenario.proxy.reset)
+    });
+    if closed && reset {
+        connection.reset();
+    }
+    closed
 }
 
 async fn pause(duration: Duration) {

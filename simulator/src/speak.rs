@@ -34,12 +34,11 @@ where
     let service = hyper::service::service_fn(|request| {
         Box::pin(server::respond(Arc::clone(&shared), connection, request))
     });
-    let limit = shared.look().scenario.aisoc_direct.idle;
     let mut http =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
         ended = poll_fn(|context| http.poll_without_shutdown(context)) => ended,
-        () = connection.idle_for(limit) => {
+        () = connection.idle_too_long() => {
             std::pin::Pin::new(&mut http).graceful_shutdown();
             poll_fn(|context| http.poll_without_shutdown(context)).await
         }

@@ -12,7 +12,7 @@ use crate::host::{self, Host};
 use crate::observe::{Campaign, CampaignState, Observations};
 use crate::outages::{self, Outages};
 use crate::scenario::{Scenario, ScenarioError};
-use crate::{aisoc_direct, fleet, osctrl};
+use crate::{aisoc_direct, fleet, osctrl, proxy};
 
 /// The world and its bells.
 pub(crate) struct Shared {
@@ -44,6 +44,7 @@ pub(crate) struct World {
     /// How often each fault's conditions were met.
     pub fault_matches: Vec<usize>,
     pub outages: Outages,
+    pub proxy: proxy::State,
 }
 
 impl Shared {
@@ -58,6 +59,7 @@ impl Shared {
             aisoc_direct: aisoc_direct::State::new(&scenario, &hosts),
             fault_matches: vec![0; scenario.faults.len()],
             outages: Outages::new(&scenario),
+            proxy: proxy::State::default(),
             hosts,
             observed: Observations::default(),
             queries: Vec::new(),

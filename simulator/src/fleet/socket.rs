@@ -2,7 +2,7 @@
 //! client is, the campaign that it selects, and refusals that end with close code 0.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::HeaderMap;
@@ -51,7 +51,16 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut echo = None;
-    let selected = match greet(&shared, &mut socket, &mut echo).await {
+    let life = shared.look().scenario.proxy.cut_sockets;
+    let cut_at = life.map(|life| Instant::now() + life);
+    let greeting = greet(&shared, &mut socket, &mut echo);
+    let greeted = match cut_at {
+        Some(at) => tokio::time::timeout_at(at.into(), greeting)
+            .await
+            .unwrap_or_default(),
+        None => greeting.await,
+    };
+    let selected = match greeted {
         Some(Ok((campaign, user))) => select(&shared, campaign, user)
             .await
             .map(|selected| (campaign, selected)),
@@ -61,6 +70,7 @@ pub(crate) async fn serve<S>(
     match selected {
         Ok((campaign, (listener, answers, counts))) => {
             let mut stream = Stream::new(shared, socket, campaign, faults, echo, counts);
+            stream.cut_at(cut_at);
             stream.run(listener, answers).await;
         }
         Err(refusal) => refuse(&mut socket, &refusal, echo.as_ref()).await,

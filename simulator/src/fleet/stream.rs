@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
@@ -41,6 +42,8 @@ pub(super) struct Stream<S> {
     faults: Vec<SocketFault>,
     echo: Option<Echoing>,
     flood: Option<Pouring>,
+    /// When a proxy cuts the socket.
+    cut_at: Option<Instant>,
     last_counts: Counts,
     last_status: Status,
     status: Status,
@@ -54,6 +57,8 @@ enum Woken {
     Client(bool),
     Flood(io::Result<Poured>),
     Tick,
+    /// A proxy has cut the socket.
+    Cut,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
@@ -72,11 +77,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             faults,
             echo,
             flood: None,
+            cut_at: None,
             last_counts: counts,
             last_status: Status::default(),
             status: Status::default(),
             results: 0,
         }
+    }
+
+    /// A proxy cuts the socket then.
+    pub fn cut_at(&mut self, at: Option<Instant>) {
+        self.cut_at = at;
     }
 
     pub async fn run(&mut self, listener: u64, mut heard: UnboundedReceiver<Heard>) {
@@ -110,6 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 Woken::Heard(Some(Heard::Error(text))) => self.error(&text).await,
                 // The service is gone, and this connection will be in a moment.
                 Woken::Heard(None) => return,
+                Woken::Cut => self.socket = None,
                 Woken::Tick if self.socket.is_none() => break,
                 Woken::Tick => self.tick().await,
             }
@@ -125,6 +137,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     ) -> Woken {
         let flooding = self.socket.is_some() && self.flood.is_some();
         let held_up = flooding && !self.flood.as_ref().is_some_and(Pouring::lets_others_pass);
+        let cut_at = self.cut_at.filter(|_| self.socket.is_some());
+        let cut = async {
+            match cut_at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         let (socket, flood) = (&mut self.socket, &mut self.flood);
         let client = async {
             match (socket, flood) {
@@ -142,6 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         };
         tokio::select! {
             () = self.shared.ended() => Woken::Ended,
+            () = cut => Woken::Cut,
             woken = client => woken,
             heard = heard.recv(), if !held_up => Woken::Heard(heard),
             _ = tick.tick(), if !held_up => Woken::Tick,

@@ -9,6 +9,7 @@ mod hosts;
 mod osctrl;
 mod outages;
 mod parse;
+mod proxy;
 
 pub(crate) use aisoc_direct::parse_uuid;
 pub use aisoc_direct::{
@@ -29,6 +30,7 @@ pub use osctrl::{
 pub use outages::{Outage, Part};
 pub use parse::ScenarioError;
 pub(crate) use parse::decode_base64;
+pub use proxy::Proxy;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -65,6 +67,8 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// Parts that go away and come back.
     pub outages: Vec<Outage>,
+    /// What stands between the client and the server.
+    pub proxy: Proxy,
     /// Throws the client's secret back at it.
     pub echo: Option<Echo>,
 }
@@ -83,6 +87,7 @@ impl Default for Scenario {
             hosts: Vec::new(),
             faults: Vec::new(),
             outages: Vec::new(),
+            proxy: Proxy::default(),
             echo: None,
         }
     }

@@ -80,6 +80,9 @@ impl Scenario {
         if self.fleet.tick.is_zero() {
             return Err(ScenarioError::new("fleet.tick_ms must be at least 1"));
         }
+        if !(0.0..=1.0).contains(&self.proxy.close_share) {
+            return Err(ScenarioError::new("proxy.close_share must be from 0 to 1"));
+        }
         let admin_service = self.osctrl.admin_service;
         if admin_service.is_some_and(|service| service.every.is_zero()) {
             return Err(ScenarioError::new(

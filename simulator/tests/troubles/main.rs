@@ -10,5 +10,6 @@ mod admin_service;
 mod floods;
 mod hostile;
 mod outages;
+mod proxy;
 mod site;
 mod sizes;
