@@ -4,6 +4,10 @@
 //!
 //! A column of numbers stands as numbers and a column of text as text, as osquery types them: SQLite
 //! compares by that. Expected rows name the columns that matter; where the SQL sorts, their order counts.
+//!
+//! `spellings` are other ways to write a parameter, each of which has to find the same rows: a value that
+//! is compared in a form that no table holds finds nothing, and the empty list looks like an answer.
+//! `refused` are those that are no such way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,6 +30,12 @@ struct Fixture {
     tables: BTreeMap<String, Vec<Map<String, Value>>>,
     /// What the template finds there.
     finds: Vec<Finding>,
+    /// Parameters that have one spelling only, and why.
+    #[serde(default)]
+    one_spelling: BTreeMap<String, String>,
+    /// Values of parameters that no table holds in any form, in place of those of the first finding.
+    #[serde(default)]
+    refused: BTreeMap<String, Vec<Value>>,
 }
 
 /// One call of the template.
@@ -35,8 +45,29 @@ struct Finding {
     /// `template_params`.
     #[serde(default)]
     params: Map<String, Value>,
+    /// By parameter, other ways to write it that find the same rows.
+    #[serde(default)]
+    spellings: BTreeMap<String, Vec<Value>>,
     /// The rows that come, no others; values as osquery sends them.
     rows: Vec<BTreeMap<String, String>>,
+}
+
+impl Finding {
+    /// The parameters as they stand, and with each other spelling in turn.
+    fn calls(&self) -> impl Iterator<Item = Map<String, Value>> {
+        let spelled = self.spellings.iter().flat_map(|(name, values)| {
+            let with = |value: &Value| with(&self.params, name, value);
+            values.iter().map(with)
+        });
+        std::iter::once(self.params.clone()).chain(spelled)
+    }
+}
+
+/// The parameters with another value for one of them.
+fn with(params: &Map<String, Value>, name: &str, value: &Value) -> Map<String, Value> {
+    let mut params = params.clone();
+    params.insert(name.to_owned(), value.clone());
+    params
 }
 
 fn folder() -> PathBuf {
@@ -89,6 +120,38 @@ fn every_template_has_data_and_no_data_is_without_a_template() {
     assert!(files.is_empty(), "data of no template: {files:?}");
 }
 
+/// Every parameter is found by a spelling other than that of the table, or says that it has only one.
+#[test]
+fn every_parameter_has_its_spellings() {
+    let mut wrong = Vec::new();
+    for (template, fixture) in templates() {
+        let name = template.name();
+        let known = |parameter: &String| template.parameters().contains_key(parameter);
+        for parameter in template.parameters().keys() {
+            let other = fixture.finds.iter().any(|finding| {
+                let others = finding.spellings.get(parameter).into_iter().flatten();
+                let written = finding.params.get(parameter);
+                !finding.rows.is_empty() && others.into_iter().any(|value| Some(value) != written)
+            });
+            let only = fixture.one_spelling.get(parameter);
+            if other == only.is_some_and(|why| why.len() > 20) {
+                wrong.push(format!(
+                    "{name}: `{parameter}` needs spellings, or why it has one"
+                ));
+            }
+        }
+        let spelled = fixture
+            .finds
+            .iter()
+            .flat_map(|finding| finding.spellings.keys());
+        let named = fixture.one_spelling.keys().chain(fixture.refused.keys());
+        for parameter in spelled.chain(named).filter(|name| !known(name)) {
+            wrong.push(format!("{name}: no parameter `{parameter}`"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// The host of a template: its tables with every column that the template reads.
 fn host(template: &Template, fixture: &Fixture) -> HostSpec {
     let mut host = HostSpec::named(template.name());
@@ -119,29 +182,46 @@ fn templates_find_what_they_must_and_nothing_else() {
     let servers = [false, true].map(|osctrl| {
         let hosts = templates
             .iter()
-            .filter(|(template, _)| through_osctrl(template) == osctrl)
+            .filter(|(template, _)| !osctrl || through_osctrl(template))
             .map(|(template, fixture)| host(template, fixture));
         let mut scenario = Scenario::of(hosts);
         scenario.check_in = std::time::Duration::from_millis(20);
         Simulator::spawn(scenario).expect("a simulator")
     });
-    let queue: Mutex<Vec<_>> = Mutex::new(
-        templates
-            .iter()
-            .flat_map(|(template, fixture)| {
-                fixture.finds.iter().map(move |finding| (template, finding))
-            })
-            .collect(),
-    );
+    let mut calls = Vec::new();
+    for (template, fixture) in &templates {
+        for finding in &fixture.finds {
+            let rows = Some(finding.rows.as_slice());
+            let found = finding.calls().enumerate();
+            calls.extend(found.map(|(index, params)| Call {
+                template,
+                params,
+                rows,
+                osctrl: index == 0 && through_osctrl(template),
+            }));
+        }
+        for (name, values) in &fixture.refused {
+            let first = &fixture.finds[0].params;
+            let refused = values.iter().map(|value| with(first, name, value));
+            calls.extend(refused.map(|params| Call {
+                template,
+                params,
+                rows: None,
+                osctrl: false,
+            }));
+        }
+    }
+    assert!(calls.len() > 600, "{}", calls.len());
+    let queue = Mutex::new(calls);
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 loop {
-                    let Some((template, finding)) = queue.lock().expect("the queue").pop() else {
+                    let Some(call) = queue.lock().expect("the queue").pop() else {
                         return;
                     };
-                    if let Err(message) = ask(&servers, template, finding) {
+                    if let Err(message) = call.ask(&servers) {
                         wrong.lock().expect("the list").push(message);
                     }
                 }
@@ -153,81 +233,95 @@ fn templates_find_what_they_must_and_nothing_else() {
 }
 
 /// A few templates are asked for through osctrl, whose simulated agents look through every query so far;
-/// the others through Fleet.
+/// the others, and all other spellings, through Fleet.
 fn through_osctrl(template: &Template) -> bool {
     template.name().len().is_multiple_of(6)
 }
 
-/// Runs the template once and compares.
-fn ask(servers: &[Simulator; 2], template: &Template, finding: &Finding) -> Result<(), String> {
-    let name = template.name();
-    let [fleet, osctrl] = servers;
-    let server = if through_osctrl(template) {
-        osctrl
-    } else {
-        fleet
-    }
-    .base_url();
-    let mut document = json!({
-        "protocol": 1,
-        "secrets": {"token": FLEET_MAINTAINER_TOKEN},
-        "step": {"id": name, "type": "osquery_live_query", "params": {
-            "backend": "fleetdm", "base_url": server, "api_token": "{{ secrets.token }}",
-            "template": name, "template_params": finding.params,
-            "target_hosts": [name], "timeout_seconds": 30,
-        }},
-    });
-    if through_osctrl(template) {
-        document["secrets"]["token"] = OSCTRL_PLUGIN_TOKEN.into();
-        document["step"]["params"]["backend"] = "osctrl".into();
-        document["step"]["params"]["environment"] = "dev".into();
-    }
-    let ran = step(document.to_string()).run();
-    let document: Value = serde_json::from_str(&ran.stdout).map_err(|error| error.to_string())?;
-    if document["partial"] != false {
-        return Err(format!("{name}: {document}"));
-    }
-    let rows = document["results"][name].as_array().ok_or("no rows")?;
-    let mut came: Vec<BTreeMap<String, String>> = Vec::new();
-    // Expected rows may differ in which columns they name: each is compared by its own.
-    let mut expected = finding.rows.clone();
-    for row in rows {
-        let cell = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let row = row.as_object().ok_or("a row is no object")?;
-        came.push(
-            row.iter()
-                .map(|(column, value)| (column.clone(), cell(value)))
-                .collect(),
-        );
-    }
-    let fits = |expected: &BTreeMap<String, String>, row: &BTreeMap<String, String>| {
-        expected
-            .iter()
-            .all(|(column, value)| row.get(column) == Some(value))
-    };
-    let said = || {
-        format!(
-            "{name} {:?}\n  expected {:?}\n  found {came:?}",
-            finding.params, finding.rows
-        )
-    };
-    if expected.len() != came.len() {
-        return Err(said());
-    }
-    if template.sql().contains("ORDER BY") {
-        let same = expected
-            .iter()
-            .zip(&came)
-            .all(|(expected, row)| fits(expected, row));
-        return if same { Ok(()) } else { Err(said()) };
-    }
-    for row in &came {
-        match expected.iter().position(|expected| fits(expected, row)) {
-            Some(index) => drop(expected.remove(index)),
-            None => return Err(said()),
+/// One run of a template.
+struct Call<'a> {
+    template: &'a Template,
+    params: Map<String, Value>,
+    /// The rows that come; without any word of rows, the call has to be refused.
+    rows: Option<&'a [BTreeMap<String, String>]>,
+    osctrl: bool,
+}
+
+impl Call<'_> {
+    /// Runs the template once and compares.
+    fn ask(&self, [fleet, osctrl]: &[Simulator; 2]) -> Result<(), String> {
+        let name = self.template.name();
+        let server = if self.osctrl { osctrl } else { fleet }.base_url();
+        let mut document = json!({
+            "protocol": 1,
+            "secrets": {"token": FLEET_MAINTAINER_TOKEN},
+            "step": {"id": name, "type": "osquery_live_query", "params": {
+                "backend": "fleetdm", "base_url": server, "api_token": "{{ secrets.token }}",
+                "template": name, "template_params": self.params,
+                "target_hosts": [name], "timeout_seconds": 30,
+            }},
+        });
+        if self.osctrl {
+            document["secrets"]["token"] = OSCTRL_PLUGIN_TOKEN.into();
+            document["step"]["params"]["backend"] = "osctrl".into();
+            document["step"]["params"]["environment"] = "dev".into();
+        }
+        let ran = step(document.to_string()).run();
+        let document: Value =
+            serde_json::from_str(&ran.stdout).map_err(|error| error.to_string())?;
+        match self.rows {
+            None if document["error"]["code"] == "allowlist" => Ok(()),
+            None => Err(format!(
+                "{name} {:?} is not refused: {document}",
+                self.params
+            )),
+            Some(_) if document["partial"] != false => Err(format!("{name}: {document}")),
+            Some(rows) => self.compare(rows, &document["results"][name]),
         }
     }
-    Ok(())
+
+    /// Whether these rows came, and no others.
+    fn compare(&self, expected: &[BTreeMap<String, String>], came: &Value) -> Result<(), String> {
+        let cell = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut rows: Vec<BTreeMap<String, String>> = Vec::new();
+        for row in came.as_array().ok_or("no rows")? {
+            let row = row.as_object().ok_or("a row is no object")?;
+            let cells = row.iter();
+            rows.push(
+                cells
+                    .map(|(column, value)| (column.clone(), cell(value)))
+                    .collect(),
+            );
+        }
+        let fits = |expected: &BTreeMap<String, String>, row: &BTreeMap<String, String>| {
+            expected
+                .iter()
+                .all(|(column, value)| row.get(column) == Some(value))
+        };
+        let same = if expected.len() != rows.len() {
+            false
+        } else if self.template.sql().contains("ORDER BY") {
+            expected
+                .iter()
+                .zip(&rows)
+                .all(|(expected, row)| fits(expected, row))
+        } else {
+            // Expected rows may differ in which columns they name: each is compared by its own.
+            let mut left = expected.to_vec();
+            rows.iter().all(|row| {
+                let found = left.iter().position(|expected| fits(expected, row));
+                found.map(|index| left.remove(index)).is_some()
+            })
+        };
+        if same {
+            return Ok(());
+        }
+        let name = self.template.name();
+        Err(format!(
+            "{name} {:?}\n  expected {expected:?}\n  found {rows:?}",
+            self.params
+        ))
+    }
 }
 
 /// The types that the data has are osquery's, where osquery's schema lies beside the repository.

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::bind;
 use super::flaw::{At, Flaw, Invalid};
-use super::parameter::{Bound, ParameterType};
+use super::kind::ParameterType;
+use super::parameter::Bound;
 use super::sandbox::{Sandbox, Shape};
 use super::template::Template;
 use super::words::{Kind, Word, words};

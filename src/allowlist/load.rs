@@ -14,8 +14,8 @@ use crate::problem::{Position, Problem};
 use super::declaration::{self, ParameterDocument};
 use super::error::{TemplateError, listed};
 use super::functions;
+use super::kind::Systems;
 use super::parameter::Parameter;
-use super::path::PathForms;
 use super::repair::Repair;
 use super::template::{Severity, Table, Template};
 
@@ -264,7 +264,7 @@ fn template(stem: &str, document: Document, now: i64, found: &mut Findings) -> T
         functions::COLLATIONS,
         found,
     );
-    let forms = PathForms {
+    let systems = Systems {
         unix: platforms
             .iter()
             .any(|platform| *platform != Platform::Windows),
@@ -274,7 +274,7 @@ fn template(stem: &str, document: Document, now: i64, found: &mut Findings) -> T
         .parameters
         .into_iter()
         .filter_map(|(name, spanned)| {
-            let parameter = parameter(&name, &spanned, forms, now, found)?;
+            let parameter = parameter(&name, &spanned, systems, now, found)?;
             Some((name, parameter))
         })
         .collect();
@@ -371,7 +371,7 @@ fn known(names: &[Spanned<String>], path: &str, all: &[&str], found: &mut Findin
 fn parameter(
     name: &str,
     spanned: &Spanned<ParameterDocument>,
-    forms: PathForms,
+    systems: Systems,
     now: i64,
     found: &mut Findings,
 ) -> Option<Parameter> {
@@ -385,7 +385,7 @@ fn parameter(
         let message = format!("`{path}.description` must say what the parameter is for");
         found.add(&path, "description", message, at(spanned));
     }
-    let kind = match declaration::kind(document, forms) {
+    let kind = match declaration::kind(document, systems) {
         Ok(kind) => kind,
         Err(message) => {
             let message = format!("`{path}`: {message}");

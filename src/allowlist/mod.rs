@@ -7,6 +7,7 @@
 //! `parameter` and its types (values of a step) → `bind` (one [`Statement`]). [`Registry`] is the door.
 //! Nothing in here knows of servers, hosts or steps beyond a template's name and its parameters.
 
+mod account;
 mod bind;
 mod check;
 mod declaration;
@@ -17,30 +18,37 @@ mod file_check;
 mod flaw;
 mod functions;
 mod host_table;
+mod kind;
 mod load;
 mod names;
+mod network;
 mod osquery_schema;
+mod package;
 mod parameter;
 mod path;
 mod powers;
 mod registry;
+mod registry_key;
 mod repair;
 mod sandbox;
 mod scans;
 mod template;
 mod time;
+mod unc;
 mod value;
 mod vtab;
 mod words;
 
 pub use error::{AllowlistError, TemplateError};
 pub use file_check::{Findings, check_file};
+pub use kind::{Alphabet, HashAlgorithm, ParameterType, Systems};
 pub use osquery_schema::OsquerySchema;
-pub use parameter::{Alphabet, HashAlgorithm, Parameter, ParameterType};
-pub use path::PathForms;
+pub use package::Ecosystem;
+pub use parameter::Parameter;
 pub use powers::{Power, denied_by_default, first_name, powers};
 pub use registry::{Binder, Registry};
 pub use template::{Severity, Table, Template};
+pub use unc::Origins;
 
 /// The templates that are built in, by name, as their files are written.
 pub fn embedded_files() -> &'static [(&'static str, &'static str)] {

@@ -17,6 +17,7 @@ use super::error::{AllowlistError, TemplateError, alike, listed, shown};
 use super::parameter::Bound;
 use super::sandbox::{Sandbox, Shape};
 use super::template::Template;
+use super::unc::Origins;
 use super::{Statement, bind, embedded, load};
 
 /// More templates than this are not listed in a message.
@@ -119,12 +120,13 @@ impl Registry {
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
-    /// The statement that a step's call of a template becomes; `now` is what ages count back from.
+    /// The statement that a call of a template becomes, whoever gave its values; `now` is what ages count
+    /// back from.
     ///
     /// # Errors
     /// Everything that is wrong with the call at once; or what is wrong with the template.
     pub fn bind(&self, call: &TemplateCall, now: SystemTime) -> Result<Statement, AllowlistError> {
-        self.binder().bind(call, now)
+        self.binder().bind(call, &Origins::unknown(), now)
     }
 
     /// The same for many calls: each template is checked once.
@@ -210,16 +212,18 @@ impl std::fmt::Debug for Binder<'_> {
 }
 
 impl<'a> Binder<'a> {
-    /// As [`Registry::bind`].
+    /// The statement that a step's call of a template becomes; `origins` says where its values came from,
+    /// `now` is what ages count back from.
     ///
     /// # Errors
     /// Everything that is wrong with the call at once; or what is wrong with the template.
     pub fn bind(
         &mut self,
         call: &TemplateCall,
+        origins: &Origins,
         now: SystemTime,
     ) -> Result<Statement, AllowlistError> {
-        let (checked, values) = self.values(call, &[], now)?;
+        let (checked, values) = self.values(call, &[], origins, now)?;
         bind::bind(checked.template, &checked.sandbox, &checked.shape, &values).map_err(|reason| {
             let message = format!(
                 "template `{}` cannot be bound: {reason}",
@@ -242,9 +246,10 @@ impl<'a> Binder<'a> {
         &mut self,
         call: &TemplateCall,
         unknown: &[&str],
+        origins: &Origins,
         now: SystemTime,
     ) -> Result<String, AllowlistError> {
-        let (checked, values) = self.values(call, unknown, now)?;
+        let (checked, values) = self.values(call, unknown, origins, now)?;
         bind::preview(checked.template, &checked.sandbox, &values, unknown)
             .map_err(|reason| broken(checked.template, vec![Problem::new("sql", "sql", reason)]))
             .map_err(AllowlistError::from)
@@ -254,6 +259,7 @@ impl<'a> Binder<'a> {
         &mut self,
         call: &TemplateCall,
         unknown: &[&str],
+        origins: &Origins,
         now: SystemTime,
     ) -> Result<(&Checked<'a>, BTreeMap<&'a str, Bound>), AllowlistError> {
         let registry = self.registry;
@@ -270,7 +276,8 @@ impl<'a> Binder<'a> {
             return Err(AllowlistError::Refused(problems));
         };
         let template = entry.template(name).map_err(Clone::clone)?;
-        let values = values(template, call, unknown, unix_seconds(now), &mut problems);
+        let now = unix_seconds(now);
+        let values = values(template, call, unknown, origins, now, &mut problems);
         if !problems.is_empty() {
             return Err(AllowlistError::Refused(problems));
         }
@@ -306,6 +313,7 @@ fn values<'a>(
     template: &'a Template,
     call: &TemplateCall,
     unknown: &[&str],
+    origins: &Origins,
     now: i64,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<&'a str, Bound> {
@@ -331,7 +339,17 @@ fn values<'a>(
             values.insert(name.as_str(), Bound::Text(placeholder(given)));
             continue;
         }
-        match parameter.kind.accept(given, now) {
+        let accepted = parameter.kind.accept(given, now).and_then(|value| {
+            // A default is the word of the template's author, who is the operator.
+            let given_by_step = call.params.contains_key(name);
+            match &value {
+                Bound::Text(text) if given_by_step && parameter.kind.is_opened() => {
+                    origins.judge(name, text).map(|()| value)
+                }
+                _ => Ok(value),
+            }
+        });
+        match accepted {
             Ok(value) => {
                 values.insert(name.as_str(), value);
             }

@@ -121,6 +121,18 @@ pub(super) fn text<'a>(given: &'a Value, expected: &str) -> Result<&'a str, Refu
     Ok(text)
 }
 
+/// A name without the blanks around it, and without the quotes around all of it.
+pub(super) fn bare(text: &str) -> &str {
+    let text = text.trim();
+    ['"', '\'', '`']
+        .into_iter()
+        .find_map(|quote| {
+            let inner = text.strip_prefix(quote)?.strip_suffix(quote)?.trim();
+            (!inner.is_empty() && !inner.contains(quote)).then_some(inner)
+        })
+        .unwrap_or(text)
+}
+
 /// The longest text of any type, in bytes: the longest path of Linux.
 const MOST_BYTES: usize = 4_096;
 

@@ -33,6 +33,7 @@ pub(super) struct File {
     pub allowed_base_urls: Option<Vec<Url>>,
     pub allow_http: bool,
     pub allow_insecure_tls: bool,
+    pub allow_unc_paths: bool,
     pub templates: Templates,
     pub template_dirs: Vec<PathBuf>,
     pub tables_denied: Option<Vec<String>>,
@@ -495,6 +496,7 @@ mod tests {
         assert_eq!(default("max_timeout_seconds"), 900);
         assert_eq!(default("allow_http"), rules.allow_http);
         assert_eq!(default("allow_insecure_tls"), rules.allow_insecure_tls);
+        assert_eq!(default("allow_unc_paths"), File::default().allow_unc_paths);
         assert_eq!(default("require_instance"), rules.require_instance);
         assert_eq!(
             default("tables_denied"),

@@ -41,6 +41,7 @@ pub struct Policy {
     path: Option<PathBuf>,
     instances: BTreeMap<String, file::Instance>,
     rules: Rules,
+    allow_unc_paths: bool,
     /// The built-in templates and the operator's own; `None` where there are only the built-in ones.
     registry: Option<Registry>,
     slots: Option<(usize, PathBuf)>,
@@ -98,6 +99,7 @@ impl Policy {
             path: None,
             instances: BTreeMap::new(),
             rules: Rules::of(&file::File::default(), false),
+            allow_unc_paths: false,
             registry: None,
             slots: None,
             audit_log: None,
@@ -128,6 +130,7 @@ impl Policy {
             path: Some(path.to_owned()),
             instances: file.instances,
             rules,
+            allow_unc_paths: file.allow_unc_paths,
             registry,
             slots: file.max_concurrent.zip(file.lock_dir),
             audit_log: file.audit_log,
@@ -145,6 +148,12 @@ impl Policy {
         let own = self.registry.as_ref();
         own.and_then(|registry| registry.check_all(SystemTime::now()).err())
             .unwrap_or_default()
+    }
+
+    /// Whether the author of a step may write a path to a server (`\\server\share`) into it, to which
+    /// the hosts that are asked then log on.
+    pub fn allows_unc_paths(&self) -> bool {
+        self.allow_unc_paths
     }
 
     /// Whether steps may name a template.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use crate::allowlist::{AllowlistError, Binder, Statement};
+use crate::allowlist::{AllowlistError, Binder, Origins, Statement};
 use crate::exit::Code;
 use crate::input::{self, ContextError, DecodeError, Document, MAX_INPUT_BYTES};
 use crate::path::Segment;
@@ -157,10 +157,13 @@ pub fn examine(
     let Outline { mut step, unknown } =
         step::outline(document, context, context_is, secrets, named)?;
     let parameters = unknown_parameters(&unknown);
+    let origins = origins(document, policy);
     let sql = if parameters.is_empty() {
-        allowlist.bind(&step.template, now).map(Sql::Final)
+        allowlist
+            .bind(&step.template, &origins, now)
+            .map(Sql::Final)
     } else {
-        let sql = allowlist.preview(&step.template, &parameters, now);
+        let sql = allowlist.preview(&step.template, &parameters, &origins, now);
         sql.map(Sql::Preview)
     };
     let allowed = sql
@@ -182,6 +185,13 @@ pub fn examine(
             named: step.targets.hosts,
         }),
     }
+}
+
+/// Where the values of a step's template come from, and what the policy grants to those that are written in
+/// the step.
+pub(crate) fn origins(document: &Document, policy: &Policy) -> Origins {
+    let from_context = step::render::parameters_from_context(document.value());
+    Origins::of_step(from_context.map(str::to_owned), policy.allows_unc_paths())
 }
 
 /// The template's parameters among what is unknown.

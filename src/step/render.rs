@@ -33,6 +33,24 @@ pub fn credential_references(step: &Value) -> impl Iterator<Item = (&'static str
     })
 }
 
+/// The parameters of a step's template in whose values, as they are written, an expression stands: they come
+/// from the context. In order of the text.
+pub fn parameters_from_context(step: &Value) -> impl Iterator<Item = &str> {
+    fn holds(value: &Value) -> bool {
+        match value {
+            Value::String(text) => holds_expression(text),
+            Value::Array(items) => items.iter().any(holds),
+            Value::Object(entries) => entries.values().any(holds),
+            _ => false,
+        }
+    }
+    let params = step.pointer("/params/template_params");
+    let params = params.and_then(Value::as_object).into_iter().flatten();
+    params
+        .filter(|(_, value)| holds(value))
+        .map(|(name, _)| name.as_str())
+}
+
 /// What to do about references to secrets.
 #[derive(Debug, Clone, Copy)]
 pub enum SecretUse<'a> {

@@ -7,6 +7,7 @@ mod files;
 mod instances;
 mod limits;
 mod locks;
+mod paths;
 mod secrets;
 mod server;
 mod templates;

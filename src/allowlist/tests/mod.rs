@@ -4,6 +4,7 @@ mod binding;
 mod calls;
 mod check;
 mod files;
+mod forms;
 mod osquery;
 mod pack;
 mod properties;
@@ -37,6 +38,31 @@ fn call(name: &str, params: &Value) -> TemplateCall {
 /// What the built-in template of that name becomes.
 fn bind(name: &str, params: &Value) -> Result<Statement, AllowlistError> {
     Registry::embedded().bind(&call(name, params), now())
+}
+
+/// What a parameter of a template for these platforms is bound as, an SQL literal; `lines` are those of the
+/// parameter, whoever gave the value.
+fn with(platforms: &str, lines: &str, value: &Value) -> Result<String, String> {
+    let lines: String = lines
+        .lines()
+        .map(|line| format!("    {}\n", line.trim()))
+        .collect();
+    let operator = if lines.contains("pattern") || lines.contains("every_user") {
+        "LIKE"
+    } else {
+        "="
+    };
+    let text = format!(
+        "name: one\nintent: Tries a parameter of some type in tests.\n\
+         sql: SELECT pid FROM processes WHERE name {operator} :value\nplatforms: [{platforms}]\n\
+         severity: info\ntables:\n  processes:\n    columns: [pid, name]\n\
+         parameters:\n  value:\n    description: The value.\n{lines}"
+    );
+    let call = call("one", &serde_json::json!({ "value": value }));
+    let bound = Registry::new([("one", text)]).bind(&call, now());
+    let sql = bound.map_err(|error| error.to_string())?.sql().to_owned();
+    let literal = sql.split(&format!(" {operator} ")).nth(1);
+    Ok(literal.unwrap_or_default().to_owned())
 }
 
 /// The statement's SQL, or the error as printed.

@@ -264,17 +264,20 @@ proptest! {
 
     #[test]
     fn a_path_that_is_taken_leads_nowhere_else(text in "(/|C:\\\\|\\\\\\\\)?[a-z./\\\\%*?~ ]{0,30}") {
-        use crate::allowlist::path::{self, PathForms};
-        let forms = PathForms { unix: true, windows: true };
-        if path::path(&text, forms).is_ok() {
-            prop_assert!(!text.contains(['%', '*', '?']));
-            prop_assert!(text.starts_with(['/', '\\']) || text.as_bytes()[1] == b':');
-            prop_assert!(text.split(['/', '\\']).all(|part| part != ".."));
+        use crate::allowlist::{Systems, path};
+        let systems = Systems { unix: true, windows: true };
+        if let Ok(path) = path::path(&text, systems, true) {
+            prop_assert!(!path.contains(['%', '*', '?']));
+            prop_assert!(path.starts_with(['/', '\\']) || path.as_bytes()[1] == b':');
+            prop_assert!(path.split(['/', '\\']).all(|part| part != ".."));
+            // What is taken is in its form already.
+            prop_assert_eq!(path::path(&path, systems, true), Ok(path));
         }
-        if path::pattern(&text, forms, 3).is_ok() {
-            prop_assert!(!text.contains("%%") && !text.contains(['*', '?', '~']));
-            prop_assert!(text.split(['/', '\\']).all(|part| part != ".."));
-            prop_assert!(text.find('%').is_none_or(|at| at > 2));
+        if let Ok(pattern) = path::pattern(&text, systems, 3) {
+            prop_assert!(!pattern.contains("%%") && !pattern.contains(['*', '?', '~']));
+            prop_assert!(pattern.split(['/', '\\']).all(|part| part != ".."));
+            prop_assert!(pattern.find('%').is_none_or(|at| at > 2));
+            prop_assert_eq!(path::pattern(&pattern, systems, 3), Ok(pattern));
         }
     }
 

@@ -290,7 +290,9 @@ impl<'a> Examiner<'a> {
             params: params.clone(),
             foreign: Vec::new(),
         };
-        match self.allowlist.preview(&call, &unknown, self.settings.now) {
+        let origins = prepare::origins(document, &self.settings.policy);
+        let now = self.settings.now;
+        match self.allowlist.preview(&call, &unknown, &origins, now) {
             Ok(_) => Vec::new(),
             Err(error) => prepare::allowlist_problems(&error, document),
         }
