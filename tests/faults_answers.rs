@@ -70,14 +70,14 @@ fn faults_wrong_json_on_the_results_stream() {
 
 #[test]
 fn faults_wrong_json_in_osctrl_results() {
-    for (what, body) in BODIES {
+    on_all(BODIES, |(what, body)| {
         let fault = Fault::on("/results/").body(body);
         let site = Site::new(
             Kind::Osctrl,
             Scenario::of([host("web-01")]).with_fault(fault),
         );
         site.run(&format!("{what}-at-results"), site.step(&["web-01"]));
-    }
+    });
     // Only the state says that a query is over.
     let state = Fault::on_method("GET", "/queries/dev/query_")
         .skipping(1)
@@ -208,16 +208,8 @@ fn faults_answers_of_foreign_hosts() {
         let site = Site::new(kind, Scenario::of([host("web-01"), foreign, other]));
         let step = site.step(&["web-01", "web-02"]).timeout(4);
         let document = site.run("answers-of-foreign-hosts", step);
-        // osctrl counts that there was an answer, and keeps it under another name.
-        let status = &document.hosts["web-02"].status;
-        assert_eq!(
-            status,
-            if kind == Kind::Fleet {
-                "no_answer"
-            } else {
-                "error"
-            }
-        );
+        // osctrl counts that there was an answer, and keeps it under another name: who gave it is not known.
+        assert_eq!(document.hosts["web-02"].status, "no_answer");
     });
 }
 

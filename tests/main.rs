@@ -20,6 +20,8 @@ mod harness;
 mod layers;
 mod lies;
 mod osctrl_answers;
+mod osctrl_ended_early;
+mod osctrl_restarts;
 mod policy;
 mod templates;
 mod two_at_once;

@@ -29,7 +29,8 @@ async fn a_wrong_token_is_refused_where_it_is_used_first() {
         assert_eq!(
             bench.seen(&error),
             "auth: https://osctrl.example does not accept the token (HTTP 401) (look at the secret that `api_token` \
-             names: the token may have expired, or belong to another server; a login of the same user ends it too)"
+             names: the token may have expired, or belong to another server; a login of the same user ends it too. \
+             If it is good, osctrl's database is away: osctrl then says the same)"
         );
     }
 }
@@ -55,7 +56,7 @@ async fn a_wrong_password_is_refused() {
     assert_eq!(
         bench.seen(&error),
         "auth: https://osctrl.example refused the login: \"invalid credentials\" (check `username` and `password`, or \
-         the secrets that they name)"
+         the secrets that they name. If they are right, osctrl's database is away: osctrl then says the same)"
     );
 }
 
@@ -84,7 +85,9 @@ async fn two_steps_of_one_user_cut_each_other_off_and_both_go_on() {
 #[tokio::test]
 async fn a_token_that_ends_in_the_middle_is_an_error_and_rows_so_far_are_not_lost() {
     let hosts = [HostSpec::named("a"), HostSpec::named("b").delayed(PATIENCE)];
-    let mut bench = Bench::new(Scenario::of(hosts));
+    let credentials = token(OSCTRL_PLUGIN_TOKEN);
+    let time = Duration::from_secs(5);
+    let mut bench = Bench::within(Scenario::of(hosts), credentials, "dev", time);
     bench.ask(&["a", "b"]).await;
     assert_eq!(bench.answers(1).await.len(), 1);
     bench.simulator.revoke_tokens();

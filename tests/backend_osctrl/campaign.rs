@@ -215,7 +215,7 @@ async fn a_huge_answer_is_read_once_and_cut_where_the_step_says() {
     });
     let hosts = [
         numbered(0).answering(huge),
-        numbered(1).delayed(Duration::from_millis(900)),
+        numbered(1).delayed(Duration::from_secs(4)),
     ];
     let mut bench = Bench::within(
         Scenario::of(hosts),

@@ -58,6 +58,8 @@ pub struct Progress {
     /// Bytes and results that were read, for the size of pages.
     bytes: u64,
     results: u64,
+    /// Results with an error, repeated ones too.
+    error_items: u64,
     unnamed: bool,
 }
 
@@ -88,6 +90,7 @@ impl Progress {
             read_again: (0, 0),
             bytes: 0,
             results: 0,
+            error_items: 0,
             unnamed: false,
         }
     }
@@ -95,6 +98,11 @@ impl Progress {
     /// Whether the host's answer has come.
     pub fn has_answered(&self, host: &HostId) -> bool {
         self.answered.contains(host)
+    }
+
+    /// How many results with an error were read, repeated ones and those of foreign hosts too.
+    pub fn error_items(&self) -> u64 {
+        self.error_items
     }
 
     /// Whether the server tells of more results than there can be.
@@ -121,6 +129,10 @@ impl Progress {
                 continue;
             }
             absorbed.moved = true;
+            let failed = item
+                .as_ref()
+                .is_some_and(|item| !wire::is_success(item.status));
+            self.error_items += u64::from(failed);
             let uuid = item.as_ref().and_then(|item| item.uuid.as_deref());
             let (Some(item), Some(uuid)) = (&item, uuid.filter(|uuid| !uuid.is_empty())) else {
                 absorbed.unnamed |= !self.unnamed;

@@ -1,5 +1,5 @@
-//! A query that osctrl has accepted: when to read what, and when it is over. Hands out the answers; the
-//! campaign above says whose they are and when they are enough.
+//! One query that osctrl has accepted: when to read what, and when it is over. Hands out the answers; who
+//! is asked again when it is over is decided elsewhere.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,12 +8,11 @@ use tokio::time::Instant;
 
 use super::progress::{Fresh, Progress, Window};
 use super::rest::{self, Call, Purpose, Rest, SMALL};
+use super::verdict::{Verdict, verdict};
 use super::wire::{self, Count, Reader, State};
-use crate::campaign::host::Answer;
-use crate::campaign::host::HostId;
-use crate::notices::Notices;
+use crate::campaign::host::{Answer, HostId};
+use crate::servers::BackendError;
 use crate::servers::http::Reply;
-use crate::servers::{BackendError, Event};
 
 /// The pause between two polls while answers come; it doubles to the longest while nothing moves.
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -23,8 +22,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const READ_ON: Duration = Duration::from_secs(1);
 /// A query that was accepted may be unknown for so long (a server that reads from a replica).
 pub(super) const UNKNOWN_FOR: Duration = Duration::from_secs(1);
-/// Errors of the server in a row that polling survives: it only reads.
-const FAILURES: u32 = 3;
+/// Answers in a row that can't be read and that polling survives, as a gateway's page now and then.
+const UNREADABLE: u32 = 3;
 /// A page of results is asked for such that it should be far smaller; one answer may be large.
 const PAGE_BYTES: usize = 512 * 1024 * 1024;
 
@@ -34,10 +33,11 @@ const READ: Purpose = Purpose {
 };
 
 /// A query that the server has accepted.
-pub struct Running {
+pub struct Query {
     name: String,
-    notices: Notices,
     targets: Vec<HostId>,
+    /// How often its hosts had been asked before, without any of them answering.
+    pub round: usize,
     dispatched: Instant,
     progress: Progress,
     /// What to do next; replaced only when it is done, so that a dropped call loses nothing.
@@ -45,52 +45,60 @@ pub struct Running {
     /// Whether the round of reading that goes on has brought anything new.
     moved: bool,
     pause: Duration,
-    /// Errors of the server in a row, when results were read and when the state was.
-    failures: [u32; 2],
+    /// Answers in a row that could not be read, when results were asked for and when the state was.
+    unreadable: [u32; 2],
     /// Whether the server has shown that it knows the query.
     known: bool,
     state: State,
     /// Until when results are read once the server says that the query is over.
     read_on_until: Option<Instant>,
+    /// Whether its end has been told: from then on only late results are read.
+    ended: bool,
     /// Answers of the page that was read last, still unread, and its body.
     unread: VecDeque<Fresh>,
     body: Vec<u8>,
-    /// Hosts that answered with a status alone.
-    without_result: VecDeque<HostId>,
-    exhausted: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Pause(Instant),
-    /// Results first: they are what matters, and the number of them that comes with each page shows
+    /// Then results first: they are what matters, and the number of them that comes with each page shows
     /// whether anything moved.
+    Pause(Instant),
     Results(Window),
     /// The state only in rounds that brought nothing: it tells when the query is over.
     State,
+    /// Nothing more is read.
+    Closed,
 }
 
-impl Running {
+/// The end of a query.
+pub struct Ended {
+    /// What it says of the silent hosts.
+    pub verdict: Verdict,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+impl Query {
     /// A query of this name that these hosts were asked; polling begins soon.
-    pub fn new(name: String, targets: Vec<HostId>, notices: Notices) -> Self {
+    pub fn new(name: String, targets: Vec<HostId>, round: usize) -> Self {
         let now = Instant::now();
         Self {
             name,
-            notices,
+            round,
             progress: Progress::new(targets.len()),
             targets,
             dispatched: now,
             step: Step::Pause(now + SHORTEST_PAUSE),
             moved: false,
             pause: SHORTEST_PAUSE,
-            failures: [0; 2],
+            unreadable: [0; 2],
             known: false,
             state: State::default(),
             read_on_until: None,
+            ended: false,
             unread: VecDeque::new(),
             body: Vec::new(),
-            without_result: VecDeque::new(),
-            exhausted: false,
         }
     }
 
@@ -99,61 +107,72 @@ impl Running {
         &self.name
     }
 
-    /// Whether the server is known to hand it to nobody any more.
-    pub fn is_over(&self) -> bool {
-        self.state.is_over()
+    /// Who was asked.
+    pub fn targets(&self) -> &[HostId] {
+        &self.targets
     }
 
-    /// The next thing that happens. May be dropped at any await and called again.
-    ///
-    /// # Errors
-    /// What the server refuses or answers wrongly, and what [`Rest::send`] fails with.
-    pub async fn next<F: Fn(&str) -> String>(
-        &mut self,
-        rest: &Rest,
-        reader: &Reader<F>,
-    ) -> Result<Event, BackendError> {
-        loop {
-            if let Some((host, answer)) = self.take_answer(reader) {
-                return Ok(Event::Answered { host, answer });
-            }
-            if self.exhausted {
-                return Ok(Event::Exhausted);
-            }
-            match self.step {
-                Step::Pause(until) => {
-                    tokio::time::sleep_until(until).await;
-                    self.moved = false;
-                    self.step = Step::Results(self.progress.poll());
-                }
-                Step::Results(window) => self.read_results(rest, window).await?,
-                Step::State => self.read_state(rest).await?,
-            }
+    /// How many of them have answered it.
+    pub fn answers(&self) -> usize {
+        let answered = |host: &&HostId| self.progress.has_answered(host);
+        self.targets.iter().filter(answered).count()
+    }
+
+    /// Whether the server may go on handing it out: it is not known to be over, and does not complete by
+    /// itself because each host has answered.
+    pub fn may_be_running(&self) -> bool {
+        !self.state.is_over() && self.answers() < self.targets.len()
+    }
+
+    /// When it wants to be read next; `None`: never.
+    pub fn due(&self) -> Option<Instant> {
+        match self.step {
+            Step::Pause(until) => Some(until),
+            Step::Results(_) | Step::State => Some(self.dispatched),
+            Step::Closed => None,
         }
+    }
+
+    /// Whether its end has been told.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Nothing more is wanted of it.
+    pub fn close(&mut self) {
+        self.step = Step::Closed;
     }
 
     /// The next answer that has come; read one by one, so that no more than a page's body is held
     /// beside what the campaign keeps.
-    fn take_answer<F: Fn(&str) -> String>(
+    pub fn take_answer<F: Fn(&str) -> String>(
         &mut self,
         reader: &Reader<F>,
     ) -> Option<(HostId, Answer)> {
-        if let Some(fresh) = self.unread.pop_front() {
-            let data = fresh.data.and_then(|place| self.body.get(place));
-            let answer = reader.answer(data, fresh.succeeded);
-            if self.unread.is_empty() {
-                self.body = Vec::new();
-            }
-            return Some((fresh.host, answer));
+        let fresh = self.unread.pop_front()?;
+        let data = fresh.data.and_then(|place| self.body.get(place));
+        let answer = reader.answer(data, fresh.succeeded);
+        if self.unread.is_empty() {
+            self.body = Vec::new();
         }
-        let host = self.without_result.pop_front()?;
-        Some((
-            host,
-            Answer::Error(
-                "the host answered without a result: osquery reported an error, and osctrl keeps no text of it"
-                    .into(),
-            ),
-        ))
+        Some((fresh.host, answer))
+    }
+
+    /// Makes the next request, when it is due. The query's end is told once; its answers are to be taken
+    /// first. May be dropped at any await and called again.
+    ///
+    /// # Errors
+    /// What the server refuses or answers wrongly, and what [`Rest::send`] fails with.
+    pub async fn advance(&mut self, rest: &Rest) -> Result<Option<Ended>, BackendError> {
+        if let Step::Pause(_) = self.step {
+            self.moved = false;
+            self.step = Step::Results(self.progress.poll());
+        }
+        match self.step {
+            Step::Results(window) => self.read_results(rest, window).await.map(|()| None),
+            Step::State => self.read_state(rest).await,
+            Step::Pause(_) | Step::Closed => Ok(None),
+        }
     }
 
     async fn read_results(&mut self, rest: &Rest, window: Window) -> Result<(), BackendError> {
@@ -163,25 +182,21 @@ impl Running {
         let reply = rest.send(Call::get(&path, &query, PAGE_BYTES)).await?;
         // Whether the query is unknown is the state's to say.
         if reply.status == 404 && !rest::is_unknown_environment(&reply) {
-            self.step = Step::State;
-            return Ok(());
-        }
-        if self.survives(&reply) {
+            self.after_results(false);
             return Ok(());
         }
         let reply = rest.judge(reply, READ)?;
         let results = match reply.parse(wire::results) {
             Ok(results) => results,
-            Err(error) => return self.wait_out(&reply, error),
+            Err(error) => return self.wait_out(rest, &reply, error),
         };
         let absorbed = self.progress.absorb(&reply.body, &results);
         drop(results);
-        *self.failures() = 0;
+        self.unreadable[0] = 0;
         self.known = true;
         self.moved |= absorbed.moved;
         if absorbed.unnamed {
-            rest.notices()
-                .warn("osctrl holds a result that names no host; it is left out");
+            rest.warn_once("osctrl holds a result that names no host; it is left out".into());
         }
         if self.progress.is_too_much() {
             return Err(BackendError::Answer {
@@ -199,18 +214,23 @@ impl Running {
         }
         match absorbed.next {
             Some(window) => self.step = Step::Results(window),
-            None if self.moved => self.pause_after(true),
-            None => self.step = Step::State,
+            None => self.after_results(self.moved),
         }
         Ok(())
     }
 
-    async fn read_state(&mut self, rest: &Rest) -> Result<(), BackendError> {
+    /// A round of reading is over.
+    fn after_results(&mut self, moved: bool) {
+        if moved || self.ended {
+            self.pause_after(moved);
+        } else {
+            self.step = Step::State;
+        }
+    }
+
+    async fn read_state(&mut self, rest: &Rest) -> Result<Option<Ended>, BackendError> {
         let path = ["queries", rest.environment(), &self.name];
         let reply = rest.send(Call::get(&path, &[], SMALL)).await?;
-        if self.survives(&reply) {
-            return Ok(());
-        }
         // An unknown name is a zero document (transcript `unknown-query`), or a 404 from other versions.
         let state = if reply.status == 404 && !rest::is_unknown_environment(&reply) {
             State::default()
@@ -218,10 +238,10 @@ impl Running {
             let reply = rest.judge(reply, READ)?;
             match reply.json() {
                 Ok(state) => state,
-                Err(error) => return self.wait_out(&reply, error),
+                Err(error) => return self.wait_out(rest, &reply, error).map(|()| None),
             }
         };
-        *self.failures() = 0;
+        self.unreadable[1] = 0;
         let moved = state != self.state;
         if state.id != Count(0) {
             self.known = true;
@@ -245,35 +265,23 @@ impl Running {
         if !self.state.is_over() {
             self.read_on_until = None;
             self.pause_after(moved);
-            return Ok(());
+            return Ok(None);
         }
         // The results of this round were read before the state was: those are the last only when the
         // time to read on is over.
         let now = Instant::now();
         let until = *self.read_on_until.get_or_insert(now + READ_ON);
+        self.pause_after(now < until);
         if now < until {
-            self.pause_after(true);
-            return Ok(());
+            return Ok(None);
         }
-        self.end();
-        Ok(())
-    }
-
-    /// Nothing more will come.
-    fn end(&mut self) {
-        self.exhausted = true;
-        if self.state.all_counted() {
-            // Each node's answer is counted, so those without an item sent a status alone.
-            let silent = |host: &&HostId| !self.progress.has_answered(host);
-            self.without_result = self.targets.iter().filter(silent).cloned().collect();
-        } else {
-            let what = if self.state.deleted {
-                "deleted"
-            } else {
-                "ended"
-            };
-            self.notices.warn(format!("the query was {what} at the server before every host had answered (by somebody else, or because it expired)"));
-        }
+        self.ended = true;
+        let targets = self.targets.len();
+        let silent = targets - self.answers();
+        Ok(Some(Ended {
+            verdict: verdict(&self.state, targets, silent, self.progress.error_items()),
+            deleted: self.state.deleted,
+        }))
     }
 
     fn pause_after(&mut self, moved: bool) {
@@ -284,49 +292,23 @@ impl Running {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    /// Whether the answer is an error of the server that polling may wait out.
-    fn survives(&mut self, reply: &Reply) -> bool {
-        let passing = reply.status >= 500 && !rest::is_unknown_environment(reply);
-        passing && self.goes_on(reply)
-    }
-
-    /// Waits out an answer that can't be read, as a gateway's page now and then; the error, where there
-    /// were too many in a row.
-    fn wait_out(&mut self, reply: &Reply, error: BackendError) -> Result<(), BackendError> {
-        if self.goes_on(reply) {
-            Ok(())
-        } else {
-            Err(error)
+    /// Waits out an answer that can't be read; the error, where there were too many in a row. Counted apart:
+    /// results that can be read must not hide a state that can't.
+    fn wait_out(
+        &mut self,
+        rest: &Rest,
+        reply: &Reply,
+        error: BackendError,
+    ) -> Result<(), BackendError> {
+        let unreadable = &mut self.unreadable[usize::from(matches!(self.step, Step::State))];
+        if *unreadable >= UNREADABLE {
+            return Err(error);
         }
-    }
-
-    /// Counted apart: results that can be read must not hide a state that can't.
-    fn failures(&mut self) -> &mut u32 {
-        &mut self.failures[usize::from(matches!(self.step, Step::State))]
-    }
-
-    fn goes_on(&mut self, reply: &Reply) -> bool {
-        let failures = self.failures();
-        if *failures >= FAILURES {
-            return false;
-        }
-        *failures += 1;
-        self.notices
-            .debug(|| format!("{}: HTTP {}; polling goes on", reply.asked, reply.status));
+        *unreadable += 1;
+        let (asked, status) = (&reply.asked, reply.status);
+        rest.notices()
+            .debug(|| format!("{asked}: HTTP {status}; polling goes on"));
         self.pause_after(false);
-        true
-    }
-}
-
-impl State {
-    /// Whether the server hands the query to nobody any more.
-    fn is_over(&self) -> bool {
-        self.completed || self.expired || self.deleted
-    }
-
-    /// Whether it is over because every node has answered: somebody may also have completed it by hand.
-    fn all_counted(&self) -> bool {
-        let counted = self.executions.0.saturating_add(self.errors.0);
-        self.completed && counted >= self.expected.0
+        Ok(())
     }
 }

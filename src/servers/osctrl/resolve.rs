@@ -38,6 +38,9 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// Requests at the same time.
 const AT_ONCE: usize = 4;
 
+/// The items have no status of their own; the filter is all that tells.
+const INACTIVE: (&str, &str) = ("status", "inactive");
+
 const LIST: Purpose = Purpose {
     what: "list the hosts",
     level: "user",
@@ -275,8 +278,7 @@ async fn with_status(
     most: Option<usize>,
 ) -> Result<Option<Vec<Host>>, BackendError> {
     let mut inactive_filters = filters.to_vec();
-    // The items have no status of their own; the filter is all that tells.
-    inactive_filters.push(("status", "inactive"));
+    inactive_filters.push(INACTIVE);
     let mut hosts = Hosts::new();
     let mut inactive: HashSet<HostId> = HashSet::new();
     let (listed, listed_inactive) = {
@@ -389,13 +391,14 @@ async fn page(
         // are read is found because a list that holds less than it says is read again.
         ("page_size", size.as_str()),
     ]);
-    let reply = rest
-        .send(Call::get(
-            &["nodes", rest.environment()],
-            &query,
-            PAGE_BYTES,
-        ))
-        .await?;
+    let path = ["nodes", rest.environment()];
+    let call = Call::get(&path, &query, PAGE_BYTES);
+    // Who is inactive is worth no wait.
+    let call = match filters.contains(&INACTIVE) {
+        true => call.impatient(),
+        false => call,
+    };
+    let reply = rest.send(call).await?;
     if is_missing(&reply) {
         return Ok(None);
     }

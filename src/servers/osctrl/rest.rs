@@ -1,41 +1,45 @@
-//! osctrl's calls: the environment's paths, the token or the login, and refusals in the user's words.
-//! Knows nothing of hosts' names or of a campaign's progress.
+//! osctrl's calls: the environment's paths, what is asked again, and refusals in the user's words. Knows
+//! nothing of hosts' names or of a campaign's progress; who calls is `login.rs`'s.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell, RefMut};
+use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
-use futures_util::lock::Mutex;
+use futures_util::lock::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::login::Session;
+use super::patience::Patience;
 use super::wire;
 use crate::notices::Notices;
-use crate::secret::Secret;
 use crate::servers::BackendError;
 use crate::servers::http::{Http, Method, Repeat, Reply, Request, Undelivered};
 use crate::step::model::{Credentials, Server};
 
-/// Two steps that log in as one user end each other's token again and again: so many logins, then it
-/// is an error. (osctrl itself allows ten a minute from one address: transcript `login-limits`.)
-const MOST_LOGINS: u32 = 3;
+/// How often a call is repeated that a server answers 500 which has never answered well.
+const TRIES: u32 = 3;
 /// Bytes of an answer that is a status or a refusal.
 pub const SMALL: usize = 1024 * 1024;
 
-/// One environment of one osctrl server.
+/// One environment of one osctrl server; clones share the session.
+#[derive(Clone)]
 pub struct Rest {
     http: Http,
+    shared: Rc<Shared>,
+    /// The document is written: nothing is told any more.
+    tidying_up: bool,
+}
+
+struct Shared {
     environment: String,
     credentials: Credentials,
     session: RefCell<Session>,
     /// Held while somebody logs in: calls that run at the same time must not end each other's token.
     login: Mutex<()>,
-}
-
-/// The login session, where the credentials are a user's.
-#[derive(Default)]
-struct Session {
-    token: Option<Secret>,
-    logins: u32,
+    /// Warnings that were given.
+    told: RefCell<HashSet<String>>,
 }
 
 /// A call below `/api/v1`.
@@ -50,6 +54,8 @@ pub struct Call<'a> {
     pub body: Option<&'a Value>,
     /// Whether it may be repeated.
     pub repeat: Repeat,
+    /// Whether an answer that may be that of a server without its database is waited out.
+    pub patient: bool,
     /// Bytes of answer at most.
     pub max_bytes: usize,
 }
@@ -63,7 +69,17 @@ impl<'a> Call<'a> {
             query,
             body: None,
             repeat: Repeat::Safe,
+            patient: true,
             max_bytes,
+        }
+    }
+
+    /// The same call, whose answer is worth no wait.
+    #[must_use]
+    pub fn impatient(self) -> Self {
+        Self {
+            patient: false,
+            ..self
         }
     }
 
@@ -75,6 +91,7 @@ impl<'a> Call<'a> {
             query: &[],
             body,
             repeat,
+            patient: false,
             max_bytes: SMALL,
         }
     }
@@ -94,16 +111,20 @@ impl Rest {
     pub fn new(server: &Server, http: Http) -> Self {
         Self {
             http,
-            environment: server.environment.clone().unwrap_or_default(),
-            credentials: server.credentials.clone(),
-            session: RefCell::default(),
-            login: Mutex::new(()),
+            shared: Rc::new(Shared {
+                environment: server.environment.clone().unwrap_or_default(),
+                credentials: server.credentials.clone(),
+                session: RefCell::default(),
+                login: Mutex::new(()),
+                told: RefCell::default(),
+            }),
+            tidying_up: false,
         }
     }
 
     /// The environment, as the step names it.
     pub fn environment(&self) -> &str {
-        &self.environment
+        &self.shared.environment
     }
 
     /// The server, as people name it.
@@ -121,52 +142,59 @@ impl Rest {
         self.http.notices()
     }
 
-    /// The same server and session with time until `deadline`, to tidy up when the step's is over.
-    pub fn set_deadline(&mut self, deadline: Instant) {
-        self.http = self.http.with_deadline(deadline);
-    }
-
-    /// Logs in where the credentials are a user's and nobody has yet.
-    ///
-    /// # Errors
-    /// [`BackendError::Auth`] where the login is refused, else as [`Http::send`].
-    pub async fn authenticate(&self) -> Result<(), BackendError> {
-        let logins = self.session.borrow().logins;
-        match &self.credentials {
-            Credentials::Login { username, password } if logins == 0 => {
-                self.log_in(username, password, 0).await
-            }
-            _ => Ok(()),
+    /// Warns of what several calls may meet, once.
+    pub fn warn_once(&self, text: String) {
+        let is_new = self.shared.told.borrow_mut().insert(text.clone());
+        if is_new {
+            self.notices().warn(text);
         }
     }
 
-    /// Sends a call with the token; an ended login session is begun anew and the call repeated, which
-    /// is safe for every call: one that is answered 401 did not run.
+    /// The same server and session with time until `deadline`, to tidy up when the step's is over.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Instant) -> Self {
+        Self {
+            http: self.http.with_deadline(deadline),
+            shared: Rc::clone(&self.shared),
+            tidying_up: true,
+        }
+    }
+
+    /// When everything must be over.
+    pub fn deadline(&self) -> Instant {
+        self.http.deadline()
+    }
+
+    /// Sends a call with the token. An ended login session is begun anew and the call repeated, which
+    /// is safe for every call: one that is answered 401 did not run. What a server without its database
+    /// answers is waited out until the deadline once the server has answered well, as far as the call only
+    /// reads; other statuses are the caller's to judge.
     ///
     /// # Errors
-    /// [`BackendError::Auth`] where the token is refused, else as [`Http::send`].
+    /// [`BackendError::Auth`] where the credentials are refused, else as [`Http::send`].
     pub async fn send(&self, call: Call<'_>) -> Result<Reply, BackendError> {
         let sent = self.send_as(&call, None).await;
         sent.map_err(|undelivered| undelivered.error)
     }
 
-    /// As [`Rest::send`], for the call that must not run twice; `under_way` is true while it may have
-    /// reached the server and its answer is not known.
+    /// As [`Rest::send`], for the call that must not run twice: its answer is waited for until `answer_by`;
+    /// `under_way` is true while it may have reached the server and its answer is not known.
     ///
     /// # Errors
     /// As [`Rest::send`], with whether the server may have acted.
     pub async fn dispatch(
         &self,
         call: Call<'_>,
+        answer_by: Instant,
         under_way: &AtomicBool,
     ) -> Result<Reply, Undelivered> {
-        self.send_as(&call, Some(under_way)).await
+        self.send_as(&call, Some((answer_by, under_way))).await
     }
 
     async fn send_as(
         &self,
         call: &Call<'_>,
-        under_way: Option<&AtomicBool>,
+        dispatch: Option<(Instant, &AtomicBool)>,
     ) -> Result<Reply, Undelivered> {
         let unsent = |error| Undelivered {
             error,
@@ -174,12 +202,13 @@ impl Rest {
         };
         let mut path = vec!["api", "v1"];
         path.extend(call.path);
+        let mut patience = Patience::until(self.http.deadline());
         loop {
             self.authenticate().await.map_err(unsent)?;
-            let (token, logins) = match &self.credentials {
+            let (token, logins) = match &self.shared.credentials {
                 Credentials::Token(token) => (Some(token.clone()), 0),
                 Credentials::Login { .. } => {
-                    let session = self.session.borrow();
+                    let session = self.session();
                     (session.token.clone(), session.logins)
                 }
             };
@@ -192,99 +221,69 @@ impl Rest {
                 repeat: call.repeat,
                 max_bytes: call.max_bytes,
             };
-            let reply = match under_way {
-                Some(under_way) => {
-                    let deadline = self.http.deadline();
-                    self.http.dispatch(request, deadline, under_way).await?
+            let reply = match dispatch {
+                Some((answer_by, under_way)) => {
+                    self.http.dispatch(request, answer_by, under_way).await?
                 }
                 None => self.http.send(request).await.map_err(unsent)?,
             };
-            match &self.credentials {
-                _ if reply.status != 401 => return Ok(reply),
-                Credentials::Token(_) => return Err(unsent(self.refused_token())),
-                Credentials::Login { username, password } => {
-                    let renewed = self.log_in(username, password, logins).await;
-                    renewed.map_err(unsent)?;
+            let (asked, status) = (&reply.asked, reply.status);
+            let tell = || {
+                if self.session().worked && !self.tidying_up {
+                    self.warn_once(format!(
+                        "{} answered {asked} with HTTP {status}; trying again until the deadline",
+                        self.origin()
+                    ));
                 }
+            };
+            if status == 401 {
+                let worth_a_pause = self.after_refusal(logins).await.map_err(unsent)?;
+                if worth_a_pause && !patience.wait(tell).await {
+                    return Err(unsent(self.refused_until_the_deadline()));
+                }
+                continue;
             }
+            if call.patient && self.may_pass(&reply, &patience) && patience.wait(tell).await {
+                continue;
+            }
+            if reply.is_success() {
+                let mut session = self.session_mut();
+                session.worked = true;
+                session.environment_known |= call.path.contains(&self.environment());
+            }
+            return Ok(reply);
         }
     }
 
-    fn refused_token(&self) -> BackendError {
-        BackendError::Auth {
-            message: format!(
-                "{} does not accept the token (HTTP 401)",
-                self.http.origin()
-            ),
-            hint: Some("look at the secret that `api_token` names: the token may have expired, or belong to another server; a login of the same user ends it too".into()),
+    /// Whether an answer may be that of a server without its database. Before it has ever answered well
+    /// that is believed for a few tries only: osctrl answers 500 to mistakes, too.
+    fn may_pass(&self, reply: &Reply, patience: &Patience) -> bool {
+        let session = self.session();
+        let may_pass = matches!(reply.status, 408 | 500);
+        if is_unknown_environment(reply) && !session.environment_known {
+            return false;
         }
+        may_pass && (session.worked || patience.waited < TRIES)
     }
 
-    /// Logs in, unless somebody else did since there were `logins` of them.
-    async fn log_in(
-        &self,
-        username: &Secret,
-        password: &Secret,
-        logins: u32,
-    ) -> Result<(), BackendError> {
-        let _one_at_a_time = self.login.lock().await;
-        if self.session.borrow().logins != logins {
-            return Ok(());
-        }
-        if logins >= MOST_LOGINS {
-            return Err(BackendError::Auth {
-                message: format!(
-                    "{} ended the login session {MOST_LOGINS} times in one run",
-                    self.http.origin()
-                ),
-                hint: Some("a login ends the earlier ones of the same user: give each step its own user, or use `api_token` instead of `username` and `password`".into()),
-            });
-        }
-        if logins > 0 {
-            self.http.notices().warn(format!("{} ended the login session (another login of the same user does that); logging in again. Tokens (`api_token`) do not have this weakness",
-                self.http.origin()));
-        }
-        let body = wire::login(username.expose(), password.expose());
-        // Not /login/{env}: that is for admins only (transcript `least-privilege`).
-        let reply = self
-            .http
-            .send(Request {
-                method: Method::Post,
-                path: &["api", "v1", "login"],
-                query: &[],
-                body: Some(&body),
-                bearer: None,
-                // A second login ends only the first, which nobody has used.
-                repeat: Repeat::Safe,
-                max_bytes: SMALL,
-            })
-            .await?;
-        if matches!(reply.status, 401 | 403) {
-            return Err(BackendError::Auth {
-                message: format!(
-                    "{} refused the login{}",
-                    self.http.origin(),
-                    self.words(&reply)
-                ),
-                hint: Some("check `username` and `password`, or the secrets that they name".into()),
-            });
-        }
-        if !reply.is_success() {
-            return Err(self.failed(&reply));
-        }
-        let token = reply.json::<wire::LoggedIn>()?.token.unwrap_or_default();
-        if token.is_empty() {
-            return Err(BackendError::Auth {
-                message: format!("{} answered the login without a token", self.http.origin()),
-                hint: Some("a user with a second factor can't log in here: use `api_token`".into()),
-            });
-        }
-        let mut session = self.session.borrow_mut();
-        let token = Secret::new(token);
-        self.http.notices().learn(&token);
-        session.token = Some(token);
-        session.logins += 1;
-        Ok(())
+    pub(super) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.shared.credentials
+    }
+
+    pub(super) fn session(&self) -> Ref<'_, Session> {
+        self.shared.session.borrow()
+    }
+
+    pub(super) fn session_mut(&self) -> RefMut<'_, Session> {
+        self.shared.session.borrow_mut()
+    }
+
+    pub(super) async fn login_lock(&self) -> MutexGuard<'_, ()> {
+        self.shared.login.lock().await
     }
 
     /// A success as it is, anything else as the error that it means.
@@ -302,13 +301,13 @@ impl Rest {
                 message: format!(
                     "{} has no environment `{}`",
                     self.http.origin(),
-                    self.environment
+                    self.shared.environment
                 ),
                 hint: Some("check `environment` in the step: it is the environment's name or uuid in osctrl, upper and lower case told apart (older servers know only the uuid)".into()),
             });
         }
         if reply.status == 403 {
-            let who = match self.credentials {
+            let who = match self.shared.credentials {
                 Credentials::Token(_) => "the token's user",
                 Credentials::Login { .. } => "the user",
             };
@@ -316,7 +315,7 @@ impl Rest {
                 message: format!(
                     "{who} may not {} in the environment `{}` of {}{}",
                     purpose.what,
-                    self.environment,
+                    self.shared.environment,
                     self.http.origin(),
                     self.words(&reply)
                 ),
@@ -330,7 +329,7 @@ impl Rest {
     }
 
     /// An answer that is no success and has no meaning of its own.
-    fn failed(&self, reply: &Reply) -> BackendError {
+    pub(super) fn failed(&self, reply: &Reply) -> BackendError {
         BackendError::Answer {
             status: Some(reply.status),
             message: format!(

@@ -65,6 +65,9 @@ pub fn login(username: &str, password: &str) -> Value {
 pub struct LoggedIn {
     /// The new token; every earlier one of the user has ended (transcript `login-revokes`).
     pub token: Option<String>,
+    /// (0.5.6+) There is no token, but a challenge of a second factor.
+    #[serde(default)]
+    pub mfa_required: bool,
 }
 
 /// Body of `POST /api/v1/queries/{env}`. `uuids` may not be empty: without any list every node of the

@@ -1,0 +1,318 @@
+//! All queries of one campaign: the first asks every host, further ones ask again those that the server was
+//! told of and never handed it (see `verdict.rs`). Earlier ones are read on: a host may answer late.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::dispatch::{Accepted, Dispatch, Failed};
+use super::query::Query;
+use super::rest::{Call, Rest};
+use super::verdict::Verdict;
+use super::wire::Reader;
+use crate::campaign::host::{Answer, HostId};
+use crate::servers::http::Repeat;
+use crate::servers::{BackendError, Event};
+
+/// The pauses before hosts are asked again. There are no more than these in a row: a query that brought an
+/// answer begins anew.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
+/// The hosts of a campaign while they are being asked.
+pub struct Asking {
+    rest: Rest,
+    sql: String,
+    queries: Vec<Query>,
+    /// A dispatch that is on its way.
+    dispatch: Option<(Dispatch, usize)>,
+    /// Who is to be asked again.
+    again: Vec<Again>,
+    /// Hosts whose answer has been handed out.
+    answered: HashSet<HostId>,
+    /// What is to be handed out next.
+    ready: VecDeque<(HostId, Answer)>,
+    /// Whether a query may run of which only the server knows the name.
+    orphaned: bool,
+    /// Whether it was said that a query was ended early, and that hosts are given up.
+    told: [bool; 2],
+}
+
+/// Hosts that are to be asked by a new query.
+struct Again {
+    at: Instant,
+    hosts: Vec<HostId>,
+    round: usize,
+}
+
+/// What is to be done next.
+enum Next {
+    Ask(usize),
+    Read(usize),
+}
+
+impl Asking {
+    /// Nobody has been asked yet.
+    pub fn new(rest: Rest, sql: &str) -> Self {
+        Self {
+            rest,
+            sql: sql.to_owned(),
+            queries: Vec::new(),
+            dispatch: None,
+            again: Vec::new(),
+            answered: HashSet::new(),
+            ready: VecDeque::new(),
+            orphaned: false,
+            told: [false; 2],
+        }
+    }
+
+    /// Dispatches to these hosts and nobody else.
+    ///
+    /// # Errors
+    /// What [`Dispatch`] fails with.
+    pub async fn start(&mut self, hosts: Vec<HostId>) -> Result<(), BackendError> {
+        self.dispatch = Some((Dispatch::new(&self.rest, &self.sql, hosts)?, 0));
+        self.finish_dispatch().await.map_err(|failed| failed.error)
+    }
+
+    /// The name of the query that stands for the campaign: the one that brought the most answers, of
+    /// equal ones the newest.
+    pub fn name(&self) -> Option<&str> {
+        let most = self.queries.iter().max_by_key(|query| query.answers());
+        most.map(Query::name)
+    }
+
+    /// The next thing that happens. May be dropped at any await and called again.
+    ///
+    /// # Errors
+    /// What the server refuses or answers wrongly.
+    pub async fn next<F: Fn(&str) -> String>(
+        &mut self,
+        reader: &Reader<F>,
+    ) -> Result<Event, BackendError> {
+        loop {
+            if let Some((host, answer)) = self.take_answer(reader) {
+                return Ok(Event::Answered { host, answer });
+            }
+            if let Some((_, round)) = &self.dispatch {
+                let round = *round;
+                if let Err(failed) = self.finish_dispatch().await {
+                    self.after_failure(failed, round)?;
+                }
+                continue;
+            }
+            let Some((at, next)) = self.soonest() else {
+                return Ok(Event::Exhausted);
+            };
+            tokio::time::sleep_until(at).await;
+            match next {
+                Next::Ask(index) => self.ask_again(index)?,
+                Next::Read(index) => self.read(index).await?,
+            }
+        }
+    }
+
+    /// Whether the server may go on handing a query out. `all_answered`: every host has.
+    pub fn may_be_running(&self, all_answered: bool) -> bool {
+        if all_answered && self.queries.len() == 1 && !self.orphaned && self.dispatch.is_none() {
+            // It completes by itself.
+            return false;
+        }
+        let under_way = |(dispatch, _): &(Dispatch, usize)| dispatch.is_under_way();
+        self.orphaned
+            || self.dispatch.as_ref().is_some_and(under_way)
+            || self.queries.iter().any(Query::may_be_running)
+    }
+
+    /// Tells the server to stop every query that it may still be handing out.
+    pub async fn stop(&mut self, deadline: Instant) {
+        if self.dispatch.is_some() {
+            // Only who knows the query's name can stop it.
+            let _ = tokio::time::timeout_at(deadline, self.finish_dispatch()).await;
+        }
+        if self.orphaned {
+            self.rest.notices().info(|| {
+                "the server did not say which query it made, so it can't be stopped".into()
+            });
+        }
+        let rest = self.rest.with_deadline(deadline);
+        let running = self.queries.iter().filter(|query| query.may_be_running());
+        join_all(running.map(|query| stop(&rest, query.name()))).await;
+    }
+
+    fn take_answer<F: Fn(&str) -> String>(
+        &mut self,
+        reader: &Reader<F>,
+    ) -> Option<(HostId, Answer)> {
+        let mut queries = self.queries.iter_mut();
+        let answer = self
+            .ready
+            .pop_front()
+            .or_else(|| queries.find_map(|query| query.take_answer(reader)))?;
+        self.answered.insert(answer.0.clone());
+        Some(answer)
+    }
+
+    fn soonest(&self) -> Option<(Instant, Next)> {
+        let again = self.again.iter().enumerate();
+        let again = again.map(|(index, again)| (again.at, Next::Ask(index)));
+        let queries = self.queries.iter().enumerate();
+        let queries = queries.filter_map(|(index, query)| Some((query.due()?, Next::Read(index))));
+        again.chain(queries).min_by_key(|(at, _)| *at)
+    }
+
+    async fn read(&mut self, index: usize) -> Result<(), BackendError> {
+        let Some(query) = self.queries.get_mut(index) else {
+            return Ok(());
+        };
+        let ended = query.advance(&self.rest).await?;
+        if ended.is_none() && !query.has_ended() {
+            return Ok(());
+        }
+        let silent = |host: &&HostId| !self.answered.contains(*host);
+        let silent: Vec<HostId> = query.targets().iter().filter(silent).cloned().collect();
+        let round = match query.answers() {
+            0 => query.round + 1,
+            _ => 1,
+        };
+        // Of an earlier query only late answers are wanted.
+        if silent.is_empty() {
+            query.close();
+        }
+        let Some(ended) = ended.filter(|_| !silent.is_empty()) else {
+            return Ok(());
+        };
+        match ended.verdict {
+            Verdict::Stopped => {
+                query.close();
+                let what = if ended.deleted { "deleted" } else { "ended" };
+                self.rest.notices().warn(format!("the query was {what} at the server before every host had answered (by somebody else, or because it expired)"));
+            }
+            Verdict::Failed => {
+                query.close();
+                let error = Answer::Error("the host answered without a result: osquery reported an error, and osctrl keeps no text of it".into());
+                self.ready
+                    .extend(silent.into_iter().map(|host| (host, error.clone())));
+            }
+            Verdict::AskAgain { apart } => self.plan(silent, round, apart),
+        }
+        Ok(())
+    }
+
+    /// Has the hosts asked again after a pause, unless they were asked in vain too often.
+    fn plan(&mut self, hosts: Vec<HostId>, round: usize, apart: bool) {
+        let Some(pause) = PAUSES.get(round - 1) else {
+            if !std::mem::replace(&mut self.told[1], true) {
+                self.rest.notices().warn(format!(
+                    "osctrl has ended {} queries in a row before {} had answered: late answers are waited for, nobody is asked again",
+                    PAUSES.len() + 1,
+                    in_words(hosts.len())
+                ));
+            }
+            return;
+        };
+        if apart {
+            self.rest.notices().info(|| format!("osctrl counts errors that it has no text of: {} asked again, each by a query of its own",
+                in_words(hosts.len())));
+        } else if !std::mem::replace(&mut self.told[0], true) {
+            self.rest.notices().warn(format!("osctrl ended the query (by its counters, which count hosts twice that answer twice) before {} had answered: asking again",
+                in_words(hosts.len())));
+        }
+        let at = Instant::now() + *pause;
+        let groups = if apart {
+            hosts.into_iter().map(|host| vec![host]).collect()
+        } else {
+            vec![hosts]
+        };
+        self.again
+            .extend(groups.into_iter().map(|hosts| Again { at, hosts, round }));
+    }
+
+    fn ask_again(&mut self, index: usize) -> Result<(), BackendError> {
+        let Again { hosts, round, .. } = self.again.remove(index);
+        // Late answers to the earlier query may have come meanwhile.
+        let silent = |host: &HostId| !self.answered.contains(host);
+        let hosts: Vec<HostId> = hosts.into_iter().filter(silent).collect();
+        if !hosts.is_empty() {
+            self.dispatch = Some((Dispatch::new(&self.rest, &self.sql, hosts)?, round));
+        }
+        Ok(())
+    }
+
+    /// A dispatch of hosts that are asked again came to nothing. That it may have arrived costs one of the
+    /// times; else its time is over, or the server does not want it.
+    fn after_failure(&mut self, failed: Failed, round: usize) -> Result<(), BackendError> {
+        if !failed.may_run || round >= PAUSES.len() {
+            return Err(failed.error);
+        }
+        let error = failed.error;
+        self.rest.notices().warn(format!(
+            "{} could not be asked again: {error}; trying once more",
+            in_words(failed.targets.len())
+        ));
+        self.plan(failed.targets, round + 1, false);
+        Ok(())
+    }
+
+    /// Waits for the answer to the dispatch that is on its way.
+    async fn finish_dispatch(&mut self) -> Result<(), Failed> {
+        let Some((dispatch, round)) = &mut self.dispatch else {
+            return Ok(());
+        };
+        let (accepted, round) = (dispatch.accepted().await, *round);
+        self.dispatch = None;
+        match accepted {
+            Ok(Accepted { name, targets }) => {
+                self.rest.notices().debug(|| {
+                    format!(
+                        "dispatched {} to {}",
+                        self.rest.notices().id(&name),
+                        in_words(targets.len())
+                    )
+                });
+                self.queries.push(Query::new(name, targets, round));
+                Ok(())
+            }
+            Err(failed) => {
+                self.orphaned |= failed.may_run;
+                Err(failed)
+            }
+        }
+    }
+}
+
+/// Tells the server to stop a query; failures are told, never reported.
+async fn stop(rest: &Rest, name: &str) {
+    let path = ["queries", rest.environment(), "expire", name];
+    let call = Call::post(&path, None, Repeat::Safe);
+    match rest.send(call).await {
+        Ok(reply) if reply.is_success() => rest.notices().debug(|| "the query is stopped".into()),
+        // Only administrators may (transcript `least-privilege`).
+        Ok(reply) if reply.status == 403 => rest.notices().info(|| {
+            "the token may not stop queries: osctrl hands it to silent hosts until it expires, an hour after the dispatch".into()
+        }),
+        Ok(reply) => rest.notices().info(|| {
+            format!(
+                "the query could not be stopped: HTTP {}{}",
+                reply.status,
+                rest.words(&reply)
+            )
+        }),
+        Err(error) => rest
+            .notices()
+            .info(|| format!("the query could not be stopped: {error}")),
+    }
+}
+
+fn in_words(hosts: usize) -> String {
+    match hosts {
+        1 => "1 host".to_owned(),
+        hosts => format!("{hosts} hosts"),
+    }
+}
