@@ -44,7 +44,9 @@ mod tls;
 mod versions;
 mod world;
 
-pub use observe::{AnswerSeen, Campaign, CampaignState, Fate, Observations, Request, Server};
+pub use observe::{
+    AnswerSeen, Campaign, CampaignState, EndedBy, Fate, Observations, Request, Server, SocketEnd,
+};
 pub use scenario::{
     AISOC_CONSOLE_TOKEN, AISOC_ENROLL_SECRET, AISOC_SERVICE_TOKEN, AISOC_TENANT, AisocDirect,
     AisocVersion, Burst, ConsoleToken, HostIdentifier,

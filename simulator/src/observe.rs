@@ -1,5 +1,6 @@
 //! What happened so far, for whoever checks a client against the simulator. Only facts; no behaviour.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// Everything that was seen since the start.
@@ -15,8 +16,14 @@ pub struct Observations {
     pub campaigns: Vec<Campaign>,
     /// Answers of hosts in the order in which the server had them.
     pub answers: Vec<AnswerSeen>,
+    /// Connections that are open now.
+    pub open_connections: usize,
+    /// The most connections that were open at once.
+    pub most_connections: usize,
     /// Results sockets that were accepted.
     pub sockets: usize,
+    /// How results sockets with a campaign ended, in the order of their ends.
+    pub socket_ends: Vec<SocketEnd>,
     /// Frames that were sent on results sockets, those of floods too.
     pub frames_sent: usize,
     /// When the last host's answer reached the server and was kept.
@@ -58,6 +65,75 @@ impl Observations {
             .filter(|campaign| campaign.state == CampaignState::Running)
             .count()
     }
+
+    /// How many of a server's campaigns or queries agents were given and are given no longer.
+    pub fn ended(&self, server: Server) -> usize {
+        let campaigns = self.campaigns.iter();
+        campaigns
+            .filter(|campaign| campaign.server == server && campaign.ended.is_some())
+            .count()
+    }
+
+    /// The most of a server's campaigns or queries that agents were given at once.
+    pub fn most_at_once(&self, server: Server) -> usize {
+        let campaigns = self.campaigns.iter();
+        let given = campaigns.filter(|campaign| {
+            campaign.server == server && campaign.state != CampaignState::NeverDelivered
+        });
+        let mut steps: Vec<(Instant, i32)> = given
+            .flat_map(|campaign| {
+                let ended = campaign.ended.map(|at| (at, -1));
+                [(campaign.created, 1)].into_iter().chain(ended)
+            })
+            .collect();
+        // Of an end and a beginning at one time, the end comes first.
+        steps.sort_unstable();
+        let (mut now, mut most) = (0, 0);
+        for (_, step) in steps {
+            now += step;
+            most = most.max(now);
+        }
+        usize::try_from(most).unwrap_or_default()
+    }
+
+    /// Uuids of the hosts that were given a campaign or query of the server, whatever became of it.
+    pub fn handed_out(&self, server: Server) -> BTreeSet<&str> {
+        let campaigns = self.campaigns.iter();
+        campaigns
+            .filter(|campaign| campaign.server == server)
+            .flat_map(|campaign| campaign.handed_out.iter().map(String::as_str))
+            .collect()
+    }
+
+    /// How many requests each method and path had, without query strings.
+    pub fn requests_by_path(&self) -> BTreeMap<(&str, &str), usize> {
+        let mut counts = BTreeMap::new();
+        for request in &self.requests {
+            let path = request.path.split('?').next().unwrap_or_default();
+            *counts.entry((request.method.as_str(), path)).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// How a results socket ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketEnd {
+    /// Id of the campaign that it listened to.
+    pub campaign: String,
+    /// Who ended it.
+    pub by: EndedBy,
+}
+
+/// Who ended a results socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// The client, with a close frame.
+    ClientClosed,
+    /// The client: its connection ended without a close frame.
+    ClientGone,
+    /// The server, a proxy before it, or a fault.
+    Server,
 }
 
 /// A request as it came.

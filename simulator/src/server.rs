@@ -89,14 +89,12 @@ async fn accept_until(
         };
         // Frames of a few bytes must not wait for more.
         let _ = stream.set_nodelay(true);
-        let number = shared.change(|world| {
-            world.observed.connections += 1;
-            world.observed.connections
-        });
+        let (number, open) = OpenConnection::new(shared);
         let shared = Arc::clone(shared);
         let tls = tls.cloned();
         let (connection, stream) = Connection::new(number, stream);
         connections.spawn(async move {
+            let _open = open;
             match tls {
                 None => speak(shared, stream, connection).await,
                 Some(tls) => {
@@ -106,6 +104,29 @@ async fn accept_until(
                 }
             }
         });
+    }
+}
+
+/// Counts a connection as open as long as it lives.
+struct OpenConnection(Arc<Shared>);
+
+impl OpenConnection {
+    /// A new one, with its number.
+    fn new(shared: &Arc<Shared>) -> (usize, Self) {
+        let number = shared.change(|world| {
+            let seen = &mut world.observed;
+            seen.connections += 1;
+            seen.open_connections += 1;
+            seen.most_connections = seen.most_connections.max(seen.open_connections);
+            seen.connections
+        });
+        (number, Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.change(|world| world.observed.open_connections -= 1);
     }
 }
 

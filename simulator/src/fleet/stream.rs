@@ -19,6 +19,7 @@ use super::campaigns::{self, Counts, Heard, HostAnswer};
 use super::socket::{close, counts};
 use crate::echo::Echoing;
 use crate::flood::{self, Poured, Pouring};
+use crate::observe::{EndedBy, SocketEnd};
 use crate::pieces::Pieces;
 use crate::rows::{Answered, json_string};
 use crate::scenario::{SocketClose, SocketFault};
@@ -54,7 +55,7 @@ pub(super) struct Stream<S> {
 enum Woken {
     Ended,
     Heard(Option<Heard>),
-    Client(bool),
+    Client(Option<EndedBy>),
     Flood(io::Result<Poured>),
     Tick,
     /// A proxy has cut the socket.
@@ -111,17 +112,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             match self.wake(&mut heard, &mut tick).await {
                 Woken::Ended => return,
                 // Pongs are answered by the library; nothing else is expected.
-                Woken::Client(goes_on) => {
-                    if !goes_on {
-                        self.socket = None;
-                    }
-                }
+                Woken::Client(None) => {}
+                Woken::Client(Some(by)) => self.end(by),
                 Woken::Flood(poured) => self.poured(poured),
                 Woken::Heard(Some(Heard::Answer(answer))) => self.result(&answer).await,
                 Woken::Heard(Some(Heard::Error(text))) => self.error(&text).await,
                 // The service is gone, and this connection will be in a moment.
                 Woken::Heard(None) => return,
-                Woken::Cut => self.socket = None,
+                Woken::Cut => self.end(EndedBy::Server),
                 Woken::Tick if self.socket.is_none() => break,
                 Woken::Tick => self.tick().await,
             }
@@ -151,11 +149,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                     let stream = socket.get_mut();
                     Woken::Flood(poll_fn(|context| flood.poll(context, stream)).await)
                 }
-                (Some(socket), None) => {
-                    let message = socket.next().await;
-                    let over = matches!(message, Some(Ok(Message::Close(_)) | Err(_)) | None);
-                    Woken::Client(!over)
-                }
+                (Some(socket), None) => Woken::Client(match socket.next().await {
+                    Some(Ok(Message::Close(_))) => Some(EndedBy::ClientClosed),
+                    Some(Ok(_)) => None,
+                    Some(Err(_)) | None => Some(EndedBy::ClientGone),
+                }),
                 (None, _) => std::future::pending().await,
             }
         };
@@ -179,8 +177,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         match poured {
             Ok(Poured::More) => {}
             Ok(Poured::Done) => self.flood = None,
-            Ok(Poured::Closed) | Err(_) => self.socket = None,
+            Ok(Poured::Closed) => self.end(EndedBy::ClientClosed),
+            Err(_) => self.end(EndedBy::ClientGone),
         }
+    }
+
+    /// The socket is dead.
+    fn end(&mut self, by: EndedBy) {
+        if self.socket.take().is_some() {
+            self.note_end(by);
+        }
+    }
+
+    fn note_end(&self, by: EndedBy) {
+        let campaign = self.campaign.to_string();
+        self.shared.change(|world| {
+            let ends = &mut world.observed.socket_ends;
+            ends.push(SocketEnd { campaign, by });
+        });
     }
 
     async fn error(&mut self, text: &str) {
@@ -304,7 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         if let Some(socket) = &mut self.socket {
             match socket.send(Message::text(text)).await {
                 Ok(()) => self.shared.change(|world| world.observed.frames_sent += 1),
-                Err(_) => self.socket = None,
+                Err(_) => self.end(EndedBy::ClientGone),
             }
         }
     }
@@ -327,7 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         };
         match sent.await {
             Ok(()) => self.shared.change(|world| world.observed.frames_sent += 1),
-            Err(_) => self.socket = None,
+            Err(_) => self.end(EndedBy::ClientGone),
         }
     }
 
@@ -339,7 +353,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 .await
                 .is_err()
             {
-                self.socket = None;
+                self.end(EndedBy::ClientGone);
             }
         }
     }
@@ -364,11 +378,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             if let (Some(bytes), Some(socket)) = (bytes, &mut self.socket) {
                 let frame = Frame::message(bytes, OpCode::Data(Data::Text), true);
                 if socket.send(Message::Frame(frame)).await.is_err() {
-                    self.socket = None;
+                    self.end(EndedBy::ClientGone);
                 }
             }
             if let Some(flood) = &fault.flood {
                 self.flood = Some(Pouring::new(flood));
+            }
+            if fault.close.is_some() && self.socket.is_some() {
+                self.note_end(EndedBy::Server);
             }
             match (fault.close, self.socket.take()) {
                 (None, socket) => self.socket = socket,

@@ -7,6 +7,7 @@
 mod client;
 
 mod admin_service;
+mod counters;
 mod floods;
 mod hostile;
 mod outages;
