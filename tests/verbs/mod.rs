@@ -2,6 +2,7 @@
 //! the help. None of them may open a socket, and none writes anything but what it says.
 
 mod check;
+mod export;
 mod list;
 mod manual;
 mod whole;

@@ -3,6 +3,7 @@
 //! steps beyond the example that it prints.
 
 mod check;
+mod export;
 mod markdown;
 mod page;
 mod select;
@@ -21,6 +22,7 @@ use crate::policy::Policy;
 use crate::process::Process;
 use crate::session::failure::Failure;
 
+pub use export::TemplatesExportArgs;
 pub use select::Selection;
 
 /// The long help of `templates check`.
@@ -63,6 +65,9 @@ pub enum TemplatesVerb {
     /// Check templates that you write: form, SQL, parameters and osquery's own tables.
     #[command(long_about = CHECK_HELP)]
     Check(TemplatesCheckArgs),
+    /// Write the allowlist as queries that a server keeps, for tokens that may run nothing else.
+    #[command(long_about = export::HELP, after_help = export::EXAMPLES)]
+    Export(TemplatesExportArgs),
 }
 
 /// Flags of `templates check`.
@@ -107,7 +112,7 @@ pub enum ListFormat {
     Json,
 }
 
-/// Shows or checks templates. Returns how the process ends.
+/// Shows, checks or exports templates. Returns how the process ends.
 pub(crate) fn run(args: &TemplatesArgs, process: &Process) -> Exit {
     match &args.verb {
         Some(TemplatesVerb::Check(args)) => match check::run(args) {
@@ -115,6 +120,15 @@ pub(crate) fn run(args: &TemplatesArgs, process: &Process) -> Exit {
                 Exit::Ok if !checked.clean => Exit::Problems,
                 status => status,
             },
+            Err(failure) => process.fail(&failure),
+        },
+        Some(TemplatesVerb::Export(args)) => match export::run(args) {
+            Ok(exported) => {
+                for warning in &exported.warnings {
+                    process.stderr.warn(warning);
+                }
+                process.text(&exported.text)
+            }
             Err(failure) => process.fail(&failure),
         },
         None => match text(args, &|warning| process.stderr.warn(warning)) {
