@@ -178,3 +178,66 @@ fn faults_secrets_from_every_source() {
         std::fs::remove_dir_all(folder).expect("the folder");
     });
 }
+
+/// A token is masked before a line is encoded, whatever JSON's own signs it is made of.
+#[test]
+fn faults_secrets_in_structured_lines() {
+    on_both(|kind| {
+        for token in ["{", "\"", "}}{\"level\":", "\\\"\\\"", "tok\"en"] {
+            let said = serde_json::json!({"message": token, "error": token}).to_string();
+            let fault = kind.finding().body(said).status(400);
+            let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+            let step = site.step(&["web-01"]).token(token);
+            let ran = step.arg("--log=json").arg("-vv").binary().run();
+            let lines: Vec<serde_json::Value> = ran
+                .stderr
+                .lines()
+                .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+                .collect();
+            let messages: Vec<&str> = lines
+                .iter()
+                .filter_map(|line| line["message"].as_str())
+                .collect();
+            assert!(
+                lines.len() > 1 && messages.len() == lines.len(),
+                "{lines:?}"
+            );
+            let short = messages
+                .iter()
+                .any(|text| text.contains("one or two letters"));
+            assert_eq!(short, token.len() < 3, "{token}: {messages:?}");
+            if token.len() >= 3 {
+                assert!(
+                    !messages.iter().any(|text| text.contains(token)),
+                    "{messages:?}"
+                );
+                let document = ran.document();
+                let error = document.error.expect("an error");
+                assert!(!error.message.contains(token), "{error:?}");
+            }
+        }
+    });
+}
+
+/// `admin` is taken out where it stands alone, and `administrators` is not shredded.
+#[test]
+fn faults_secrets_users_names_in_words() {
+    let said = r#"{"message":"administrators only, admin@example.com is none of them"}"#;
+    let fault = Kind::Fleet.finding().body(said).status(400);
+    let site = Site::new(
+        Kind::Fleet,
+        Scenario::of([host("web-01")]).with_fault(fault),
+    );
+    let step = site
+        .step(&["web-01"])
+        .login("{{ secrets.user }}", FLEET_PASSWORD);
+    let binary = step
+        .binary()
+        .env("OSQUERY_LIVE_QUERY_SECRET_USER", "admin@example.com");
+    let ran = binary.run();
+    let message = ran.document().error.expect("an error").message;
+    assert!(
+        message.contains("administrators only, [redacted] is none"),
+        "{message}"
+    );
+}

@@ -38,7 +38,10 @@ pub(super) fn server(
         }
         warnings.extend(found.warning);
         if !matches!(source, Source::Text(_)) {
-            kept.push(found.secret.clone());
+            kept.push(match field {
+                "username" => found.secret.clone().as_user_name(),
+                _ => found.secret.clone(),
+            });
         }
         Ok(found.secret)
     };

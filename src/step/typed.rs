@@ -64,7 +64,10 @@ pub(super) fn type_step(
                 let secrets = credentials
                     .iter()
                     .filter(|(field, credential)| **field != "username" || credential.referenced)
-                    .map(|(_, credential)| credential.text.clone())
+                    .map(|(field, credential)| match *field {
+                        "username" => credential.text.clone().as_user_name(),
+                        _ => credential.text.clone(),
+                    })
                     .collect();
                 warnings.extend(insecure(text));
                 (None, type_server(&fields, &credentials)?, secrets)

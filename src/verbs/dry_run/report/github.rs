@@ -1,6 +1,7 @@
 //! Annotations of GitHub's runner: workflow commands (`::error file=…,line=…,col=…,title=…::message`),
 //! escaped as `@actions/core` escapes them, so that no message can end its command or begin another.
 
+use crate::printable::printable;
 use crate::verbs::dry_run::finding::{FileReport, Summary};
 
 pub(super) fn write(files: &[FileReport], summary: &Summary) -> String {
@@ -26,11 +27,14 @@ pub(super) fn write(files: &[FileReport], summary: &Summary) -> String {
     text
 }
 
-/// The part after `::`.
+/// The part after `::`. The file names of a pull request are somebody's: what a terminal or a log viewer
+/// would act on is written out.
 fn data(text: &str) -> String {
-    text.replace('%', "%25")
+    let text = text
+        .replace('%', "%25")
         .replace('\r', "%0D")
-        .replace('\n', "%0A")
+        .replace('\n', "%0A");
+    printable(&text).into_owned()
 }
 
 /// A property's value.
@@ -41,6 +45,7 @@ fn property(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::printable::is_hidden;
     use crate::verbs::dry_run::finding::{Finding, Severity};
     use proptest::prelude::*;
 
@@ -77,8 +82,16 @@ mod tests {
                 text.replace("%2C", ",").replace("%3A", ":").replace("%0A", "\n")
                     .replace("%0D", "\r").replace("%25", "%")
             };
-            prop_assert_eq!(read(shown), path);
-            prop_assert_eq!(read(rest), message);
+            let visible = |text: &str| {
+                let lines = text.split('\n').map(|line| {
+                    let pieces: Vec<_> = line.split('\r').map(printable).collect();
+                    pieces.join("\r")
+                });
+                lines.collect::<Vec<_>>().join("\n")
+            };
+            prop_assert_eq!(read(shown), visible(&path));
+            prop_assert_eq!(read(rest), visible(&message));
+            prop_assert!(!line.chars().any(is_hidden));
         }
     }
 }

@@ -6,6 +6,8 @@ mod lines;
 mod sarif;
 mod text;
 
+use crate::printable::printable;
+
 use super::finding::{FileReport, Summary};
 
 /// The formats.
@@ -41,9 +43,7 @@ pub fn text(format: Format, files: &[FileReport], summary: &Summary, style: &Sty
     }
 }
 
-/// Text on one line, without what moves a terminal's cursor.
+/// Text on one line, without what moves a terminal's cursor, turns the writing around or can't be seen.
 fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect()
+    printable(&text.replace(['\n', '\r', '\t'], " ")).into_owned()
 }
