@@ -314,7 +314,7 @@ fn taken(seen: &Observations) -> usize {
 /// The one document, if it keeps its schema and names every target once.
 fn valid(stdout: &str) -> Option<Value> {
     let document: Value = serde_json::from_str(stdout.strip_suffix('\n')?).ok()?;
-    let schema = serde_json::from_str(osquery_live_query::schema::texts::OUTPUT).ok()?;
+    let schema = serde_json::from_str(osquery_live_query::inside::texts::OUTPUT).ok()?;
     jsonschema::is_valid(&schema, &document).then_some(())?;
     let answered = document["results"].as_object()?;
     let silent = document["timed_out_hosts"].as_array()?;

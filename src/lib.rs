@@ -1,28 +1,110 @@
-//! `osquery-live-query`: one allowlisted osquery live query, dispatched to Fleet or osctrl, with the
-//! name of every host that did not answer.
+//! One allowlisted osquery live query, dispatched to a live-query server, with the name of every host that
+//! did not answer; for programs that embed what the binary `osquery-live-query` does.
 //!
-//! The way through: stdin → [`input`] → [`step`] → [`allowlist`] → [`policy`] → [`servers`] →
-//! [`campaign`] → [`output`] → stdout. Nothing before the servers touches the network.
+//! A step goes one way: [`prepare`] takes an invocation's bytes to a [`CheckedStep`] (schema, rendering,
+//! allowlist, the operator's policy; no network), [`execute`] takes that to an [`Outcome`] (log in, resolve,
+//! dispatch, collect), and [`Aftermath::finish`] tells the server to stop. Any number of executions run at
+//! once in one process; each has its own [`Notices`], whose redactor knows its own secrets only.
+//!
+//! ```
+//! use osquery_live_query::{
+//!     Cancel, Format, Keeping, Mode, Notices, Session, Sources, execute, prepare,
+//! };
+//! use osquery_simulator::{FLEET_MAINTAINER_TOKEN, HostSpec, Scenario, Simulator};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Simulator::spawn(Scenario::of([HostSpec::named("web-01")]))?;
+//! let invocation = format!(
+//!     r#"{{"protocol": 1, "secrets": {{"token": "{FLEET_MAINTAINER_TOKEN}"}}, "step": {{
+//!         "id": "triage", "type": "osquery_live_query", "params": {{
+//!             "backend": "fleetdm", "base_url": "{}", "api_token": "{{{{ secrets.token }}}}",
+//!             "template": "running_processes", "target_hosts": ["web-01", "gone-02"]}}}}}}"#,
+//!     server.base_url()
+//! );
+//! let step = prepare(invocation.as_bytes(), &Sources::default())
+//!     .map_err(|refused| refused.failure.message)?;
+//!
+//! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! let outcome = runtime.block_on(async {
+//!     let mut session = Session {
+//!         started: std::time::Instant::now(),
+//!         cancel: Cancel::never(),
+//!         notices: Notices::unheard(),
+//!         sink: &mut Keeping,
+//!     };
+//!     let (outcome, aftermath) = execute(step, Mode::Run, &mut session).await;
+//!     // The answer may go out before the campaign is stopped.
+//!     aftermath.finish().await;
+//!     outcome
+//! });
+//! assert!(outcome.partial(), "gone-02 is not enrolled");
+//! let mut document = Vec::new();
+//! Format::Json.write(&outcome, &mut document)?;
+//! assert!(document.starts_with(br#"{"results":{"web-01":[{"#));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The rooms of `src/`, from the top: `cli`, `verbs`, `process`, `output`, `session`, `servers`, `policy`,
+//! `allowlist`, `step`, `campaign`, `schema`, `input`. Each names only rooms below it.
 
-pub mod address;
-pub mod allowlist;
+mod address;
+mod allowlist;
 mod bug;
-pub mod campaign;
-pub mod cli;
-pub mod exit;
-pub mod input;
+mod campaign;
+mod cli;
+mod exit;
+mod input;
 mod nearest;
-pub mod notices;
-pub mod output;
-pub mod path;
-pub mod policy;
-pub mod printable;
-pub mod problem;
-pub mod process;
-pub mod schema;
-pub mod secret;
-pub mod servers;
-pub mod session;
-pub mod step;
+mod notices;
+mod output;
+mod path;
+mod policy;
+mod printable;
+mod problem;
+mod process;
+mod schema;
+mod secret;
+mod servers;
+mod session;
+mod step;
 mod time;
-pub mod verbs;
+mod verbs;
+
+pub use campaign::Campaign;
+pub use exit::Code;
+pub use notices::{Level, Notices};
+pub use output::Format;
+pub use policy::Policy;
+pub use problem::Problem;
+pub use session::failure::Failure;
+pub use session::prepare::{Sources, check as prepare};
+pub use session::{
+    About, Aftermath, Cancel, Cancelled, Canceller, CheckedStep, End, Gone, Keeping, Mode, Outcome,
+    Progress, Refused, Session, Sink, Targets, execute,
+};
+
+/// The binary: parses the arguments (the program's name first), runs the verb, and returns the status that
+/// the process ends with. `started` is when the process began.
+pub use cli::main;
+
+/// What only this project's own tests, benchmarks and fuzz targets reach; no promise holds for it.
+#[doc(hidden)]
+pub mod inside {
+    pub use crate::allowlist::{Registry, Statement, Template};
+    pub use crate::campaign::host::{Answer, Asked, Candidates, Host, HostId, Platform};
+    pub use crate::campaign::roster::{Roster, Targets};
+    pub use crate::campaign::rows::{Keep, Rows};
+    pub use crate::campaign::{Limits, OfflineHosts};
+    pub use crate::cli::Cli;
+    pub use crate::schema::texts;
+    pub use crate::secret::{Secret, SecretSources};
+    pub use crate::servers::fleet::Fleet;
+    pub use crate::servers::http::Http;
+    pub use crate::servers::osctrl::Osctrl;
+    pub use crate::servers::{Backend, BackendError, Event};
+    pub use crate::step::model::{BackendKind, Credentials, Server, TemplateCall};
+    pub use crate::verbs::templates::{TemplatesArgs, TemplatesFormat, text as templates_text};
+    #[cfg(fuzzing)]
+    pub use crate::{servers::fleet::fuzz as fuzz_fleet, servers::osctrl::fuzz as fuzz_osctrl};
+}

@@ -6,5 +6,5 @@ use std::time::Instant;
 fn main() -> ExitCode {
     let started = Instant::now();
     let args: Vec<_> = std::env::args_os().collect();
-    osquery_live_query::cli::main(&args, started)
+    osquery_live_query::main(&args, started)
 }

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use osquery_live_query::allowlist::{Registry, Template};
+use osquery_live_query::inside::Registry;
+use osquery_live_query::inside::Template;
 use osquery_simulator::{
     Cells, FLEET_MAINTAINER_TOKEN, HostSpec, OSCTRL_PLUGIN_TOKEN, Scenario, Simulator, TableSpec,
 };

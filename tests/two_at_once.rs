@@ -6,13 +6,23 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use osquery_live_query::campaign::Campaign;
-use osquery_live_query::notices::{Level, Notices};
-use osquery_live_query::output::Format;
-use osquery_live_query::session::prepare::{Sources, check};
-use osquery_live_query::session::{
-    Cancel, Cancelled, Canceller, CheckedStep, End, Gone, Mode, Outcome, Session, Sink, execute,
-};
+use osquery_live_query::Campaign;
+use osquery_live_query::Cancel;
+use osquery_live_query::Cancelled;
+use osquery_live_query::Canceller;
+use osquery_live_query::CheckedStep;
+use osquery_live_query::End;
+use osquery_live_query::Format;
+use osquery_live_query::Gone;
+use osquery_live_query::Level;
+use osquery_live_query::Mode;
+use osquery_live_query::Notices;
+use osquery_live_query::Outcome;
+use osquery_live_query::Session;
+use osquery_live_query::Sink;
+use osquery_live_query::Sources;
+use osquery_live_query::execute;
+use osquery_live_query::prepare as check;
 use osquery_simulator::{
     Answer, CampaignState, FleetUser, HostSpec, OsctrlUser, Scenario, Simulator,
 };

@@ -6,8 +6,8 @@
 use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
-use osquery_live_query::allowlist::Registry;
-use osquery_live_query::step::model::TemplateCall;
+use osquery_live_query::inside::Registry;
+use osquery_live_query::inside::TemplateCall;
 use serde_json::{Map, Value};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -4,4 +4,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| osquery_live_query::servers::fleet::fuzz(bytes));
+fuzz_target!(|bytes: &[u8]| osquery_live_query::inside::fuzz_fleet(bytes));

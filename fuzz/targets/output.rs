@@ -8,23 +8,25 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use osquery_live_query::campaign::rows::{Keep, Rows};
-use osquery_live_query::campaign::host::Answer;
-use osquery_live_query::campaign::host::Asked;
-use osquery_live_query::campaign::host::Candidates;
-use osquery_live_query::campaign::host::Host;
-use osquery_live_query::campaign::host::HostId;
-use osquery_live_query::campaign::Campaign;
-use osquery_live_query::output::document::Document;
-use osquery_live_query::campaign::roster::Roster;
-use osquery_live_query::schema::texts;
-use osquery_live_query::campaign::Limits;
-use osquery_live_query::campaign::OfflineHosts;
-use osquery_live_query::campaign::roster::Targets;
+use osquery_live_query::inside::Keep;
+use osquery_live_query::inside::Rows;
+use osquery_live_query::inside::Answer;
+use osquery_live_query::inside::Asked;
+use osquery_live_query::inside::Candidates;
+use osquery_live_query::inside::Host;
+use osquery_live_query::inside::HostId;
+use osquery_live_query::Campaign;
+use osquery_live_query::{About, End, Format, Outcome};
+use osquery_live_query::inside::BackendKind;
+use osquery_live_query::inside::Roster;
+use osquery_live_query::inside::texts;
+use osquery_live_query::inside::Limits;
+use osquery_live_query::inside::OfflineHosts;
+use osquery_live_query::inside::Targets;
 use serde_json::Value;
 
 static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
-    let schema = serde_json::from_str(schemas::OUTPUT).expect("JSON");
+    let schema = serde_json::from_str(texts::OUTPUT).expect("JSON");
     jsonschema::validator_for(&schema).expect("a schema")
 });
 
@@ -73,9 +75,16 @@ fuzz_target!(|bytes: &[u8]| {
         campaign.record(&HostId(line[0].to_owned()), answer, Duration::ZERO);
     }
     let targeted: Vec<String> = campaign.roster().targets.iter().map(|target| target.key.clone()).collect();
-    let document = Document { campaign: Some(campaign), ..Document::default() };
+    let about = About {
+        backend: BackendKind::Fleet,
+        id: None,
+        elapsed: Duration::ZERO,
+        may_be_running: false,
+    };
+    let targets = osquery_live_query::Targets::Resolved(Box::new(campaign));
+    let outcome = Outcome::Ran { about, targets, end: End::Deadline };
     let mut out = Vec::new();
-    document.write_json(&mut out).expect("memory can be written to");
+    Format::Json.write(&outcome, &mut out).expect("memory can be written to");
     let value: Value = serde_json::from_slice(&out).expect("the document is JSON");
     assert!(SCHEMA.is_valid(&value), "{value}");
     let silent = value["timed_out_hosts"].as_array().expect("a list");

@@ -41,13 +41,11 @@ mod words;
 
 pub use error::{AllowlistError, TemplateError};
 pub use file_check::{Findings, check_file};
-pub use kind::{Alphabet, HashAlgorithm, ParameterType, Systems};
 pub use osquery_schema::OsquerySchema;
-pub use package::Ecosystem;
 pub use parameter::Parameter;
 pub use powers::{Power, denied_by_default, first_name, powers};
 pub use registry::{Binder, Registry};
-pub use template::{Severity, Table, Template};
+pub use template::Template;
 pub use unc::Origins;
 
 /// The templates that are built in, by name, as their files are written.

@@ -11,10 +11,9 @@ mod violation;
 
 use serde_json::{Map, Value};
 
-use crate::input::{Document, Invocation};
+use crate::input::Document;
 use crate::path::Path;
 use crate::problem::Problem;
-use crate::secret::SecretSources;
 use model::{BackendKind, NamedServer, RenderedStep};
 use render::{ContextIs, Rendering, SecretUse, Unknown};
 use schema::Stage;
@@ -78,27 +77,6 @@ fn summary(problems: &[Problem]) -> String {
     }
 }
 
-/// Checks the step, renders it with the invocation's context, checks it again and types it. `named` is the
-/// server of the instance that the step names, where it names one.
-///
-/// # Errors
-/// All problems of the first of these that fails.
-pub fn prepare(
-    invocation: &Invocation,
-    secrets: &SecretSources,
-    named: Option<NamedServer>,
-) -> Result<RenderedStep, StepError> {
-    check_written(&invocation.step)?;
-    let outline = outline(
-        &invocation.step,
-        invocation.context.as_ref(),
-        ContextIs::Complete,
-        SecretUse::Resolve(secrets),
-        named,
-    )?;
-    Ok(outline.step)
-}
-
 /// A step as far as it is known before it runs.
 #[derive(Debug)]
 pub struct Outline {
@@ -108,7 +86,7 @@ pub struct Outline {
     pub unknown: Vec<Unknown>,
 }
 
-/// The way of [`prepare`] once [`check_written`] has nothing against the step, also for those who know only
+/// Renders a step that [`check_written`] has nothing against, checks it again and types it; also for those who know only
 /// a part of the context, or who must not read secrets. `named` is the server of the instance that the step
 /// names.
 ///

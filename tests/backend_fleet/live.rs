@@ -354,7 +354,7 @@ async fn hosts_that_the_server_left_out_are_said_to_be() {
     let mut bench = Bench::new(quick([host("a")])).await;
     let mut hosts = bench.named(&["a"]).await;
     hosts.push(Host {
-        id: osquery_live_query::campaign::host::HostId("99".into()),
+        id: osquery_live_query::inside::HostId("99".into()),
         ..hosts[0].clone()
     });
     bench.fleet.start(&statement(), &hosts).await.unwrap();

@@ -189,7 +189,7 @@ async fn thousands_at_once_are_each_told_once_and_read_in_pages() {
     };
     let mut bench = Bench::new(scenario);
     let targets = Targets {
-        platforms: vec![osquery_live_query::campaign::host::Platform::Linux],
+        platforms: vec![osquery_live_query::inside::Platform::Linux],
         ..Targets::default()
     };
     let hosts = bench.candidates(&targets).await.unwrap().grouped;

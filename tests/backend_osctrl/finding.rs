@@ -1,6 +1,6 @@
 //! Which hosts are found, in an environment, with a token of the lowest levels.
 
-use osquery_live_query::campaign::host::Platform;
+use osquery_live_query::inside::Platform;
 use osquery_simulator::{Fault, HostSpec, OSCTRL_ADMIN_TOKEN, Osctrl};
 
 use super::*;

@@ -162,7 +162,8 @@ fn the_list_for_machines_keeps_its_schema() {
 /// Every example step passes every check: nothing but the missing server ends it.
 #[test]
 fn every_example_step_passes_the_checks() {
-    use osquery_live_query::session::prepare::{Sources, check};
+    use osquery_live_query::Sources;
+    use osquery_live_query::prepare as check;
     let folder = Folder::with(
         "example",
         &[
@@ -191,7 +192,8 @@ fn every_example_step_passes_the_checks() {
 }
 
 fn example(name: &str) -> String {
-    use osquery_live_query::verbs::templates::{TemplatesArgs, TemplatesFormat};
+    use osquery_live_query::inside::TemplatesArgs;
+    use osquery_live_query::inside::TemplatesFormat;
     let args = TemplatesArgs {
         policy: None,
         verb: None,
@@ -199,7 +201,7 @@ fn example(name: &str) -> String {
         selection: Default::default(),
         format: TemplatesFormat::Step,
     };
-    osquery_live_query::verbs::templates::text(&args, &|_| {}).expect("a step")
+    osquery_live_query::inside::templates_text(&args, &|_| {}).expect("a step")
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn every_flag_is_explained() {
         }
         command.get_subcommands().for_each(look);
     }
-    let mut command = osquery_live_query::cli::Cli::command();
+    let mut command = osquery_live_query::inside::Cli::command();
     command.build();
     let verbs = command
         .get_subcommands()

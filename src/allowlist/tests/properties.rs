@@ -264,7 +264,8 @@ proptest! {
 
     #[test]
     fn a_path_that_is_taken_leads_nowhere_else(text in "(/|C:\\\\|\\\\\\\\)?[a-z./\\\\%*?~ ]{0,30}") {
-        use crate::allowlist::{Systems, path};
+        use crate::allowlist::kind::Systems;
+        use crate::allowlist::path;
         let systems = Systems { unix: true, windows: true };
         if let Ok(path) = path::path(&text, systems, true) {
             prop_assert!(!path.contains(['%', '*', '?']));
