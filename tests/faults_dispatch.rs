@@ -129,7 +129,7 @@ fn faults_long_wait_is_busy_at_once() {
 #[test]
 fn faults_paths_of_every_fleet() {
     use osquery_simulator::Paths;
-    for (paths, dispatches) in [(Paths::Old, 1), (Paths::New, 2), (Paths::Both, 1)] {
+    for (paths, dispatches) in [(Paths::Old, 2), (Paths::New, 1), (Paths::Both, 1)] {
         let mut scenario = Scenario::of([host("web-01")]);
         scenario.fleet.paths = paths;
         let site = Site::new(Kind::Fleet, scenario);

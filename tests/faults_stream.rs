@@ -86,13 +86,18 @@ fn faults_stream_that_ends_with_an_error() {
         ),
         ("no-reason", r#"{"type":"error"}"#),
     ] {
-        let fault = Fault::on("results/websocket").socket(SocketFault {
-            after_results: 1,
-            send: vec![text.into()],
-            close: Some(SocketClose::Zero),
-            ..SocketFault::default()
-        });
-        let scenario = Scenario::of([host("web-01"), silent("web-02")]).with_fault(fault);
+        let says = |after_results| {
+            Fault::on("results/websocket").socket(SocketFault {
+                after_results,
+                send: vec![text.into()],
+                close: Some(SocketClose::Zero),
+                ..SocketFault::default()
+            })
+        };
+        // And says so again to each new campaign.
+        let scenario = Scenario::of([host("web-01"), silent("web-02")])
+            .with_fault(says(1).times(1))
+            .with_fault(says(0).skipping(1));
         let site = Site::new(Kind::Fleet, scenario);
         let step = site.step(&["web-01", "web-02"]);
         let document = site.run(&format!("stream-ends-with-{name}"), step);

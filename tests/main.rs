@@ -16,6 +16,7 @@ mod faults_secrets;
 mod faults_stream;
 mod faults_time;
 mod fleet_answers;
+mod fleet_restarts;
 mod harness;
 mod layers;
 mod lies;

@@ -47,7 +47,8 @@ async fn a_wrong_token_is_refused_in_words() {
         assert_eq!(
             words_of(&bench, &error),
             "Fleet at SERVER refused the API token (HTTP 401: Authentication required) \
-             | check the secret that `api_token` names: the token may be revoked, or another server's"
+             | check the secret that `api_token` names: the token may be revoked, or another server's; a Fleet whose \
+             database is away says the same"
         );
     }
 }
@@ -59,16 +60,18 @@ async fn an_observer_is_told_which_role_is_missing() {
     assert_eq!(
         words_of(&bench, &verified),
         "Fleet at SERVER does not let this user run live queries: its role is observer | give the \
-         user one of the roles maintainer, admin or observer+ (an observer may read hosts, but not \
-         run a query that is not saved)"
+         user one of the roles observer+ or technician (where Fleet is licensed for them), maintainer \
+         or admin; an observer may run a saved query whose SQL is the step's and whose \
+         `observer_can_run` is set"
     );
     let refused = bench.ask(&["a"]).await.unwrap_err();
     assert!(matches!(refused, BackendError::Auth { .. }));
     assert_eq!(
         words_of(&bench, &refused),
         "Fleet at SERVER does not let this user run live queries on these hosts (HTTP 403: \
-         forbidden) | give the user one of the roles maintainer, admin or observer+ (an observer \
-         may read hosts, but not run a query that is not saved)"
+         forbidden) | give the user one of the roles observer+ or technician (where Fleet is \
+         licensed for them), maintainer or admin; an observer may run a saved query whose SQL is the \
+         step's and whose `observer_can_run` is set"
     );
     assert!(!bench.fleet.may_be_running(false));
 }
@@ -178,7 +181,7 @@ async fn a_wrong_password_is_refused_in_words() {
         words_of(&bench, &error),
         "Fleet at SERVER refused the username or the password (HTTP 401: Authentication failed) | \
          `username` is the e-mail address of a Fleet user; a user who signs in through SSO needs an \
-         `api_token`"
+         `api_token`; a Fleet whose database is away says the same"
     );
     bench.stop(false).await;
     assert_eq!(bench.observed().requests_to("POST", "/logout").count(), 0);

@@ -131,17 +131,23 @@ async fn lines_that_were_cut_before_the_dispatch_are_made_again() {
 }
 
 #[tokio::test]
-async fn the_renamed_path_is_used_where_the_old_one_is_gone() {
-    let mut scenario = quick([host("a"), host("b").delayed(Duration::from_millis(500))])
-        .with_fault(on_socket(breaking(1, SocketClose::Cut)).times(1));
-    scenario.fleet.paths = Paths::New;
-    let mut bench = Bench::new(scenario).await;
-    bench.ask(&["a", "b"]).await.unwrap();
-    assert_eq!(bench.answers(2).await.len(), 2);
-    let observed = bench.observed();
-    assert_eq!(observed.requests_to("POST", "/queries/run").count(), 1);
-    // The campaign, and the one after the broken stream.
-    assert_eq!(observed.requests_to("POST", "/reports/run").count(), 2);
+async fn the_older_path_is_used_where_there_is_no_newer_one_and_remembered() {
+    for (paths, reports, queries) in [(Paths::Old, 1, 2), (Paths::New, 2, 0), (Paths::Both, 2, 0)] {
+        let mut scenario = quick([host("a"), host("b").delayed(Duration::from_millis(500))])
+            .with_fault(on_socket(breaking(1, SocketClose::Cut)).times(1));
+        scenario.fleet.paths = paths;
+        let mut bench = Bench::new(scenario).await;
+        bench.ask(&["a", "b"]).await.unwrap();
+        assert_eq!(bench.answers(2).await.len(), 2);
+        let observed = bench.observed();
+        // The campaign, and the one after the broken stream.
+        let asked = |path| observed.requests_to("POST", path).count();
+        assert_eq!(
+            (asked("/reports/run"), asked("/queries/run")),
+            (reports, queries),
+            "{paths:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -204,24 +210,26 @@ async fn three_broken_streams_lose_no_host_and_ask_none_that_has_answered() {
         .await;
 }
 
+/// A server whose database is away says the same of a good token.
 #[tokio::test]
-async fn a_token_that_was_revoked_meanwhile_is_said_so_and_not_tried_again() {
+async fn a_token_that_was_revoked_meanwhile_is_believed_bad_only_at_the_deadline() {
     let scenario = quick([host("a"), host("mute").answering(Scripted::Silent)])
         .with_fault(on_socket(breaking(1, SocketClose::Cut)));
-    let mut bench = Bench::new(scenario).await;
+    let deadline = Duration::from_secs(5);
+    let mut bench = Bench::until(scenario, admin(), deadline).await;
+    let begun = Instant::now();
     bench.ask(&["a", "mute"]).await.unwrap();
     bench.answers(1).await;
     bench.simulator.revoke_tokens();
     let error = bench.next().await.unwrap_err();
     assert!(matches!(error, BackendError::Auth { .. }), "{error}");
-    assert!(
-        words(&error).contains("refused the API token (HTTP 401"),
-        "{error}"
-    );
     assert_eq!(
-        bench.observed().requests_to("POST", "queries/run").count(),
-        2
+        words_of(&bench, &error),
+        "Fleet at SERVER refused the API token (HTTP 401: Authentication required) | it was good a \
+         moment ago: it was revoked meanwhile, or the server's database is away"
     );
+    assert!(begun.elapsed() > Duration::from_secs(2) && begun.elapsed() < deadline);
+    assert_eq!(bench.observed().requests_to("POST", "s/run").count(), 1);
 }
 
 #[tokio::test]
@@ -268,40 +276,42 @@ async fn a_server_that_is_away_for_a_moment_is_asked_again() {
 }
 
 #[tokio::test]
-async fn the_servers_error_message_decides_what_a_closed_stream_means() {
+async fn the_servers_error_message_decides_what_a_stream_that_stays_broken_means() {
     let error = |text: &str| json!({"type": "error", "data": text}).to_string();
-    for (text, auth, expected) in [
+    for (text, auth, campaigns, expected) in [
         (
             "unauthorized",
             true,
+            4,
             "Fleet at SERVER refused the API token (results stream: unauthorized)",
         ),
         (
             "forbidden",
             true,
+            1,
             "Fleet at SERVER does not let this user run live queries on these hosts (results \
              stream: forbidden)",
         ),
         (
             "timeout: cannot find campaign for ID 1",
             false,
+            4,
             "Fleet at SERVER ended the results stream with an error: timeout: cannot find campaign \
              for ID 1 | the server lost the campaign",
         ),
     ] {
         let fault = SocketFault {
             send: vec![error(text)],
-            ..breaking(1, SocketClose::Zero)
+            ..breaking(0, SocketClose::Zero)
         };
-        let scenario =
-            quick([host("a"), host("b").answering(Scripted::Silent)]).with_fault(on_socket(fault));
+        let scenario = quick([host("b").answering(Scripted::Silent)]).with_fault(on_socket(fault));
         let mut bench = Bench::new(scenario).await;
-        bench.ask(&["a", "b"]).await.unwrap();
-        bench.answers(1).await;
+        bench.ask(&["b"]).await.unwrap();
         let error = bench.next().await.unwrap_err();
         assert_eq!(matches!(error, BackendError::Auth { .. }), auth, "{error}");
         let words = words_of(&bench, &error);
         assert!(words.starts_with(expected), "{words}");
+        assert_eq!(bench.observed().campaigns.len(), campaigns, "{text}");
     }
 }
 
@@ -376,29 +386,26 @@ async fn hosts_that_the_server_left_out_are_said_to_be() {
 async fn a_dispatch_is_repeated_only_where_it_cannot_have_arrived() {
     let busy = Fault {
         retry_after: Some("0".into()),
-        ..Fault::on("queries/run").times(2).status(429)
+        ..Fault::on("s/run").times(2).status(429)
     };
     let mut bench = Bench::new(quick([host("a")]).with_fault(busy)).await;
     bench.ask(&["a"]).await.unwrap();
-    assert_eq!(
-        bench.observed().requests_to("POST", "queries/run").count(),
-        3
-    );
+    assert_eq!(bench.observed().requests_to("POST", "s/run").count(), 3);
 
     for (fault, unknown) in [
-        (Fault::on("queries/run").status(500), true),
-        (Fault::on("queries/run").status(502), true),
-        (Fault::on("queries/run").status(503), true),
-        (Fault::on("queries/run").cut(Cut::After), true),
-        (Fault::on("queries/run").body("{}"), true),
-        (Fault::on("queries/run").status(400), false),
-        (Fault::on("queries/run").status(302), false),
+        (Fault::on("s/run").status(500), true),
+        (Fault::on("s/run").status(502), true),
+        (Fault::on("s/run").status(503), true),
+        (Fault::on("s/run").cut(Cut::After), true),
+        (Fault::on("s/run").body("{}"), true),
+        (Fault::on("s/run").status(400), false),
+        (Fault::on("s/run").status(302), false),
     ] {
         let what = format!("{fault:?}");
         let mut bench = Bench::new(quick([host("a")]).with_fault(fault)).await;
         bench.ask(&["a"]).await.unwrap_err();
         assert_eq!(
-            bench.observed().requests_to("POST", "queries/run").count(),
+            bench.observed().requests_to("POST", "s/run").count(),
             1,
             "{what}"
         );
@@ -410,7 +417,7 @@ async fn a_dispatch_is_repeated_only_where_it_cannot_have_arrived() {
 async fn a_campaign_whose_dispatch_was_given_up_is_ended_all_the_same() {
     let slow = Fault {
         answer_delay: Duration::from_millis(600),
-        ..Fault::on("queries/run")
+        ..Fault::on("s/run")
     };
     let mut bench =
         Bench::new(quick([host("a").answering(Scripted::Silent)]).with_fault(slow)).await;

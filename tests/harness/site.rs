@@ -71,7 +71,7 @@ impl Kind {
     /// A fault of the dispatch.
     pub fn dispatching(self) -> Fault {
         match self {
-            Self::Fleet => Fault::on_method("POST", "/queries/run"),
+            Self::Fleet => Fault::on_method("POST", "s/run"),
             Self::Osctrl => Fault::on_method("POST", "/queries/dev"),
         }
     }

@@ -3,14 +3,19 @@
 //!
 //! The facts about Fleet that the code depends on are recorded in `tests/transcripts/fleet/`.
 
+mod attempts;
+mod dispatch;
 mod hosts;
 mod live;
 mod meter;
 mod noise;
 mod one_by_one;
+mod patience;
 mod reading;
+mod refusal;
 mod rest;
 mod socket;
+mod stream;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -83,10 +88,10 @@ impl Fleet {
             self.line.settle().await;
             match std::mem::replace(&mut self.line, Line::Closed) {
                 Line::Open(mut socket) => match socket.heard_already(self.keep) {
-                    Some(Ok(Heard::Refused(text))) => {
-                        return Err(NotOpen::Failed(live::refusal(&self.rest, &text)));
+                    Some(Ok(Heard::Refused(text))) if fresh => {
+                        return Err(NotOpen::Failed(stream::refusal(&self.rest, &text)));
                     }
-                    Some(Err(_)) if !fresh => {}
+                    Some(Err(_) | Ok(Heard::Refused(_))) if !fresh => {}
                     Some(_) | None => return Ok(*socket),
                 },
                 Line::NotOpen(why) if fresh || !why.may_pass() => return Err(why),
@@ -161,28 +166,35 @@ impl Backend for Fleet {
             })?;
             ids.insert(id);
         }
-        let sql = statement.sql().to_owned();
-        let rest = self.rest.clone();
         // Before the dispatch, however long it takes: what nobody hears is lost.
         let socket = match self.socket().await {
+            // The hosts were found a moment ago: the server may be gone since, and come back.
+            Err(why) if why.may_pass() => {
+                self.rest.ready().await?;
+                self.socket().await
+            }
+            opened => opened,
+        };
+        let socket = match socket {
             Ok(socket) => socket,
             Err(NotOpen::Failed(error)) if !matches!(error, BackendError::Unreachable { .. }) => {
                 return Err(error);
             }
             Err(why) => {
-                // The hosts were found a moment ago: the server is there, but something on the way
-                // cuts websockets. Where it is gone after all, the calls find out.
+                // The server is there, but something on the way cuts websockets.
                 let words = match why {
                     NotOpen::Refused { words, .. } => words,
                     NotOpen::Failed(error) => error.to_string(),
                 };
                 self.rest.notices().warn(format!("{} or a proxy before it refused the websocket ({words}): the hosts are asked one by one, which is slower; a host that takes longer than the server waits (25 s unless configured) is asked again, and an offline host answers only if it is back when it is asked",
                     self.rest.server()));
-                self.mode = Mode::OneByOne(Box::new(OneByOne::new(rest, self.keep, sql, hosts)));
+                let sql = statement.sql().to_owned();
+                let one_by_one = OneByOne::new(self.rest.clone(), self.keep, sql, hosts);
+                self.mode = Mode::OneByOne(Box::new(one_by_one));
                 return Ok(Asked::OneByOne);
             }
         };
-        let live = Live::new(rest, self.keep, socket, sql, ids);
+        let live = Live::new(&self.rest, self.keep, socket, statement.sql(), &ids);
         self.mode = Mode::Live(Box::new(live));
         if let Mode::Live(live) = &mut self.mode {
             live.launch().await?;
@@ -192,7 +204,7 @@ impl Backend for Fleet {
 
     fn campaign_id(&self) -> Option<String> {
         match &self.mode {
-            Mode::Live(live) => live.id().map(|id| id.to_string()),
+            Mode::Live(live) => live.ids(),
             Mode::Idle | Mode::OneByOne(_) => None,
         }
     }

@@ -27,6 +27,8 @@ const OFFLINE_PAUSE: Duration = Duration::from_secs(5);
 /// The least time between two calls for a host that is online and did not answer. The server's own
 /// wait is 25 s unless configured; one that is configured away must not be hammered.
 const SILENT_PAUSE: Duration = Duration::from_secs(1);
+/// While a part of the server is away, each host is asked again after this.
+const AWAY_PAUSE: Duration = Duration::from_secs(1);
 /// A call that the server fails is repeated so often.
 const MOST_FAILURES: usize = 3;
 
@@ -169,6 +171,12 @@ impl OneByOne {
             }
             Err(error) => return Err(error),
         };
+        if self.rest.is_away(&reply) && Instant::now() + AWAY_PAUSE < self.rest.http.deadline() {
+            self.rest
+                .tell_of_waiting(&self.rest.refusal(&reply, Purpose::Run));
+            self.pause(host, Instant::now() + AWAY_PAUSE);
+            return Ok(None);
+        }
         match reply.status {
             200..=299 => Ok(self.read(host, begun, &reply)),
             404 if !self.hosts[host].by_identifier && !self.hosts[host].uuid.is_empty() => {

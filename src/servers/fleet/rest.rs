@@ -1,13 +1,15 @@
-//! Fleet's REST calls, one function a call, and what its refusals mean to the person who wrote the
-//! step. Knows nothing of the results socket or of who has answered.
+//! Fleet's REST calls, one function a call. A part of the server that is away is waited for where asking
+//! again is safe. Knows nothing of the results socket or of who has answered.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::wire::{self, HostsPage, Label, LabelsSummary, LoggedIn, Me, Started};
+use super::patience::Patience;
+use super::refusal::{is_reset, lacks_endpoint};
+use super::wire::{Config, HostsPage, Label, LabelsSummary, LoggedIn, Me, Started};
 use crate::notices::Notices;
 use crate::secret::Secret;
 use crate::servers::BackendError;
@@ -21,7 +23,6 @@ const PAGE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Roles that may read but not run ad-hoc SQL (transcript `roles`: an observer gets 403).
 const READING_ROLES: &[&str] = &["observer", "gitops"];
-const ROLES_HINT: &str = "give the user one of the roles maintainer, admin or observer+ (an observer may read hosts, but not run a query that is not saved)";
 
 /// One Fleet server, as one user.
 #[derive(Debug, Clone)]
@@ -30,22 +31,37 @@ pub(super) struct Rest {
     credentials: Credentials,
     /// The token that a login gave; ended by [`Rest::logout`].
     session: Option<Secret>,
+    known: Arc<Known>,
 }
 
-/// Where a campaign is started; renamed in 2026, the old address stays for a while as an alias.
+/// What is learnt of the server on the way; the same for all clones.
+#[derive(Debug, Default)]
+struct Known {
+    spelling: OnceLock<Spelling>,
+    /// The credentials were good at least once.
+    worked: AtomicBool,
+    /// It was said that a part of the server is waited for.
+    waiting: AtomicBool,
+}
+
+/// How the server spells what live queries need: since Fleet 4.82 queries are reports. The old paths are
+/// separate aliases, for unrestricted tokens only; each path goes with its own names (wire notes, Targets).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RunPath {
-    /// `/queries/run`
-    Queries,
-    /// `/reports/run`
+pub(super) enum Spelling {
+    /// `/reports`
     Reports,
+    /// `/queries`
+    Queries,
 }
 
-impl RunPath {
+impl Spelling {
+    /// The newer first.
+    const ALL: [Self; 2] = [Self::Reports, Self::Queries];
+
     fn folder(self) -> &'static str {
         match self {
-            Self::Queries => "queries",
             Self::Reports => "reports",
+            Self::Queries => "queries",
         }
     }
 }
@@ -56,7 +72,63 @@ pub(super) struct Created {
     pub(super) id: u64,
     /// Hosts in it, where the server says so.
     pub(super) hosts: Option<u64>,
-    pub(super) path: RunPath,
+}
+
+/// A campaign that was not started, or of which nobody knows.
+#[derive(Debug)]
+pub(super) struct NotRun {
+    pub(super) error: BackendError,
+    pub(super) why: Why,
+    /// Whether the server may have received the dispatch and acted on it.
+    pub(super) may_have_arrived: bool,
+}
+
+/// What a look at the server found.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// It is there.
+    There,
+    /// It, or a part of it, is not there now.
+    Away(BackendError),
+    /// Looking again would not help.
+    Final(BackendError),
+}
+
+/// What a dispatch that failed means for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It was not started since a part of the server is away: the next one may be.
+    Away,
+    /// The answer was lost, or the server broke over it.
+    Unknown,
+    /// Asking again would not help.
+    Final,
+}
+
+impl From<BackendError> for NotRun {
+    fn from(error: BackendError) -> Self {
+        Self {
+            error,
+            why: Why::Final,
+            may_have_arrived: false,
+        }
+    }
+}
+
+impl From<Undelivered> for NotRun {
+    fn from(undelivered: Undelivered) -> Self {
+        let broke = !matches!(undelivered.error, BackendError::Answer { status: None, .. });
+        Self {
+            // What can't have arrived was tried until the deadline, or can't be sent at all.
+            why: if undelivered.may_have_arrived && broke {
+                Why::Unknown
+            } else {
+                Why::Final
+            },
+            may_have_arrived: undelivered.may_have_arrived,
+            error: undelivered.error,
+        }
+    }
 }
 
 /// What was asked for, for the words of a refusal.
@@ -74,6 +146,7 @@ impl Rest {
             http,
             credentials,
             session: None,
+            known: Arc::default(),
         }
     }
 
@@ -85,6 +158,16 @@ impl Rest {
     /// What the session tells; a login's token is a secret that the step never held, and is learnt.
     pub(super) fn notices(&self) -> &Notices {
         self.http.notices()
+    }
+
+    /// As whom.
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Whether the credentials were good at least once.
+    pub(super) fn worked(&self) -> bool {
+        self.known.worked.load(Ordering::Relaxed)
     }
 
     /// Foreign text as it may be shown.
@@ -111,8 +194,7 @@ impl Rest {
         // The field is `email`, whatever the step calls it.
         let body = json!({"email": username.expose(), "password": password.expose()});
         let reply = self
-            .http
-            .send(Request {
+            .patiently(Request {
                 method: Method::Post,
                 path: &["api", "v1", "fleet", "login"],
                 query: &[],
@@ -206,13 +288,17 @@ impl Rest {
                     self.server(),
                     self.shown(&roles[0])
                 ),
-                hint: Some(ROLES_HINT.into()),
+                hint: Some(super::refusal::ROLES_HINT.into()),
             });
         }
         let path = ["api", "v1", "fleet", "status", "live_query"];
-        let reply = self.reply(&path, &[], SMALL_ANSWER_BYTES).await?;
+        // Not patiently: it is what a check is to find.
+        let reply = self
+            .http
+            .send(self.getting(&path, &[], SMALL_ANSWER_BYTES)?)
+            .await?;
         match reply.status {
-            // Older servers, and roles that may not look, have no answer to it.
+            // Older servers, and tokens that may not look, have no answer to it.
             200..=299 | 403 | 404 => Ok(()),
             _ => {
                 let mut error = self.refusal(&reply, Purpose::Read("its live-query status"));
@@ -259,7 +345,27 @@ impl Rest {
                 &["api", "v1", "fleet", "labels", id.as_str(), "hosts"]
             }
         };
-        self.get(path, &query, Purpose::Read("hosts")).await
+        let mut patience = Patience::until(self.http.deadline());
+        loop {
+            let page: HostsPage = self.get(path, &query, Purpose::Read("hosts")).await?;
+            // The list is streamed: what went wrong in the middle stands at its end, after a 200, and the
+            // hosts before it are not all of the page (wire notes, Targets).
+            let Some(error) = page.failure() else {
+                return Ok(page);
+            };
+            let Some(at) = patience.next() else {
+                return Err(BackendError::Answer {
+                    status: Some(200),
+                    message: format!(
+                        "{} broke off its list of hosts: {}",
+                        self.server(),
+                        self.shown(&error)
+                    ),
+                    hint: Some("the server's log says more".into()),
+                });
+            };
+            tokio::time::sleep_until(at).await;
+        }
     }
 
     /// Starts a campaign for exactly these hosts. Not repeated once it may have arrived. No borrow is
@@ -268,63 +374,113 @@ impl Rest {
         &self,
         sql: &str,
         hosts: &[u64],
-        known: Option<RunPath>,
         answer_by: Instant,
         under_way: Arc<AtomicBool>,
-    ) -> impl Future<Output = Result<Created, Undelivered>> + Send + use<> {
+    ) -> impl Future<Output = Result<Created, NotRun>> + Send + use<> {
         let rest = self.clone();
-        let body = json!({
-            "query": sql,
-            "selected": {"hosts": hosts, "labels": [], "teams": []},
-        });
+        let body = json!({"query": sql, "selected": {"hosts": hosts}});
         async move {
-            let arrived = |error| Undelivered {
-                error,
-                may_have_arrived: true,
-            };
-            let refused = |error| Undelivered {
-                error,
-                may_have_arrived: false,
-            };
-            let mut path = known.unwrap_or(RunPath::Queries);
-            let reply = loop {
-                let reply = rest
-                    .http
-                    .dispatch(
-                        Request {
-                            method: Method::Post,
-                            path: &["api", "v1", "fleet", path.folder(), "run"],
-                            query: &[],
-                            body: Some(&body),
-                            bearer: Some(rest.token().map_err(refused)?),
-                            repeat: Repeat::Unsent,
-                            max_bytes: SMALL_ANSWER_BYTES,
-                        },
-                        answer_by,
-                        &under_way,
-                    )
-                    .await?;
-                if reply.status == 404 && known.is_none() && path == RunPath::Queries {
-                    path = RunPath::Reports;
-                } else {
-                    break reply;
+            for spelling in rest.spellings() {
+                let path = ["api", "v1", "fleet", spelling.folder(), "run"];
+                let request = Request {
+                    method: Method::Post,
+                    path: &path,
+                    query: &[],
+                    body: Some(&body),
+                    bearer: Some(rest.token()?),
+                    repeat: Repeat::Unsent,
+                    max_bytes: SMALL_ANSWER_BYTES,
+                };
+                let reply = rest.http.dispatch(request, answer_by, &under_way).await?;
+                if rest.spells(*spelling, &reply) {
+                    return rest.started(&reply).await;
                 }
-            };
-            if !reply.is_success() {
-                let error = rest.refusal(&reply, Purpose::Run);
-                return Err(if reply.status >= 500 {
-                    arrived(error)
-                } else {
-                    refused(error)
-                });
             }
+            Err(never_asked().into())
+        }
+    }
+
+    /// What the answer to a dispatch means.
+    async fn started(&self, reply: &Reply) -> Result<Created, NotRun> {
+        let arrived = |error| NotRun {
+            error,
+            why: Why::Final,
+            may_have_arrived: true,
+        };
+        if reply.is_success() {
             let campaign = reply.json::<Started>().map_err(arrived)?.campaign;
-            Ok(Created {
+            return Ok(Created {
                 id: campaign.id,
                 hosts: campaign.metrics.0.and_then(|metrics| metrics.total_hosts.0),
-                path,
-            })
+            });
         }
+        let said = self.said(reply);
+        let error = if reply.status == 403 && (lacks_endpoint(&said) || is_switched_off(&said)) {
+            let off = match is_switched_off(&said) {
+                true => Some(true),
+                false => self.live_queries_are_off().await,
+            };
+            self.switched_off(off, &reply.asked, &format!("HTTP 403: {said}"))
+        } else {
+            self.refusal(reply, Purpose::Run)
+        };
+        Err(NotRun {
+            error,
+            why: match reply.status {
+                500 => Why::Unknown,
+                _ if self.is_away(reply) => Why::Away,
+                _ => Why::Final,
+            },
+            may_have_arrived: reply.status >= 500,
+        })
+    }
+
+    /// Whether an operator has switched live queries off, where this token may know.
+    async fn live_queries_are_off(&self) -> Option<bool> {
+        let path = ["api", "v1", "fleet", "config"];
+        let request = self.getting(&path, &[], PAGE_BYTES).ok()?;
+        let reply = self.http.send(request).await.ok()?;
+        let config = reply.is_success().then(|| reply.json::<Config>().ok())??;
+        config.live_queries_are_off()
+    }
+
+    /// Looks once whether the server is there and knows who asks.
+    pub(super) async fn look(&self) -> Look {
+        let path = ["api", "v1", "fleet", "me"];
+        let request = match self.getting(&path, &[], SMALL_ANSWER_BYTES) {
+            Ok(request) => Request {
+                repeat: Repeat::Once,
+                ..request
+            },
+            Err(error) => return Look::Final(error),
+        };
+        let reply = match self.http.send(request).await {
+            Ok(reply) => reply,
+            Err(
+                error @ (BackendError::Unreachable { .. }
+                | BackendError::Busy { .. }
+                | BackendError::Answer {
+                    status: Some(500..),
+                    ..
+                }),
+            ) => return Look::Away(error),
+            Err(error) => return Look::Final(error),
+        };
+        self.learn(&reply);
+        let refusal = || self.refusal(&reply, Purpose::Read("itself"));
+        match reply.status {
+            // Whoever may not ask who one is has been recognized, too.
+            200..=299 | 403 | 404 => Look::There,
+            500.. => Look::Away(refusal()),
+            _ if self.is_away(&reply) => Look::Away(refusal()),
+            _ => Look::Final(refusal()),
+        }
+    }
+
+    /// Waits until the server is there.
+    pub(super) async fn ready(&self) -> Result<(), BackendError> {
+        let path = ["api", "v1", "fleet", "me"];
+        self.reply(&path, &[], SMALL_ANSWER_BYTES).await.map(drop)
     }
 
     /// Asks one host and waits for it, as long as the server does.
@@ -372,96 +528,105 @@ impl Rest {
         query: &[(&str, &str)],
         max_bytes: usize,
     ) -> Result<Reply, BackendError> {
-        self.http
-            .send(Request {
-                method: Method::Get,
-                path,
-                query,
-                body: None::<&Value>,
-                bearer: Some(self.token()?),
-                repeat: Repeat::Safe,
-                max_bytes,
-            })
-            .await
+        self.patiently(self.getting(path, query, max_bytes)?).await
     }
 
-    /// What a status that is no success means.
-    pub(super) fn refusal(&self, reply: &Reply, purpose: Purpose) -> BackendError {
-        let said = wire::reason(&reply.text()).map(|text| self.shown(&text));
-        let status = match &said {
-            Some(text) => format!("HTTP {}: {text}", reply.status),
-            None => format!("HTTP {}", reply.status),
-        };
-        let said = said.unwrap_or_default();
-        match (reply.status, purpose) {
-            // "password reset required" (wire notes, Authentication).
-            (401, _) if said.to_ascii_lowercase().contains("password reset") => {
-                self.reset_required(&format!(" ({status})"))
+    fn getting<'a>(
+        &'a self,
+        path: &'a [&'a str],
+        query: &'a [(&'a str, &'a str)],
+        max_bytes: usize,
+    ) -> Result<Request<'a>, BackendError> {
+        Ok(Request {
+            method: Method::Get,
+            path,
+            query,
+            body: None::<&Value>,
+            bearer: Some(self.token()?),
+            repeat: Repeat::Safe,
+            max_bytes,
+        })
+    }
+
+    /// Sends a request that may be repeated, again while a part of the server is away.
+    async fn patiently(&self, request: Request<'_>) -> Result<Reply, BackendError> {
+        let mut patience = Patience::until(self.http.deadline());
+        loop {
+            let reply = self.http.send(request).await?;
+            self.learn(&reply);
+            if !self.is_away(&reply) {
+                return Ok(reply);
             }
-            (401, _) => self.unauthorized(&status, purpose),
-            (403, Purpose::Run) => self.may_not_run(&status),
-            (403, Purpose::Login) => self.unauthorized(&status, purpose),
-            (403, Purpose::Read(what)) => BackendError::Auth {
-                message: format!("{} does not let this user read {what} ({status})", self.server()),
-                hint: Some(ROLES_HINT.into()),
-            },
-            (400, Purpose::Run) if said.contains("no hosts targeted") => BackendError::Targets {
-                message: format!("{} has none of the targeted hosts any more ({status})", self.server()),
-                hint: Some("the hosts were deleted, or this user lost sight of them, since they were found a moment ago".into()),
-            },
-            (code, _) => BackendError::Answer {
-                status: Some(code),
-                message: format!("{} answered {} with {status}", self.server(), reply.asked),
-                hint: match code {
-                    404 | 405 => Some("check that `backend` is right, and that `base_url` is the server's own address, without the path of an API or a page".into()),
-                    500..=599 => Some("the server's log says more".into()),
-                    _ => None,
-                },
-            },
+            let Some(at) = patience.next() else {
+                return Ok(reply);
+            };
+            if patience.is_long() {
+                self.tell_of_waiting(&self.refusal(&reply, Purpose::Read("anything")));
+            }
+            tokio::time::sleep_until(at).await;
         }
     }
 
-    /// The credentials are not good; `status` says how that was said.
-    pub(super) fn unauthorized(&self, status: &str, purpose: Purpose) -> BackendError {
-        let (what, hint) = match (&self.credentials, purpose) {
-            (Credentials::Token(_), _) => (
-                "the API token",
-                "check the secret that `api_token` names: the token may be revoked, or another server's",
-            ),
-            (Credentials::Login { .. }, Purpose::Login) => (
-                "the username or the password",
-                "`username` is the e-mail address of a Fleet user; a user who signs in through SSO needs an `api_token`",
-            ),
-            (Credentials::Login { .. }, _) => (
-                "the session that it opened for `username`",
-                "the session was ended while the step ran: run the step again",
-            ),
-        };
-        BackendError::Auth {
-            message: format!("{} refused {what} ({status})", self.server()),
-            hint: Some(hint.into()),
+    /// Says once that a part of the server is waited for.
+    pub(super) fn tell_of_waiting(&self, error: &BackendError) {
+        if !self.known.waiting.swap(true, Ordering::Relaxed) {
+            self.notices().warn(format!(
+                "{error}; a part of the server may be away: trying again until the deadline"
+            ));
         }
     }
 
-    /// The role is not enough for a live query.
-    pub(super) fn may_not_run(&self, status: &str) -> BackendError {
-        BackendError::Auth {
-            message: format!(
-                "{} does not let this user run live queries on these hosts ({status})",
-                self.server()
-            ),
-            hint: Some(ROLES_HINT.into()),
+    fn learn(&self, reply: &Reply) {
+        if reply.is_success() {
+            self.known.worked.store(true, Ordering::Relaxed);
         }
     }
 
-    fn reset_required(&self, status: &str) -> BackendError {
-        BackendError::Auth {
-            message: format!(
-                "{} lets this user do nothing until its password is reset{status}",
-                self.server()
-            ),
-            hint: Some("sign in to Fleet as this user and set a new password, or use the `api_token` of an API-only user".into()),
+    /// Whether an answer is what a server says while its database or its Redis is away, which the next
+    /// answer may not be (transcripts `database-away`, `redis-restarted`).
+    pub(super) fn is_away(&self, reply: &Reply) -> bool {
+        match reply.status {
+            408 => true,
+            500 => reply.body.trim_ascii().is_empty(),
+            401 => self.worked() && !is_reset(&self.said(reply)),
+            _ => false,
         }
+    }
+
+    fn spellings(&self) -> &[Spelling] {
+        match self.known.spelling.get() {
+            Some(known) => std::slice::from_ref(known),
+            None => &Spelling::ALL,
+        }
+    }
+
+    /// Whether the server spells so, as its answer to a path that names nothing else shows. The last
+    /// spelling is taken for the server's in any case.
+    fn spells(&self, spelling: Spelling, reply: &Reply) -> bool {
+        match reply.status {
+            404 => self.spellings().last() == Some(&spelling),
+            // Said by whatever stands before the paths.
+            401 | 408 | 500.. => true,
+            _ => {
+                // Another request may have learnt the same meanwhile.
+                let _ = self.known.spelling.set(spelling);
+                true
+            }
+        }
+    }
+}
+
+/// What some versions say where an operator has switched live queries off.
+fn is_switched_off(said: &str) -> bool {
+    said.to_ascii_lowercase()
+        .contains("disabled by administrator")
+}
+
+fn never_asked() -> BackendError {
+    BackendError::Answer {
+        status: None,
+        message: "the server was not asked".into(),
+        hint: None,
     }
 }
 

@@ -43,6 +43,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maybe<T> {
 pub(super) struct HostsPage {
     #[serde(default, deserialize_with = "null_as_default")]
     pub(super) hosts: Vec<ListedHost>,
+    /// Why the list ends early (2026: it is streamed, and this stands at its end).
+    #[serde(default)]
+    error: Option<serde_json::Value>,
+}
+
+impl HostsPage {
+    /// Why the page is not whole, where it is not.
+    pub(super) fn failure(&self) -> Option<String> {
+        match self.error.as_ref()? {
+            serde_json::Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    }
 }
 
 /// A host as every list has it.
@@ -145,6 +158,32 @@ pub(super) struct User {
     pub(super) teams: Maybe<Vec<Membership>>,
     #[serde(default)]
     pub(super) force_password_reset: Maybe<bool>,
+}
+
+/// `GET /config`, as far as it is about live queries.
+#[derive(Debug, Deserialize)]
+pub(super) struct Config {
+    #[serde(default)]
+    server_settings: Maybe<ServerSettings>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ServerSettings {
+    #[serde(default)]
+    live_reporting_disabled: Maybe<bool>,
+    #[serde(default)]
+    live_query_disabled: Maybe<bool>,
+}
+
+impl Config {
+    /// Whether an operator has switched live queries off, where the server says so.
+    pub(super) fn live_queries_are_off(self) -> Option<bool> {
+        let settings = self.server_settings.0?;
+        settings
+            .live_reporting_disabled
+            .0
+            .or(settings.live_query_disabled.0)
+    }
 }
 
 /// A user's role in one team.

@@ -58,10 +58,12 @@ pub enum Repeat {
     Safe,
     /// Only when it cannot have arrived: no connection, or a 429.
     Unsent,
+    /// Never: the caller knows when to ask again.
+    Once,
 }
 
 /// A request; path segments are percent-encoded here.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// GET or POST.
     pub method: Method,
@@ -255,7 +257,9 @@ impl Http {
                 (Err(_), None) => std::future::pending().await,
             };
             let wait = match (&failure.retry, request.repeat) {
-                (Retry::Never, _) | (Retry::Later { sent: true, .. }, Repeat::Unsent) => {
+                (Retry::Never, _)
+                | (_, Repeat::Once)
+                | (Retry::Later { sent: true, .. }, Repeat::Unsent) => {
                     return Err(failure);
                 }
                 (
