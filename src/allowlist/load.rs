@@ -31,6 +31,7 @@ struct Document {
     #[serde(default)]
     tags: Vec<Spanned<String>>,
     severity: Spanned<String>,
+    limits: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     functions: Vec<Spanned<String>>,
     #[serde(default)]
@@ -252,6 +253,7 @@ fn template(stem: &str, document: Document, now: i64, found: &mut Findings) -> T
         );
         found.add("severity", "severity", message, at(&document.severity));
     }
+    let limits = document.limits.map(|limits| self::limits(limits, found));
     let functions = known(
         &document.functions,
         "functions",
@@ -286,11 +288,31 @@ fn template(stem: &str, document: Document, now: i64, found: &mut Findings) -> T
         platforms,
         tags: document.tags.into_iter().map(|tag| tag.value).collect(),
         severity: severity.unwrap_or(Severity::Info),
+        limits,
         functions,
         collations,
         recursive: document.recursive,
         parameters,
     }
+}
+
+/// What an answer without rows leaves open, each in a sentence of its own.
+fn limits(sentences: Vec<Spanned<String>>, found: &mut Findings) -> Vec<String> {
+    for sentence in &sentences {
+        let text = sentence.value.trim();
+        let fits = (10..=400).contains(&text.chars().count())
+            && text.ends_with('.')
+            && !text.contains(char::is_control);
+        if !fits {
+            let message =
+                "`limits` must be sentences of 10 to 400 characters on one line, with a full stop";
+            found.add("limits", "limits", message.to_owned(), at(sentence));
+        }
+    }
+    let sentences = sentences.into_iter();
+    sentences
+        .map(|sentence| sentence.value.trim().to_owned())
+        .collect()
 }
 
 fn platforms(names: &Spanned<Vec<String>>, found: &mut Findings) -> Vec<Platform> {

@@ -19,6 +19,7 @@ pub struct Template {
     pub(super) platforms: Vec<Platform>,
     pub(super) tags: Vec<String>,
     pub(super) severity: Severity,
+    pub(super) limits: Option<Vec<String>>,
     pub(super) functions: Vec<String>,
     pub(super) collations: Vec<String>,
     pub(super) recursive: bool,
@@ -114,6 +115,12 @@ impl Template {
         self.severity
     }
 
+    /// What an answer without rows does not prove, a sentence each; an empty list where it proves that there
+    /// is nothing. `None` where the template's author does not say.
+    pub fn limits(&self) -> Option<&[String]> {
+        self.limits.as_deref()
+    }
+
     /// The functions of osquery (beyond SQLite's own) that it calls.
     pub fn functions(&self) -> &[String] {
         &self.functions
@@ -142,7 +149,7 @@ impl Template {
             .map(|(name, table)| (name.clone(), table.all_columns().collect()))
             .collect();
         let platforms: Vec<&str> = self.platforms.iter().map(|one| one.name()).collect();
-        json!({
+        let mut document = json!({
             "name": self.name,
             "intent": self.intent,
             "sql": self.sql,
@@ -150,7 +157,11 @@ impl Template {
             "tables": tables,
             "tags": self.tags,
             "severity": self.severity.name(),
-            "parameters": parameters,
-        })
+        });
+        if let Some(limits) = &self.limits {
+            document["limits"] = json!(limits);
+        }
+        document["parameters"] = parameters.into();
+        document
     }
 }

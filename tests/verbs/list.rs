@@ -100,6 +100,11 @@ fn one_template_is_shown_whole() {
          \n\
          \x20 SELECT pid, fd, path FROM process_open_files WHERE pid = :pid\n\
          \n\
+         An empty answer\n\
+         \n\
+         \x20 - Processes that ended before the query ran are not listed.\n\
+         \x20 - Without root, files of other users' processes can't be read.\n\
+         \n\
          Parameters\n\
          \n\
          \x20 pid (pid, required)\n\
@@ -147,6 +152,7 @@ fn the_list_for_machines_keeps_its_schema() {
             "tables",
             "tags",
             "severity",
+            "limits",
             "parameters"
         ]
     );

@@ -145,7 +145,7 @@ fn yaml_is_read_strictly() {
             "severity: info",
             "severity: info\nquery: x",
             "line 6, column 1: unknown key `query`; the keys are `name`, `intent`, `sql`, `tables`, `platforms`, \
-             `tags`, `severity`, `functions`, `collations`, `recursive`, `parameters`",
+             `tags`, `severity`, `limits`, `functions`, `collations`, `recursive`, `parameters`",
         ),
         (
             "severity: info\n",

@@ -182,7 +182,7 @@ fn problems_of_form_do_not_hide_each_other() {
             "2:9 intent `intent` must be one line of 20 to 400 characters",
             "4:1 yaml unknown key `platfroms`: did you mean `platforms`?",
             "4:12 platforms `platforms` must be some of `linux`, `darwin`, `windows`, each once",
-            "5:1 yaml unknown key `owner`; the keys are `name`, `intent`, `sql`, `tables`, `platforms`, `tags`, `severity`, `functions`, `collations`, `recursive`, `parameters`",
+            "5:1 yaml unknown key `owner`; the keys are `name`, `intent`, `sql`, `tables`, `platforms`, `tags`, `severity`, `limits`, `functions`, `collations`, `recursive`, `parameters`",
             "7:1 yaml unknown key `tabels`: did you mean `tables`?",
             "10:1 yaml the key `name` stands twice",
         ]

@@ -48,6 +48,90 @@ fn every_file_keeps_the_schema() {
     }
 }
 
+/// The templates of which an empty answer proves that there is nothing, or which always have a row.
+const PROVEN: [&str; 12] = [
+    "clock",
+    "hosts_file",
+    "macos_gatekeeper",
+    "macos_sharing",
+    "macos_system_integrity_protection",
+    "os_information",
+    "osquery_information",
+    "system_extensions",
+    "system_information",
+    "uptime",
+    "windows_drives",
+    "windows_shares",
+];
+
+/// Tables whose rows are fewer than they seem to anybody who does not know them, and a word of what each
+/// template that reads them has to say about it.
+const KNOWN_LIMITS: [(&str, &[&str]); 14] = [
+    ("hash", &["`read_max` (50 MiB unless configured)"]),
+    (
+        "processes",
+        &["ended before the query ran", "closed before the query ran"],
+    ),
+    (
+        "process_open_sockets",
+        &["closed before the query ran", "Without root"],
+    ),
+    ("listening_ports", &["Without root"]),
+    ("shadow", &["takes root"]),
+    ("sudoers", &["Without root"]),
+    ("shell_history", &["directory service"]),
+    ("authorized_keys", &["directory service"]),
+    ("chrome_extensions", &["directory service"]),
+    ("docker_containers", &["Docker only"]),
+    ("windows_eventlog", &["Only what the log still holds"]),
+    ("safari_extensions", &["Full Disk Access"]),
+    ("patches", &["cumulative update"]),
+    ("augeas", &["`augeas_lenses`"]),
+];
+
+#[test]
+fn every_template_says_what_an_empty_answer_proves() {
+    let mut wrong = Vec::new();
+    for template in Registry::embedded().templates() {
+        let name = template.name();
+        let limits = template.limits().expect(name);
+        assert_eq!(limits.is_empty(), PROVEN.contains(&name), "{name}");
+        for (table, words) in KNOWN_LIMITS {
+            // A join with `processes` that only names who holds a socket or pipe adds no rows.
+            let reads = template.tables().contains_key(table)
+                && !(table == "processes" && template.sql().contains("LEFT JOIN processes"));
+            let says = limits
+                .iter()
+                .any(|limit| words.iter().any(|word| limit.contains(word)));
+            if reads && !says {
+                wrong.push(format!(
+                    "{name} reads {table}, and does not say what that leaves open"
+                ));
+            }
+        }
+        // Patterns are resolved by glob(3) outside Windows.
+        let unix = template
+            .platforms()
+            .iter()
+            .any(|platform| platform.name() != "windows");
+        if unix && template.sql().contains("path LIKE") && template.tables().contains_key("file") {
+            assert!(
+                limits
+                    .iter()
+                    .any(|limit| limit.contains("begins with a dot")),
+                "{name}"
+            );
+        }
+        for text in limits.iter().map(String::as_str).chain([template.intent()]) {
+            assert!(
+                !text.contains("100 MiB"),
+                "{name} promises what osquery does not do"
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn a_template_for_machines() {
     let template = Registry::embedded().template("running_processes").unwrap();
@@ -57,6 +141,7 @@ fn a_template_for_machines() {
     assert_eq!(document["parameters"][0]["default"], 100);
     assert_eq!(document["parameters"][0]["maximum"], 10_000);
     assert_eq!(document["severity"], "info");
+    assert_eq!(document["limits"].as_array().map(Vec::len), Some(3));
 }
 
 fn osquery_schema() -> Option<OsquerySchema> {

@@ -2,7 +2,7 @@
 
 use crate::allowlist::{Parameter, Template};
 
-use super::page::{example_step, sentence};
+use super::page::{PROVES, example_step, sentence};
 use super::{by_topic, platforms};
 
 /// The templates by topic: a table of contents, then each one with SQL and parameters.
@@ -61,6 +61,16 @@ fn section(template: &Template) -> String {
         tags.join(", "),
         template.sql()
     );
+    match template.limits() {
+        Some([]) => text.push_str(&format!("\nAn empty answer {PROVES}\n")),
+        Some(limits) => {
+            text.push_str("\nWhat an empty answer leaves open:\n\n");
+            for limit in limits {
+                text.push_str(&format!("- {limit}\n"));
+            }
+        }
+        None => {}
+    }
     if !template.parameters().is_empty() {
         text.push_str("\n| parameter | type | default | meaning |\n|---|---|---|---|\n");
         for (name, parameter) in template.parameters() {

@@ -6,6 +6,9 @@ use crate::allowlist::Template;
 
 use super::platforms;
 
+/// What an empty answer means where nothing limits it.
+pub(super) const PROVES: &str = "proves that there is nothing.";
+
 /// The page of one template.
 pub(super) fn text(template: &Template) -> String {
     let tables: Vec<&str> = template.tables().keys().map(String::as_str).collect();
@@ -21,6 +24,15 @@ pub(super) fn text(template: &Template) -> String {
         text.push_str(&format!("  tags        {}\n", template.tags().join(", ")));
     }
     text.push_str(&format!("\nSQL\n\n{}", indented(template.sql())));
+    if let Some(limits) = template.limits() {
+        text.push_str("\nAn empty answer\n\n");
+        if limits.is_empty() {
+            text.push_str(&format!("  {PROVES}\n"));
+        }
+        for limit in limits {
+            text.push_str(&format!("  - {limit}\n"));
+        }
+    }
     if !template.parameters().is_empty() {
         text.push_str("\nParameters\n\n");
     }
