@@ -55,11 +55,9 @@ fn faults_role_without_permission() {
         scenario.osctrl = Osctrl {
             environments: vec!["dev".into(), "other".into()],
             users: vec![OsctrlUser {
-                username: "elsewhere".into(),
-                password: String::new(),
                 token: Some(OSCTRL_PLUGIN_TOKEN.into()),
-                admin: false,
                 environments: vec!["other".into()],
+                ..OsctrlUser::named("elsewhere", "")
             }],
             ..Osctrl::default()
         };

@@ -55,8 +55,9 @@ pub use scenario::{
     AdminService, Answer, Behaviour, Cells, Cut, Echo, Echoed, Encoding, Endless,
     FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN,
     FLEET_OBSERVER_TOKEN, Fault, Fleet, FleetUser, Flood, FloodOf, HostSpec, HostStatus, Huge,
-    ListError, MadeBody, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD,
-    OSCTRL_PLUGIN_TOKEN, Osctrl, OsctrlUser, Outage, Part, Paths, Proxy, Role, Scenario,
-    ScenarioError, SlowBody, SocketClose, SocketFault, TableSpec, Wide, Wire,
+    ListError, MadeBody, NoVersion, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN,
+    OSCTRL_PLUGIN_PASSWORD, OSCTRL_PLUGIN_TOKEN, Osctrl, OsctrlUser, Outage, Part, Paths, Proxy,
+    Role, Scenario, ScenarioError, ServerVersion, SlowBody, SocketClose, SocketFault, TableSpec,
+    Wide, Wire,
 };
 pub use simulator::{Simulator, StartError};

@@ -509,11 +509,10 @@ fn osctrl_scenario(name: &str, recording: &Value) -> Scenario {
     scenario.wire = Wire::Osctrl;
     scenario.check_in = Duration::from_millis(1);
     let user = |name: &str, token: Option<&str>, admin| OsctrlUser {
-        username: name.into(),
-        password: "PASSWORD".into(),
         token: token.map(str::to_owned),
         admin,
         environments: vec!["dev".into()],
+        ..OsctrlUser::named(name, "PASSWORD")
     };
     scenario.osctrl.users = vec![
         user("admin", Some("OSCTRL_TOKEN"), true),

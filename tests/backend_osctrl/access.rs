@@ -152,11 +152,9 @@ async fn a_level_in_another_environment_is_no_level() {
         osctrl: Osctrl {
             environments: vec!["dev".into(), "production".into()],
             users: vec![OsctrlUser {
-                username: "plugin".into(),
-                password: String::new(),
                 token: Some("t".into()),
-                admin: false,
                 environments: vec!["production".into()],
+                ..OsctrlUser::named("plugin", "")
             }],
             ..Osctrl::default()
         },

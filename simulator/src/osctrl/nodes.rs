@@ -10,6 +10,7 @@ use crate::clock;
 use crate::host::Host;
 use crate::http::{Call, OSCTRL_JSON, Reply, page_of};
 use crate::listing;
+use crate::scenario::ServerVersion;
 use crate::world::{Shared, World};
 
 /// A node that was not seen for so long is inactive.
@@ -22,6 +23,8 @@ const LARGEST_PAGE: usize = 500;
 struct Shown {
     node_key: bool,
     system: bool,
+    /// The tags, where the server's version has them.
+    tags: bool,
 }
 
 /// `GET /nodes/{env}?q&page&page_size&platform&status`.
@@ -72,6 +75,7 @@ pub(super) fn page(shared: &Arc<Shared>, environment: &str, call: &Call) -> Repl
     let shown = Shown {
         node_key: false,
         system: true,
+        tags: true,
     };
     let nodes = listing::of_hosts(
         shared,
@@ -115,6 +119,7 @@ pub(super) fn all(shared: &Arc<Shared>, environment: &str, which: Option<&str>) 
     let shown = Shown {
         node_key: false,
         system: false,
+        tags: false,
     };
     let places = places(&shared.look(), environment, |host| match which {
         Some("active") => is_active(host),
@@ -132,6 +137,7 @@ pub(super) fn one(world: &World, environment: &str, identifier: &str) -> Reply {
     let shown = Shown {
         node_key: true,
         system: true,
+        tags: false,
     };
     let mut hosts = world.hosts.iter();
     match hosts.find(|host| host.environment == environment && is_named(host, identifier)) {
@@ -147,6 +153,7 @@ pub(super) fn lookup(world: &World, call: &Call) -> Reply {
     let shown = Shown {
         node_key: false,
         system: false,
+        tags: false,
     };
     match world.hosts.iter().find(|host| is_named(host, identifier)) {
         Some(host) => ok(&document(world, host, shown)),
@@ -208,6 +215,9 @@ fn document(world: &World, host: &Host, shown: Shown) -> Value {
     if let Some(fields) = node.as_object_mut() {
         if shown.node_key {
             fields.insert("node_key".into(), json!(format!("node-key-{}", host.id)));
+        }
+        if shown.tags && world.scenario.osctrl.version >= ServerVersion(0, 5, 5) {
+            fields.insert("tags".into(), json!(host.tags));
         }
         if shown.system {
             fields.insert("system_info".into(), system_info(host));

@@ -15,6 +15,7 @@ use crate::agents::{self, Owner, Query};
 use crate::clock;
 use crate::http::{Call, Reply, page_of};
 use crate::observe::{self, CampaignState, Server};
+use crate::scenario::ServerVersion;
 use crate::world::{Shared, World, random_hex};
 
 /// A query as osctrl stores it.
@@ -139,7 +140,11 @@ pub(super) async fn create(
             query: 0,
         };
         let targets = targets(world, environment, &body, &mut stored);
-        let deliver = targets.is_some() && hours > 0;
+        let newer = world.scenario.osctrl.version >= ServerVersion(0, 5, 5);
+        if targets.is_none() && newer {
+            return Err(error(500, "error creating query"));
+        }
+        let deliver = targets.is_some() && (hours > 0 || newer);
         let places = targets.clone().unwrap_or_default();
         let record = observe::Campaign {
             server: Server::Osctrl,
@@ -173,7 +178,7 @@ pub(super) async fn create(
         };
         stored.query = world.add_query(record, query);
         let place = stored.query;
-        // The query stays even when the call fails below.
+        // In older servers the query stays even when the call fails below.
         world.osctrl.queries.push(stored);
         if targets.is_none() {
             return Err(error(500, "error creating query"));
@@ -209,7 +214,12 @@ fn hand_out(world: &mut World, place: usize) {
     stored.expected = targets.len();
     stored.pending = targets.into_iter().collect();
     if deliver {
-        agents::dispatch(world, place, Duration::ZERO);
+        let osctrl = &world.scenario.osctrl;
+        let cached = match osctrl.version >= ServerVersion(0, 5, 5) {
+            true => osctrl.pending_cache,
+            false => Duration::ZERO,
+        };
+        agents::dispatch(world, place, cached);
     }
 }
 

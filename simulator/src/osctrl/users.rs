@@ -110,7 +110,8 @@ pub(super) async fn login(shared: &Arc<Shared>, call: &Call, environment: Option
         (limited, world.scenario.osctrl.login)
     });
     if limited {
-        return Reply::new(429, TEXT, "too many requests\n").with_header("retry-after", "60");
+        let pause = shared.look().scenario.osctrl.login_retry_after.clone();
+        return Reply::new(429, TEXT, "too many requests\n").with_header("retry-after", pause);
     }
     tokio::time::sleep(pause).await;
     let body = call.json().unwrap_or_default();
@@ -129,6 +130,16 @@ pub(super) async fn login(shared: &Arc<Shared>, call: &Call, environment: Option
                 Ok(()) => {}
                 Err(refusal) => return refusal.reply(400),
             }
+        }
+        let user = world.osctrl.users.get(place);
+        if user.is_some_and(|user| user.second_factor) {
+            // The half-finished login has ended no earlier token.
+            return ok(&json!({
+                "mfa_required": true,
+                "mfa_enrollment_required": false,
+                "challenge": random_hex(64),
+                "methods": ["totp"],
+            }));
         }
         let token = random_hex(160);
         world.osctrl.tokens.retain(|_, user| *user != place);

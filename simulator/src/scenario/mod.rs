@@ -10,6 +10,7 @@ mod osctrl;
 mod outages;
 mod parse;
 mod proxy;
+mod version;
 
 pub(crate) use aisoc_direct::parse_uuid;
 pub use aisoc_direct::{
@@ -31,6 +32,7 @@ pub use outages::{Outage, Part};
 pub use parse::ScenarioError;
 pub(crate) use parse::decode_base64;
 pub use proxy::Proxy;
+pub use version::{NoVersion, ServerVersion};
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::ServerVersion;
 use super::parse::milliseconds;
 
 /// Token of osctrl's administrator.
@@ -21,8 +22,15 @@ pub const OSCTRL_PLUGIN_PASSWORD: &str = "osctrl-plugin-password";
 pub struct Osctrl {
     /// The environments; hosts that name none belong to the first.
     pub environments: Vec<String>,
+    /// Which osctrl it is; 0.5.4 unless written. From 0.5.5 on, the paged list shows each node's `tags`, an
+    /// `exp_hours` of 0 never expires, an unknown host leaves no query behind, and "no pending queries" is
+    /// cached ([`Osctrl::pending_cache`]); from 0.5.6 on a user may need a second factor
+    /// ([`OsctrlUser::second_factor`]). How its results and nodes are paged is said below.
+    pub version: ServerVersion,
     /// Logins a minute from one address before 429.
     pub login_limit: usize,
+    /// What the 429 says in `Retry-After`.
+    pub login_retry_after: String,
     /// How long checking a password takes.
     #[serde(rename = "login_ms", deserialize_with = "milliseconds")]
     pub login: Duration,
@@ -32,6 +40,10 @@ pub struct Osctrl {
     pub paged_results: bool,
     /// Nodes' `last_seen` moves with every check-in, and with it the order of the pages.
     pub moving_last_seen: bool,
+    /// So long a node is told from the cache that it has no query, after a new one was made for it; up to
+    /// 2 min on a real server. From 0.5.5 on.
+    #[serde(rename = "pending_cache_ms", deserialize_with = "milliseconds")]
+    pub pending_cache: Duration,
     /// How long the targets of a new query take to be written: its dispatch is answered so much later, and
     /// `expected` is 0 meanwhile. A real server needed 0.8 s for 1,000 hosts.
     #[serde(rename = "writing_targets_ms", deserialize_with = "milliseconds")]
@@ -46,11 +58,14 @@ impl Default for Osctrl {
     fn default() -> Self {
         Self {
             environments: vec!["dev".into()],
+            version: ServerVersion(0, 5, 4),
             login_limit: 10,
+            login_retry_after: "60".into(),
             login: Duration::ZERO,
             paged_nodes: true,
             paged_results: true,
             moving_last_seen: false,
+            pending_cache: Duration::ZERO,
             writing_targets: Duration::ZERO,
             admin_service: None,
             users: OsctrlUser::defaults(),
@@ -88,12 +103,27 @@ pub struct OsctrlUser {
     /// Administrator: everything, everywhere.
     #[serde(default)]
     pub admin: bool,
+    /// A login is answered with a challenge in place of a token: the user has a second factor.
+    #[serde(default)]
+    pub second_factor: bool,
     /// The environments where the user has the user and query levels; without any, all.
     #[serde(default)]
     pub environments: Vec<String>,
 }
 
 impl OsctrlUser {
+    /// A user of this name, with a password and without a token, who has the user and query levels.
+    pub fn named(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self {
+            username: username.into(),
+            password: password.into(),
+            token: None,
+            admin: false,
+            second_factor: false,
+            environments: Vec::new(),
+        }
+    }
+
     /// The users of a scenario that names none.
     pub fn defaults() -> Vec<Self> {
         let user = |username: &str, password: &str, token: &str, admin| Self {
@@ -101,6 +131,7 @@ impl OsctrlUser {
             password: password.into(),
             token: Some(token.into()),
             admin,
+            second_factor: false,
             environments: Vec::new(),
         };
         vec![

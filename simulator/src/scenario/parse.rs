@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Answer, HostSpec, Scenario, TableSpec};
+use super::{Answer, HostSpec, Scenario, ServerVersion, TableSpec};
 use crate::tables;
 
 /// Why a scenario can't be simulated.
@@ -87,6 +87,19 @@ impl Scenario {
         if admin_service.is_some_and(|service| service.every.is_zero()) {
             return Err(ScenarioError::new(
                 "osctrl.admin_service.every_ms must be at least 1",
+            ));
+        }
+        let users = self.osctrl.users.iter().enumerate();
+        for (index, user) in users {
+            if user.second_factor && self.osctrl.version < ServerVersion(0, 5, 6) {
+                return Err(ScenarioError::new(format!(
+                    "osctrl.users[{index}].second_factor needs osctrl.version 0.5.6"
+                )));
+            }
+        }
+        if hyper::header::HeaderValue::from_str(&self.osctrl.login_retry_after).is_err() {
+            return Err(ScenarioError::new(
+                "osctrl.login_retry_after can't stand in an HTTP header",
             ));
         }
         if self.osctrl.environments.is_empty() {

@@ -10,6 +10,7 @@ mod admin_service;
 mod counters;
 mod floods;
 mod hostile;
+mod osctrl_versions;
 mod outages;
 mod proxy;
 mod site;
