@@ -340,7 +340,7 @@ impl ParameterType {
         // Names do not have blanks or quotes around them; what is searched for, and paths, may.
         let bare = value::bare(text);
         match self {
-            Self::Path { systems, opened } => path::path(text, *systems, *opened),
+            Self::Path { systems, .. } => path::path(text, *systems),
             Self::PathPattern {
                 systems,
                 minimum_prefix,

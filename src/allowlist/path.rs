@@ -31,9 +31,8 @@ const SHELL_VARIABLES: [&str; 8] = [
 /// Names that Windows takes for devices in every directory, whatever ending they have.
 const WINDOWS_DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 
-/// An absolute path that means one file or directory. `opened`: the host opens it, and it may be a short
-/// name of Windows; otherwise it is compared, and tables hold long names.
-pub(super) fn path(text: &str, systems: Systems, opened: bool) -> Result<String, Refusal> {
+/// An absolute path that means one file or directory.
+pub(super) fn path(text: &str, systems: Systems) -> Result<String, Refusal> {
     no_variables(text, false)?;
     // `\\?\` is no wildcard.
     let plain = text.trim_start().trim_start_matches(['"', '\'', '`']);
@@ -46,13 +45,7 @@ pub(super) fn path(text: &str, systems: Systems, opened: bool) -> Result<String,
             "must be one path without wildcards (`{sign}`)"
         )));
     }
-    let path = absolute(text, systems)?;
-    if !opened && !path.starts_with('/') && path.split('\\').any(is_short_name) {
-        return Err(Refusal::value(
-            "must be written with the long names of its directories, not short ones such as `PROGRA~1`",
-        ));
-    }
-    Ok(path)
+    absolute(text, systems)
 }
 
 /// An absolute path in which `%` stands for a part of one name.
@@ -313,16 +306,4 @@ fn no_leading_elsewhere(part: &str) -> Result<(), Refusal> {
         ));
     }
     Ok(())
-}
-
-/// `PROGRA~1`, `SETUP~1.EXE`: eight characters, a dot, three.
-fn is_short_name(name: &str) -> bool {
-    let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
-    let Some((begun, number)) = stem.rsplit_once('~') else {
-        return false;
-    };
-    !begun.is_empty()
-        && stem.chars().count() <= 8
-        && ending.chars().count() <= 3
-        && value::is_decimal_digits(number)
 }

@@ -267,12 +267,12 @@ proptest! {
         use crate::allowlist::kind::Systems;
         use crate::allowlist::path;
         let systems = Systems { unix: true, windows: true };
-        if let Ok(path) = path::path(&text, systems, true) {
+        if let Ok(path) = path::path(&text, systems) {
             prop_assert!(!path.contains(['%', '*', '?']));
             prop_assert!(path.starts_with(['/', '\\']) || path.as_bytes()[1] == b':');
             prop_assert!(path.split(['/', '\\']).all(|part| part != ".."));
             // What is taken is in its form already.
-            prop_assert_eq!(path::path(&path, systems, true), Ok(path));
+            prop_assert_eq!(path::path(&path, systems), Ok(path));
         }
         if let Ok(pattern) = path::pattern(&text, systems, 3) {
             prop_assert!(!pattern.contains("%%") && !pattern.contains(['*', '?', '~']));

@@ -153,13 +153,12 @@ pub(super) fn paths() -> Vec<Forms> {
                         r"\??\UNC\fileserver\share\\x.exe",
                     ],
                 ),
-                text(r"C:\x~1y\a~b.exe", &[r"C:\x~1y\a~b.exe"]),
+                text(
+                    r"C:\PROGRA~1\x.exe",
+                    &[r"C:\PROGRA~1\x.exe", "c:/PROGRA~1/x.exe"],
+                ),
             ],
-            refused(&[
-                (r"C:\PROGRA~1\x.exe", "long names"),
-                (r"C:\Users\RUNNER~1\AppData\x.exe", "long names"),
-                (r"C:\x\SETUP~12.EXE", "long names"),
-            ]),
+            refused(&[("x.exe", ABSOLUTE), (r"%APPDATA%\x.exe", VARIABLE)]),
         ),
         of(
             "type: path_pattern\n example: /etc/%",
