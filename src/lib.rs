@@ -63,6 +63,7 @@ mod policy;
 mod printable;
 mod problem;
 mod process;
+mod regular_file;
 mod schema;
 mod secret;
 mod servers;
@@ -100,7 +101,7 @@ pub mod inside {
     pub use crate::schema::texts;
     pub use crate::secret::{Secret, SecretSources};
     pub use crate::servers::fleet::Fleet;
-    pub use crate::servers::http::Http;
+    pub use crate::servers::http::{Http, Incoming, Item, List, limits};
     pub use crate::servers::osctrl::Osctrl;
     pub use crate::servers::{Backend, BackendError, Event};
     pub use crate::step::model::{BackendKind, Credentials, Server, TemplateCall};

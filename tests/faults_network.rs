@@ -26,6 +26,149 @@ fn faults_server_down() {
     });
 }
 
+/// A check says so within five seconds, whatever the step's timeout is and however the server is away.
+#[test]
+fn faults_check_gives_up_on_a_server_that_cant_be_reached() {
+    // One connection fills the queue of those that nobody accepts; more are not answered at all.
+    let listener = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+            socket
+                .bind("127.0.0.1:0".parse().expect("an address"))
+                .expect("a port");
+            socket.listen(0).expect("a listener").into_std()
+        })
+        .expect("a listener");
+    let swallowing = listener.local_addr().expect("an address");
+    let _filling: Vec<_> = (0..2)
+        .map(|_| {
+            std::net::TcpStream::connect_timeout(&swallowing, std::time::Duration::from_millis(200))
+        })
+        .collect();
+    let addresses = [
+        (closed_port(), "the connection was refused"),
+        (
+            format!("http://{swallowing}"),
+            "no answer to the connection",
+        ),
+        (
+            "https://osquery-live-query.invalid".into(),
+            "can't be resolved",
+        ),
+    ];
+    on_both(|kind| {
+        for (address, why) in &addresses {
+            let step = Step::of(kind, address, &["web-01"]).timeout(600);
+            let ran = step.arg("check").binary().run();
+            let error = ran.document().error.expect("an error");
+            assert!(
+                error.code == "unreachable" && error.retryable && error.message.contains(why),
+                "{error:?}"
+            );
+            let most = std::time::Duration::from_secs(7);
+            assert!(ran.elapsed < most, "{kind:?} {why}: {:?}", ran.elapsed);
+        }
+    });
+}
+
+/// A server that answers slowly is there: a check waits for it.
+#[test]
+fn faults_check_of_a_slow_server() {
+    on_both(|kind| {
+        let fault = Fault {
+            delay: std::time::Duration::from_millis(5_500),
+            times: Some(1),
+            ..Fault::on("/api/")
+        };
+        let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+        let ran = site.step(&["web-01"]).arg("check").binary().run();
+        assert_eq!(ran.status, 0, "{ran:?}");
+        assert!(ran.elapsed.as_millis() > 5_500, "{:?}", ran.elapsed);
+    });
+}
+
+/// What the system does not give is named as that, and is no bug of ours.
+#[test]
+fn faults_few_files_may_be_open() {
+    on_both(|kind| {
+        let site = Site::new(kind, Scenario::of([host("web-01")]).with_tls());
+        let authority = site.simulator.ca_path().expect("an authority");
+        let authority = authority.display().to_string();
+        let mut named = 0;
+        for files in 9..24 {
+            let step = site.step(&["web-01"]).with("ca_file", &*authority);
+            let limited = format!("ulimit -n {files}; exec \"$@\"");
+            let binary = step.binary().by_shell(limited);
+            let ran = binary.run();
+            site.assert_no_secret(&ran);
+            let document = ran.document();
+            let Some(error) = document.error else {
+                assert_eq!(ran.status, 0, "{ran:?}");
+                continue;
+            };
+            assert!(!error.message.contains("a bug"), "{files}: {error:?}");
+            assert!(!error.retryable, "{files}: {error:?}");
+            let limit = "this process may open no more files";
+            named += usize::from(error.code == "unreachable" && error.message.contains(limit));
+        }
+        assert!(named > 0, "the limit was never met");
+        let ran = site.step(&["web-01"]).with("ca_file", &*authority).binary();
+        assert_eq!(ran.by_shell("ulimit -n 64; exec \"$@\"").run().status, 0);
+    });
+}
+
+/// A proxy is where the token goes first: what is none is an error, and never left out.
+#[test]
+fn faults_proxies_of_the_environment() {
+    on_both(|kind| {
+        let closed = closed_port();
+        let authority = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/faults/another-authority.pem"
+        );
+        for (value, status, words) in [
+            (
+                "http://user:marker-of-a-password@169.254.169.254:3128",
+                14,
+                "the proxy in the variable HTTPS_PROXY has an address that is not connected to",
+            ),
+            (
+                "[::ffff:169.254.169.254]:3128",
+                14,
+                "the proxy in the variable HTTPS_PROXY has an address that is not connected to",
+            ),
+            (
+                "http://user:marker-of-a-password@proxy:port",
+                23,
+                "the proxy in the variable HTTPS_PROXY can't be used: it is no address",
+            ),
+            (
+                "socks5://user:marker-of-a-password@127.0.0.1:1080",
+                23,
+                "the proxy in the variable HTTPS_PROXY can't be used: only HTTP proxies are spoken to",
+            ),
+            (&closed, 23, "through the proxy"),
+        ] {
+            for verb in ["run", "check"] {
+                let step = Step::of(kind, "https://fleet.example.invalid", &["web-01"]);
+                let step = step.with("ca_file", authority).timeout(2);
+                let binary = step.arg(verb).binary().env("HTTPS_PROXY", value);
+                let ran = binary.run();
+                let error = ran.document().error.expect("an error");
+                assert!(
+                    ran.status == status && error.message.contains(words),
+                    "{value}: {ran:?}"
+                );
+                assert_eq!(error.retryable, value == closed, "{error:?}");
+                assert!(!format!("{ran:?}").contains("marker-of-a-password"));
+            }
+        }
+    });
+}
+
 #[test]
 fn faults_unknown_name() {
     on_both(|kind| {
@@ -43,7 +186,7 @@ fn faults_unknown_authority_and_the_ways_on() {
     on_both(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]).with_tls());
         let document = site.run("unknown-authority", with_roots(site.step(&["web-01"])));
-        assert!(document.error.is_some_and(|error| error.retryable));
+        assert!(document.error.is_some_and(|error| !error.retryable));
         let authority = site
             .simulator
             .ca_path()

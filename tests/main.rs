@@ -7,6 +7,7 @@ mod dry_run;
 mod faults_access;
 mod faults_answers;
 mod faults_dispatch;
+mod faults_http;
 mod faults_input;
 mod faults_network;
 mod faults_output;

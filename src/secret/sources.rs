@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::Secret;
+use crate::regular_file::{self, Links, NoFile};
 
 /// Bytes of a secret's file at most.
 const MAX_FILE_BYTES: usize = 64 * 1024;
@@ -174,34 +173,28 @@ pub(crate) fn variable_of(name: &str) -> String {
 /// A file's text without one newline at its end, and whether every user may read it; `None` where there
 /// is no such file. Links are followed: secrets are often mounted as links.
 pub(crate) fn read_file(path: &Path) -> Result<Option<(Secret, bool)>, String> {
-    let cant = |error: &std::io::Error| format!("its file can't be read: {}", error.kind());
-    // Asked before it is opened: opening a pipe would wait for a writer.
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(cant(&error)),
+    let content = match regular_file::read(path, MAX_FILE_BYTES, Links::Follow) {
+        Ok(content) => content,
+        Err(NoFile::Missing) => return Ok(None),
+        Err(NoFile::Other(what)) => {
+            return Err(format!(
+                "what stands under its name in the secrets directory is {what}, not a file"
+            ));
+        }
+        Err(error) => return Err(format!("its file {error}")),
     };
-    if !metadata.is_file() {
-        return Err("what stands under its name in the secrets directory is not a file".into());
-    }
-    let mut bytes = Vec::with_capacity(1024);
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| cant(&error))?;
-    if bytes.len() > MAX_FILE_BYTES {
-        return Err(format!(
-            "its file is longer than {} KiB",
-            MAX_FILE_BYTES >> 10
-        ));
-    }
-    let mut text = String::from_utf8(bytes).map_err(|_| "its file is not UTF-8".to_owned())?;
+    let mut text =
+        String::from_utf8(content.bytes).map_err(|_| "its file is not UTF-8".to_owned())?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
             text.pop();
         }
     }
-    Ok(Some((Secret::new(text), readable_by_all(&metadata))))
+    Ok(Some((
+        Secret::new(text),
+        readable_by_all(&content.metadata),
+    )))
 }
 
 #[cfg(unix)]
@@ -324,11 +317,11 @@ mod tests {
                 ),
                 (
                     "long",
-                    "the secret `long` can't be used: its file is longer than 64 KiB",
+                    "the secret `long` can't be used: its file is larger than 64 KiB",
                 ),
                 (
                     "directory",
-                    "the secret `directory` can't be used: what stands under its name in the secrets directory is not a file",
+                    "the secret `directory` can't be used: what stands under its name in the secrets directory is a folder, not a file",
                 ),
                 (
                     "loop",

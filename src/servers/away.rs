@@ -1,10 +1,12 @@
 //! Work that takes long on what a server sent, done beside the event loop: deadline, signals and other
 //! sessions are served meanwhile, whatever comes and however much. Knows nothing of what the work is.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
+
+use crate::bug;
 
 /// Reading less than so many bytes takes some milliseconds at most (JSON is read at 100 MB/s and more,
 /// a debug build's at 10): a thread would cost more than it saves.
@@ -14,7 +16,7 @@ pub const LONG: usize = 256 * 1024;
 /// own from [`LONG`] on. The future may be dropped at any moment (deadline, signal): the thread is then left
 /// behind, ends with its work, and nobody waits for it. So the work may not change anything that others see.
 ///
-/// A panic of the work goes on in whoever waits. Where the system gives no further thread, the work is
+/// A panic of the work goes on in whoever waits, with its place. Where the system gives no further thread, the work is
 /// done in place: late is better than not at all.
 ///
 /// ```ignore
@@ -39,7 +41,7 @@ pub async fn away<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Se
         .spawn(move || {
             if let Some(work) = take(&of_thread) {
                 // Nobody may be there to take it.
-                let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+                let _ = done.send(bug::caught(work));
             }
         });
     if started.is_err()
@@ -49,7 +51,7 @@ pub async fn away<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Se
     }
     match result.await {
         Ok(Ok(result)) => result,
-        Ok(Err(panic)) => resume_unwind(panic),
+        Ok(Err(bug)) => resume_unwind(Box::new(bug)),
         // The thread sends in any case, or there is none.
         Err(_) => unreachable!("a thread that began its work sends what came of it"),
     }
@@ -94,8 +96,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_goes_on_where_it_is_waited_for() {
         use futures_util::FutureExt;
-        let work = away(LONG, || std::panic::panic_any(7_u8));
-        let panic = AssertUnwindSafe(work).catch_unwind().await.unwrap_err();
-        assert_eq!(panic.downcast_ref::<u8>(), Some(&7));
+        let work = away(LONG, || panic!("of the work"));
+        let work = std::panic::AssertUnwindSafe(work).catch_unwind();
+        assert!(work.await.unwrap_err().is::<bug::Bug>());
     }
 }

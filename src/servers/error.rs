@@ -44,6 +44,16 @@ pub enum BackendError {
         /// What to do.
         hint: Option<String>,
     },
+    /// The way to the server can't be used before somebody puts it right: its certificate, `ca_file`, a
+    /// proxy's variable, a limit of this process. The same class as [`BackendError::Unreachable`], but
+    /// trying again is of no use.
+    #[error("{message}")]
+    Setup {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// The server's name leads to an address that is never connected to.
     #[error("{message}")]
     Forbidden {

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
-use super::http::Http;
+use super::http::{Http, Patience};
 use super::{Backend, BackendError, Event, fleet, osctrl};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
@@ -12,20 +12,20 @@ use crate::campaign::roster::Targets;
 use crate::campaign::rows::Keep;
 use crate::notices::Notices;
 use crate::step::model::{BackendKind, Server};
-use tokio::time::Instant;
 
-/// A client for the step's server; nothing is sent yet. `keep` bounds one host's answer; `notices` hear
-/// what the session's owner should know.
+/// A client for the step's server; nothing is sent yet. `patience` is the deadline, or a [`Patience`] that
+/// gives up earlier on a server that can't be reached; `keep` bounds one host's answer; `notices` hear what
+/// the session's owner should know.
 ///
 /// # Errors
-/// [`BackendError::Unreachable`] where there are no root certificates or `ca_file` can't be used.
+/// As [`Http::new`].
 pub fn open(
     server: &Server,
-    deadline: Instant,
+    patience: impl Into<Patience>,
     keep: Keep,
     notices: Notices,
 ) -> Result<Box<dyn AnyBackend>, BackendError> {
-    let http = Http::new(server, deadline, notices)?;
+    let http = Http::new(server, patience, notices)?;
     Ok(match server.backend {
         BackendKind::Fleet => Box::new(fleet::Fleet::new(server, http, keep)),
         BackendKind::Osctrl => Box::new(osctrl::Osctrl::new(server, http, keep)),

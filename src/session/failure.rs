@@ -138,6 +138,7 @@ impl From<BackendError> for Failure {
                 (Code::Backend, hint, matches!(status, Some(502..=504)))
             }
             BackendError::Unreachable { hint, .. } => (Code::Unreachable, hint, true),
+            BackendError::Setup { hint, .. } => (Code::Unreachable, hint, false),
             BackendError::Forbidden { .. } => (
                 Code::Policy,
                 Some("a live-query server never has such an address: look at `base_url` and at the name service".into()),

@@ -29,6 +29,7 @@ use crate::campaign::rows::Keep;
 use crate::notices::Notices;
 use crate::policy::audit::OpenRun;
 use crate::policy::locks::Slot;
+use crate::servers::http::Patience;
 use crate::servers::open::{AnyBackend, open};
 use drive::{Drive, Phase, State};
 use failure::Failure;
@@ -91,6 +92,9 @@ impl Sink for Keeping {
     }
 }
 
+/// A check says soon that a server can't be reached: nothing hangs on it yet.
+const CHECK_REACHES_WITHIN: Duration = Duration::from_secs(5);
+
 /// Executes a step. Whatever happens, within its deadline, what came is in the outcome; the campaign is then
 /// still to be stopped, by [`Aftermath::finish`].
 pub async fn execute(
@@ -124,7 +128,11 @@ pub async fn execute(
         rows: asked_for.limits.max_rows_per_host,
         bytes: asked_for.limits.max_bytes,
     };
-    let opened = open(&asked_for.server, deadline, keep, notices.clone());
+    let patience = Patience {
+        deadline,
+        reach_within: (mode == Mode::Check).then_some(CHECK_REACHES_WITHIN),
+    };
+    let opened = open(&asked_for.server, patience, keep, notices.clone());
     let mut server = match opened {
         Ok(server) => server,
         Err(error) => {

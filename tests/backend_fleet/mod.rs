@@ -286,7 +286,8 @@ fn words(error: &BackendError) -> String {
         BackendError::Auth { hint, .. }
         | BackendError::Targets { hint, .. }
         | BackendError::Answer { hint, .. }
-        | BackendError::Unreachable { hint, .. } => hint.clone(),
+        | BackendError::Unreachable { hint, .. }
+        | BackendError::Setup { hint, .. } => hint.clone(),
         BackendError::TooManyHosts { .. }
         | BackendError::Busy { .. }
         | BackendError::Forbidden { .. } => None,

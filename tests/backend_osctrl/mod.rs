@@ -134,6 +134,7 @@ impl Bench {
             BackendError::Targets { hint, .. } => ("targets", hint.as_deref()),
             BackendError::Answer { hint, .. } => ("answer", hint.as_deref()),
             BackendError::Unreachable { hint, .. } => ("unreachable", hint.as_deref()),
+            BackendError::Setup { hint, .. } => ("setup", hint.as_deref()),
             BackendError::TooManyHosts { .. } => ("too many", None),
             BackendError::Busy { .. } => ("busy", None),
             BackendError::Forbidden { .. } => ("forbidden", None),

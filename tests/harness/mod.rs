@@ -2,6 +2,7 @@
 //! status. What is not set is empty: no variable of the caller's reaches the process.
 
 pub mod document;
+pub mod raw;
 pub mod site;
 
 use std::ffi::OsString;
@@ -23,7 +24,7 @@ pub struct Binary {
     stdin_stays_open: bool,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
-    shell: Option<&'static str>,
+    shell: Option<String>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
 }
@@ -113,8 +114,8 @@ impl Binary {
     }
 
     /// Starts it by a line of sh, in which `"$@"` is the binary with its arguments: limits, closed files.
-    pub fn by_shell(mut self, line: &'static str) -> Self {
-        self.shell = Some(line);
+    pub fn by_shell(mut self, line: impl Into<String>) -> Self {
+        self.shell = Some(line.into());
         self
     }
 
@@ -122,7 +123,7 @@ impl Binary {
     pub fn start(self) -> Running {
         let started = Instant::now();
         let binary = env!("CARGO_BIN_EXE_osquery-live-query");
-        let mut command = match self.shell {
+        let mut command = match &self.shell {
             Some(line) => {
                 let mut shell = Command::new("/bin/sh");
                 shell.args(["-c", line, "sh", binary]);

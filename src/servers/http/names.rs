@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -27,13 +27,29 @@ pub struct Refused {
     reason: &'static str,
 }
 
+/// The system gives no thread to look the name up on.
+#[derive(Debug, thiserror::Error)]
+#[error("no thread to look a name up on")]
+pub struct NoThread;
+
 impl Names {
-    /// The system's name service.
+    /// The system's name service. It is asked on a thread of its own, which is left behind where nobody
+    /// waits any more; not on tokio's, which panics where the system gives none.
     pub fn of_system() -> Self {
         Self::new(|name| {
+            let (done, found) = tokio::sync::oneshot::channel();
+            let thread = std::thread::Builder::new().name("names".into());
+            let asked = thread.spawn(move || {
+                let found = (name.as_str(), 0).to_socket_addrs();
+                let found = found.map(|all| all.map(|address| address.ip()).collect());
+                // Nobody may be there to take it.
+                let _ = done.send(found);
+            });
             Box::pin(async move {
-                let found = tokio::net::lookup_host((name, 0)).await?;
-                Ok(found.map(|address| address.ip()).collect())
+                asked.map_err(|_| io::Error::other(NoThread))?;
+                found
+                    .await
+                    .unwrap_or_else(|_| Err(io::Error::other(NoThread)))
             })
         })
     }
@@ -93,7 +109,7 @@ mod tests {
             Box::pin(async { Ok(addresses) })
         });
         let deadline = Instant::now() + Duration::from_secs(30);
-        let http = Http::with_names(&server, deadline, Notices::unheard(), names).unwrap();
+        let http = Http::with_names(&server, deadline.into(), Notices::unheard(), names).unwrap();
         let request = Request {
             method: Method::Get,
             path: &["api"],

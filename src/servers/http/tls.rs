@@ -1,6 +1,5 @@
 //! TLS settings: whose certificates are trusted. One configuration serves HTTP and the websocket.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,16 +9,18 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::roots;
+use crate::regular_file::{self, Links};
 use crate::servers::BackendError;
 use crate::step::model::Server;
 
-/// A file of roots that is larger is no file of roots.
-const CA_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// A file of roots that is larger is no file of roots: the system's have 300 KiB.
+pub(super) const CA_FILE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The configuration for the step's server: the system's roots and `ca_file`, or no check at all.
 ///
 /// # Errors
-/// [`BackendError::Unreachable`] where no root can be had or `ca_file` can't be used.
+/// [`BackendError::Setup`] where no root can be had or `ca_file` can't be used.
 pub fn client_config(server: &Server) -> Result<ClientConfig, BackendError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -29,8 +30,7 @@ pub fn client_config(server: &Server) -> Result<ClientConfig, BackendError> {
     // Loading the system's roots takes milliseconds: only where they are used.
     let verified = server.verify_tls && server.base_url.scheme() == "https";
     if verified {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
+        roots.add_parsable_certificates(roots::of_system()?);
     }
     if let Some(path) = &server.ca_file {
         for certificate in read_ca_file(path)? {
@@ -109,30 +109,14 @@ pub(super) fn words(error: &rustls::Error) -> (String, &'static str) {
 }
 
 fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, BackendError> {
-    let file = std::fs::File::open(path).map_err(|error| {
-        bad_ca_file(
-            path,
-            match error.kind() {
-                std::io::ErrorKind::NotFound => "it does not exist",
-                std::io::ErrorKind::PermissionDenied => "this process may not read it",
-                _ => "it can't be opened",
-            },
-        )
-    })?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(bad_ca_file(path, "it is not a regular file"));
-    }
-    let mut pem = Vec::new();
-    match file.take(CA_FILE_BYTES + 1).read_to_end(&mut pem) {
-        Ok(read) if read as u64 <= CA_FILE_BYTES => {}
-        Ok(_) => return Err(bad_ca_file(path, "it is larger than 4 MiB")),
-        Err(_) => return Err(bad_ca_file(path, "it can't be read")),
-    }
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+    let unusable = |what: &str| bad_ca_file(path, what);
+    let content = regular_file::read(path, CA_FILE_BYTES, Links::Follow)
+        .map_err(|error| unusable(&format!("it {error}")))?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&content.bytes)
         .collect::<Result<_, _>>()
-        .map_err(|_| bad_ca_file(path, "it is not a PEM file of certificates"))?;
+        .map_err(|_| unusable("it is not a PEM file of certificates"))?;
     if certificates.is_empty() {
-        return Err(bad_ca_file(path, "it holds no certificate in PEM form"));
+        return Err(unusable("it holds no certificate in PEM form"));
     }
     Ok(certificates)
 }
@@ -144,8 +128,8 @@ fn bad_ca_file(path: &Path, what: &str) -> BackendError {
     )
 }
 
-fn unusable(message: String, hint: Option<String>) -> BackendError {
-    BackendError::Unreachable { message, hint }
+pub(super) fn unusable(message: String, hint: Option<String>) -> BackendError {
+    BackendError::Setup { message, hint }
 }
 
 /// `verify_tls: false`: any certificate passes; signatures of the handshake are still checked.

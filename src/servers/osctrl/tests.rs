@@ -120,6 +120,7 @@ fn seen(stub: &Stub, error: &BackendError) -> String {
         BackendError::Targets { hint, .. } => ("targets", hint.clone()),
         BackendError::Answer { hint, .. } => ("answer", hint.clone()),
         BackendError::Unreachable { hint, .. } => ("unreachable", hint.clone()),
+        BackendError::Setup { hint, .. } => ("setup", hint.clone()),
         BackendError::TooManyHosts { .. } => ("too many", None),
         BackendError::Busy { .. } => ("busy", None),
         BackendError::Forbidden { .. } => ("forbidden", None),

@@ -1,0 +1,301 @@
+//! Opens what is meant to be a file, and reads it within a size: a pipe, a device, a folder or a file that the
+//! kernel makes up is refused at once, for reading it could wait for ever, never end, or do something. The
+//! one way in which files named by people (or found in folders that they named) are read.
+
+use std::fmt;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Whether a link at the end of the path is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// To what it leads to, which has to be a regular file itself.
+    Follow,
+    /// It is refused.
+    Refuse,
+}
+
+/// A file's content.
+#[derive(Debug)]
+pub struct Content {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// What the system said of the file that was read.
+    pub metadata: Metadata,
+}
+
+/// Why there is nothing to read, as the end of a sentence that begins with the path or `it`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoFile {
+    /// There is nothing.
+    Missing,
+    /// This process may not read it.
+    Denied,
+    /// It is something else: `a folder`.
+    Other(&'static str),
+    /// It holds more bytes than this.
+    TooLarge(usize),
+    /// The process or the machine can't open further files.
+    Limit,
+    /// The system says something else.
+    Failed(ErrorKind),
+}
+
+impl fmt::Display for NoFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => formatter.write_str("does not exist"),
+            Self::Denied => formatter.write_str("may not be read by this process"),
+            Self::Other(what) => write!(formatter, "is {what}, not a regular file"),
+            Self::TooLarge(most) if *most < 1 << 20 => {
+                write!(formatter, "is larger than {} KiB", most >> 10)
+            }
+            Self::TooLarge(most) => write!(formatter, "is larger than {} MiB", most >> 20),
+            Self::Limit => formatter
+                .write_str("can't be opened: this process may open no more files (`ulimit -n`)"),
+            Self::Failed(kind) => write!(formatter, "can't be read: {kind}"),
+        }
+    }
+}
+
+impl NoFile {
+    fn of(error: &std::io::Error) -> Self {
+        use rustix::io::Errno;
+        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+        match (errno, error.kind()) {
+            // A link, where none is followed.
+            (Some(Errno::LOOP), _) => Self::Other("a link"),
+            // A socket, or a device without a driver.
+            (Some(Errno::NXIO | Errno::NODEV), _) => Self::Other("a device"),
+            (Some(Errno::MFILE | Errno::NFILE), _) => Self::Limit,
+            (_, ErrorKind::NotFound | ErrorKind::NotADirectory) => Self::Missing,
+            (_, ErrorKind::PermissionDenied) => Self::Denied,
+            // Without waiting there is nothing to be had: no file is like that.
+            (_, ErrorKind::WouldBlock) => Self::Other("something that would have to be waited for"),
+            (_, kind) => Self::Failed(kind),
+        }
+    }
+}
+
+/// Opens a regular file to read it. Never waits: what is no regular file is looked at and left alone, and
+/// where it changes in the very moment it is opened without blocking and given back.
+///
+/// # Errors
+/// [`NoFile`]
+pub fn open(path: &Path, links: Links) -> Result<(File, Metadata), NoFile> {
+    let looked = match links {
+        Links::Follow => fs::metadata(path),
+        Links::Refuse => fs::symlink_metadata(path),
+    };
+    // Before it is opened: opening alone has an effect on some devices.
+    regular(&looked.map_err(|error| match error.raw_os_error() {
+        // Links in a circle.
+        Some(raw) if raw == rustix::io::Errno::LOOP.raw_os_error() => NoFile::Failed(error.kind()),
+        _ => NoFile::of(&error),
+    })?)?;
+    let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    if links == Links::Refuse {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|error| NoFile::of(&error))?;
+    let metadata = file.metadata().map_err(|error| NoFile::of(&error))?;
+    regular(&metadata)?;
+    if is_made_up(&file) {
+        return Err(NoFile::Other("made up by the kernel"));
+    }
+    Ok((file, metadata))
+}
+
+/// Reads a regular file of at most so many bytes.
+///
+/// # Errors
+/// [`NoFile`]
+pub fn read(path: &Path, most: usize, links: Links) -> Result<Content, NoFile> {
+    let (file, metadata) = open(path, links)?;
+    if metadata.len() > most as u64 {
+        return Err(NoFile::TooLarge(most));
+    }
+    let size = usize::try_from(metadata.len()).unwrap_or(most);
+    // One byte more shows the end.
+    let mut bytes = Vec::with_capacity(size + 1);
+    // It may grow while it is read.
+    file.take(most as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| NoFile::of(&error))?;
+    if bytes.len() > most {
+        return Err(NoFile::TooLarge(most));
+    }
+    Ok(Content { bytes, metadata })
+}
+
+fn regular(metadata: &Metadata) -> Result<(), NoFile> {
+    let kind = metadata.file_type();
+    Err(NoFile::Other(if kind.is_file() {
+        return Ok(());
+    } else if kind.is_dir() {
+        "a folder"
+    } else if kind.is_symlink() {
+        "a link"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }))
+}
+
+/// Whether the kernel makes the content up as it is read (`/proc/kmsg`, `/sys/kernel/debug`): it calls such
+/// files regular, and of size 0, and some never end.
+#[cfg(target_os = "linux")]
+fn is_made_up(file: &File) -> bool {
+    // Magic numbers of proc, sysfs, debugfs and tracefs (linux/magic.h).
+    const MADE_UP: [u64; 4] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163];
+    // The type's width differs from machine to machine.
+    rustix::fs::fstatfs(file).is_ok_and(|about| MADE_UP.contains(&(about.f_type as u64)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_made_up(_: &File) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("regular-{}-{name}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn told(path: &Path, links: Links) -> String {
+        match read(path, 8, links) {
+            Ok(content) => format!("{} bytes", content.bytes.len()),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn only_a_regular_file_within_its_size_is_read() {
+        let dir = Dir::new("kinds");
+        fs::write(dir.at("eight"), "12345678").unwrap();
+        fs::write(dir.at("nine"), "123456789").unwrap();
+        fs::write(dir.at("empty"), "").unwrap();
+        symlink("eight", dir.at("link")).unwrap();
+        symlink("/dev/zero", dir.at("zero")).unwrap();
+        symlink("circle", dir.at("circle")).unwrap();
+        symlink("nowhere", dir.at("broken")).unwrap();
+        let fifo = dir.at("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let _socket = UnixListener::bind(dir.at("socket")).unwrap();
+        symlink(&fifo, dir.at("to-fifo")).unwrap();
+        for (name, followed, refused) in [
+            ("eight", "8 bytes", "8 bytes"),
+            ("nine", "is larger than 0 KiB", "is larger than 0 KiB"),
+            ("empty", "0 bytes", "0 bytes"),
+            (
+                "",
+                "is a folder, not a regular file",
+                "is a folder, not a regular file",
+            ),
+            (
+                "fifo",
+                "is a pipe, not a regular file",
+                "is a pipe, not a regular file",
+            ),
+            (
+                "socket",
+                "is a socket, not a regular file",
+                "is a socket, not a regular file",
+            ),
+            ("none", "does not exist", "does not exist"),
+            ("eight/none", "does not exist", "does not exist"),
+            ("link", "8 bytes", "is a link, not a regular file"),
+            (
+                "zero",
+                "is a device, not a regular file",
+                "is a link, not a regular file",
+            ),
+            (
+                "to-fifo",
+                "is a pipe, not a regular file",
+                "is a link, not a regular file",
+            ),
+            ("broken", "does not exist", "is a link, not a regular file"),
+        ] {
+            assert_eq!(told(&dir.at(name), Links::Follow), followed, "{name}");
+            assert_eq!(told(&dir.at(name), Links::Refuse), refused, "{name}");
+        }
+        let circle = told(&dir.at("circle"), Links::Follow);
+        assert!(circle.starts_with("can't be read: "), "{circle}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_kernel_makes_up_is_no_file() {
+        for path in [
+            "/proc/self/status",
+            "/proc/kmsg",
+            "/sys/kernel/uevent_seqnum",
+        ] {
+            if matches!(
+                read(Path::new(path), 8, Links::Follow),
+                Err(NoFile::Missing | NoFile::Denied)
+            ) {
+                // Not on every machine, not for every user.
+                assert_ne!(path, "/proc/self/status");
+                continue;
+            }
+            let told = told(Path::new(path), Links::Follow);
+            assert_eq!(
+                told, "is made up by the kernel, not a regular file",
+                "{path}"
+            );
+        }
+        assert_eq!(
+            told(Path::new("/dev/null"), Links::Follow),
+            "is a device, not a regular file"
+        );
+    }
+
+    #[test]
+    fn sizes_are_told_in_their_unit() {
+        assert_eq!(
+            NoFile::TooLarge(64 << 10).to_string(),
+            "is larger than 64 KiB"
+        );
+        assert_eq!(
+            NoFile::TooLarge(4 << 20).to_string(),
+            "is larger than 4 MiB"
+        );
+    }
+}

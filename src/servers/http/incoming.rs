@@ -1,0 +1,179 @@
+//! An answer whose body is still on its way: read whole within a limit, or taken apart item by item, so
+//! that a list of any length costs no more memory than one of its items.
+
+use std::ops::Deref;
+
+use super::Http;
+use super::items::{Item, Items, NoList};
+use super::limits;
+use super::reply::{Reply, not_json};
+use super::request::Failure;
+use crate::servers::BackendError;
+
+/// An answer of which the head has come; no redirect, and not to be tried again.
+#[derive(Debug)]
+pub struct Incoming {
+    response: reqwest::Response,
+    http: Http,
+    /// `GET /path`, for messages.
+    asked: String,
+    bytes: usize,
+    most: usize,
+}
+
+impl Incoming {
+    pub(super) fn new(response: reqwest::Response, http: Http, asked: String, most: usize) -> Self {
+        Self {
+            response,
+            http,
+            asked,
+            bytes: 0,
+            most,
+        }
+    }
+
+    /// HTTP status.
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// Whether the status is a success.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status())
+    }
+
+    /// Reads the rest: for refusals, whose bodies are small.
+    ///
+    /// # Errors
+    /// Where the connection breaks, or it is more than the request's `max_bytes`.
+    pub async fn whole(self) -> Result<Reply, BackendError> {
+        self.read_whole().await.map_err(|failure| failure.error)
+    }
+
+    pub(super) async fn read_whole(mut self) -> Result<Reply, Failure> {
+        let status = self.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply {
+            status,
+            body,
+            asked: self.asked,
+        })
+    }
+
+    /// Reads a list item by item: the body is `[…]`, or an object that has it under this key. Of one item
+    /// no more than `item_bytes` are kept.
+    pub fn list(self, under: &'static str, item_bytes: usize) -> List {
+        List {
+            items: Items::new(under, item_bytes, limits::AROUND_LIST.bytes),
+            incoming: self,
+            piece: Box::default(),
+            taken: 0,
+        }
+    }
+
+    /// The next bytes; `None` at the end. May be dropped and called again.
+    async fn chunk(&mut self) -> Result<Option<impl Deref<Target = [u8]> + use<>>, Failure> {
+        match self.response.chunk().await {
+            Ok(None) => Ok(None),
+            Ok(Some(chunk)) => {
+                self.bytes = self.bytes.saturating_add(chunk.len());
+                if self.bytes > self.most {
+                    return Err(Failure::final_(self.too_large()));
+                }
+                Ok(Some(chunk))
+            }
+            Err(error) => Err(self.http.broken(&error)),
+        }
+    }
+
+    fn too_large(&self) -> BackendError {
+        BackendError::Answer {
+            status: None,
+            message: format!(
+                "{} answered {} with more than {}, which is more than is read of it",
+                self.http.origin(),
+                self.asked,
+                limits::words(self.most)
+            ),
+            hint: Some("no answer of this kind is so large: look at what listens at `base_url`; if it is the server, ask fewer hosts or for fewer rows".into()),
+        }
+    }
+}
+
+/// A list that is taken apart while it comes.
+#[derive(Debug)]
+pub struct List {
+    incoming: Incoming,
+    items: Items,
+    /// What has come and is not taken apart yet, from `taken` on.
+    piece: Box<[u8]>,
+    taken: usize,
+}
+
+impl List {
+    /// The next item; `None` once the list has ended and what stood around it is known. May be dropped at
+    /// any await and called again. Never waits while there is an item in what has come.
+    ///
+    /// # Errors
+    /// Where the connection breaks ([`BackendError::Unreachable`]: the list may be asked for again), or
+    /// the body is no such list, or larger than the request's `max_bytes`.
+    pub async fn next(&mut self) -> Result<Option<Item>, BackendError> {
+        self.advance().await.map_err(|failure| failure.error)
+    }
+
+    pub(super) async fn advance(&mut self) -> Result<Option<Item>, Failure> {
+        loop {
+            let rest = self.piece.get(self.taken..).unwrap_or_default();
+            if !rest.is_empty() {
+                let fed = self.items.feed(rest);
+                let (taken, item) = fed.map_err(|error| self.no_list(error))?;
+                self.taken += taken;
+                if item.is_some() {
+                    return Ok(item);
+                }
+                continue;
+            }
+            match self.incoming.chunk().await? {
+                Some(chunk) => {
+                    self.piece = (*chunk).into();
+                    self.taken = 0;
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// What stood around the items, with an empty list in their place, as a reply of its own: its `json`
+    /// has the list's total. To be called once [`List::next`] gave `None`.
+    ///
+    /// # Errors
+    /// Where the body broke off inside of the list.
+    pub fn end(self) -> Result<Reply, BackendError> {
+        self.finish().map_err(|failure| failure.error)
+    }
+
+    pub(super) fn finish(self) -> Result<Reply, Failure> {
+        let (status, asked) = (self.incoming.status(), self.incoming.asked.clone());
+        let ended = Failure::final_(not_json(&asked, status, "its end is missing"));
+        let body = self.items.end().map_err(|_| ended)?;
+        Ok(Reply {
+            status,
+            body,
+            asked,
+        })
+    }
+
+    fn no_list(&self, error: NoList) -> Failure {
+        let incoming = &self.incoming;
+        Failure::final_(match error {
+            NoList::NotJson => {
+                let place = format!("byte {}", incoming.bytes - (self.piece.len() - self.taken));
+                not_json(&incoming.asked, incoming.status(), &place)
+            }
+            NoList::TooMuchAround => incoming.too_large(),
+        })
+    }
+}

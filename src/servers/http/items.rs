@@ -1,0 +1,460 @@
+//! Takes a JSON list apart while it comes: one item at a time, however long the list is. Pure: bytes in,
+//! items out. What an item says is its reader's business; here only the brackets are counted, so an item is
+//! checked when it is read as JSON.
+
+/// One item of a list, as it stands in the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its JSON; only the beginning where it is not whole.
+    pub json: Vec<u8>,
+    /// Whether it was within the limit; else the rest of it is passed over.
+    pub whole: bool,
+}
+
+/// The text is no such list; says nothing of what stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoList {
+    /// It is not JSON, or ends in the middle.
+    NotJson,
+    /// What stands around the list is larger than the limit.
+    TooMuchAround,
+}
+
+/// Reads `[item, …]`, or `{"under": [item, …], …}`.
+#[derive(Debug)]
+pub struct Items {
+    under: &'static str,
+    item_bytes: usize,
+    around_bytes: usize,
+    /// What stands around the items, an empty list in their place: valid JSON where the body is.
+    around: Vec<u8>,
+    state: State,
+    text: Text,
+    /// Brackets that are open around this place.
+    depth: usize,
+    /// The last text in `around` that ended at depth 1: a key, where a colon follows.
+    last_text: (usize, usize),
+    /// A list that begins here is the one.
+    at_list: bool,
+    item: Vec<u8>,
+    item_bytes_seen: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Before,
+    /// Around the list.
+    Around,
+    /// In the list: between items (whether one must come), or in one.
+    Between {
+        first: bool,
+    },
+    Inside,
+    /// An item is over; a comma or the list's end follows.
+    Behind,
+    Ended,
+}
+
+/// Whether a place is inside of a JSON string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Text {
+    Outside,
+    Inside,
+    Escaped,
+}
+
+impl Items {
+    /// For a list that is the whole body, or the value of a key `under`. Of an item no more than
+    /// `item_bytes` are kept, and no more than `around_bytes` of what is around the list.
+    pub fn new(under: &'static str, item_bytes: usize, around_bytes: usize) -> Self {
+        Self {
+            under,
+            item_bytes,
+            around_bytes,
+            around: Vec::new(),
+            state: State::Before,
+            text: Text::Outside,
+            depth: 0,
+            last_text: (0, 0),
+            at_list: false,
+            item: Vec::new(),
+            item_bytes_seen: 0,
+        }
+    }
+
+    /// Takes bytes up to the end of the next item. Returns how many were taken (all, where no item ended
+    /// in them), and the item.
+    ///
+    /// # Errors
+    /// [`NoList`]
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(usize, Option<Item>), NoList> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.text != Text::Outside {
+                at += self.feed_text(&bytes[at..])?;
+                continue;
+            }
+            let byte = bytes[at];
+            let ended = match self.state {
+                State::Inside => self.inside(byte)?,
+                _ => {
+                    self.outside(byte)?;
+                    None
+                }
+            };
+            // A comma or bracket that ends a number is looked at once more, from behind the item.
+            match ended {
+                None => at += 1,
+                Some(taken) => {
+                    at += usize::from(taken);
+                    let json = std::mem::take(&mut self.item);
+                    let whole = json.len() == self.item_bytes_seen;
+                    self.item_bytes_seen = 0;
+                    return Ok((at, Some(Item { json, whole })));
+                }
+            }
+        }
+        Ok((bytes.len(), None))
+    }
+
+    /// What stood around the items, with an empty list in their place: `{"items":[],"total_items":3}`.
+    ///
+    /// # Errors
+    /// Where the body has not ended.
+    pub fn end(self) -> Result<Vec<u8>, NoList> {
+        match self.state {
+            State::Ended => Ok(self.around),
+            _ => Err(NoList::NotJson),
+        }
+    }
+
+    /// The rest of a string, or as much of it as there is.
+    fn feed_text(&mut self, bytes: &[u8]) -> Result<usize, NoList> {
+        let mut taken = 0;
+        while taken < bytes.len() && self.text != Text::Outside {
+            if self.text == Text::Escaped {
+                self.text = Text::Inside;
+                taken += 1;
+                continue;
+            }
+            let rest = &bytes[taken..];
+            match rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+                None => taken = bytes.len(),
+                Some(plain) => {
+                    self.text = match rest[plain] {
+                        b'"' => Text::Outside,
+                        _ => Text::Escaped,
+                    };
+                    taken += plain + 1;
+                }
+            }
+        }
+        self.keep(&bytes[..taken])?;
+        if self.text == Text::Outside && self.depth == 1 {
+            self.last_text.1 = self.around.len();
+        }
+        Ok(taken)
+    }
+
+    /// Puts bytes where they belong: into the item, or to what is around.
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), NoList> {
+        if self.state == State::Inside {
+            self.item_bytes_seen = self.item_bytes_seen.saturating_add(bytes.len());
+            let room = self.item_bytes.saturating_sub(self.item.len());
+            self.item.extend_from_slice(&bytes[..room.min(bytes.len())]);
+            return Ok(());
+        }
+        if self.around.len() + bytes.len() > self.around_bytes {
+            return Err(NoList::TooMuchAround);
+        }
+        self.around.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// A byte of an item, outside of its strings. Returns whether the item has ended, and whether the byte
+    /// is the item's.
+    fn inside(&mut self, byte: u8) -> Result<Option<bool>, NoList> {
+        match byte {
+            b'"' => self.text = Text::Inside,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' if self.depth > self.list_depth() => {
+                self.depth -= 1;
+                self.keep(&[byte])?;
+                return Ok(self.behind_item().then_some(true));
+            }
+            b',' | b']' | b'}' if self.depth == self.list_depth() => {
+                self.state = State::Behind;
+                return Ok(Some(false));
+            }
+            _ => {}
+        }
+        self.keep(&[byte])?;
+        Ok(None)
+    }
+
+    /// Whether the bracket that has just been closed was the item's own.
+    fn behind_item(&mut self) -> bool {
+        let ended = self.depth == self.list_depth();
+        if ended {
+            self.state = State::Behind;
+        }
+        ended
+    }
+
+    /// How many brackets are open between items: the list's, and that of the object around it.
+    fn list_depth(&self) -> usize {
+        match self.around.first() {
+            Some(b'{') => 2,
+            _ => 1,
+        }
+    }
+
+    /// A byte outside of items and strings.
+    fn outside(&mut self, byte: u8) -> Result<(), NoList> {
+        let blank = byte.is_ascii_whitespace();
+        match self.state {
+            // One is kept where it may part two values that must not become one.
+            State::Around if blank && self.around.last() != Some(&b' ') => self.keep(b" ")?,
+            _ if blank => {}
+            State::Before => {
+                match byte {
+                    b'[' => self.state = State::Between { first: true },
+                    b'{' => self.state = State::Around,
+                    _ => return Err(NoList::NotJson),
+                }
+                self.depth = 1;
+                self.keep(&[byte])?;
+            }
+            State::Between { first } => match byte {
+                b']' if first => self.end_list()?,
+                b',' | b']' | b'}' | b':' => return Err(NoList::NotJson),
+                _ => self.begin_item(byte)?,
+            },
+            State::Behind => match byte {
+                b',' => self.state = State::Between { first: false },
+                b']' => self.end_list()?,
+                _ => return Err(NoList::NotJson),
+            },
+            State::Around => self.around(byte)?,
+            State::Ended => return Err(NoList::NotJson),
+            // Its bytes do not come here.
+            State::Inside => {}
+        }
+        Ok(())
+    }
+
+    fn begin_item(&mut self, byte: u8) -> Result<(), NoList> {
+        self.state = State::Inside;
+        match byte {
+            b'"' => self.text = Text::Inside,
+            b'{' | b'[' => self.depth += 1,
+            _ => {}
+        }
+        self.keep(&[byte])
+    }
+
+    fn end_list(&mut self) -> Result<(), NoList> {
+        self.depth -= 1;
+        self.state = match self.depth {
+            0 => State::Ended,
+            _ => State::Around,
+        };
+        self.keep(b"]")
+    }
+
+    /// A byte of the object around the list.
+    fn around(&mut self, byte: u8) -> Result<(), NoList> {
+        let at_list = std::mem::take(&mut self.at_list);
+        match byte {
+            b'"' => {
+                self.text = Text::Inside;
+                if self.depth == 1 {
+                    self.last_text.0 = self.around.len() + 1;
+                }
+            }
+            b':' if self.depth == 1 => {
+                let (from, to) = self.last_text;
+                let key = self.around.get(from..to.saturating_sub(1));
+                self.at_list = key == Some(self.under.as_bytes());
+            }
+            b'[' if at_list => {
+                self.depth += 1;
+                self.state = State::Between { first: true };
+            }
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => {
+                self.depth -= 1;
+                if self.depth == 0 {
+                    self.keep(&[byte])?;
+                    self.state = State::Ended;
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        self.keep(&[byte])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What comes of a body that arrives in pieces.
+    fn taken_apart(body: &[u8], piece: usize) -> Result<(Vec<Item>, Vec<u8>), NoList> {
+        taken_apart_within(body, piece, usize::MAX, usize::MAX)
+    }
+
+    fn taken_apart_within(
+        body: &[u8],
+        piece: usize,
+        item_bytes: usize,
+        around: usize,
+    ) -> Result<(Vec<Item>, Vec<u8>), NoList> {
+        let mut items = Items::new("items", item_bytes, around);
+        let mut found = Vec::new();
+        for mut piece in body.chunks(piece.max(1)) {
+            while !piece.is_empty() {
+                let (taken, item) = items.feed(piece)?;
+                assert!(taken > 0 || item.is_some(), "it must get on");
+                found.extend(item);
+                piece = &piece[taken..];
+            }
+        }
+        Ok((found, items.end()?))
+    }
+
+    fn texts(body: &str) -> Result<(Vec<String>, String), NoList> {
+        let (items, around) = taken_apart(body.as_bytes(), 3)?;
+        let text = |json: Vec<u8>| String::from_utf8(json).unwrap();
+        Ok((
+            items.into_iter().map(|item| text(item.json)).collect(),
+            text(around),
+        ))
+    }
+
+    #[test]
+    fn lists_with_and_without_something_around_them() {
+        for (body, items, around) in [
+            ("[]", &[][..], "[]"),
+            (
+                " [ 1 ,\"a,]\\\"\", {\"b\":[2,{}]}\n] ",
+                &["1 ", "\"a,]\\\"\"", "{\"b\":[2,{}]}"],
+                "[]",
+            ),
+            (r#"{"items":[],"n":1}"#, &[], r#"{"items":[],"n":1}"#),
+            (r#"{"items":null}"#, &[], r#"{"items":null}"#),
+            (r#"{"x":{"items":[1]}}"#, &[], r#"{"x":{"items":[1]}}"#),
+            (
+                r#"{"x":["items"],"y":"items","items" :  [ true,null ] , "n":2}"#,
+                &["true", "null "],
+                r#"{"x":["items"],"y":"items","items" : [] , "n":2}"#,
+            ),
+            (
+                r#"{"items":{"items":[1]}}"#,
+                &[],
+                r#"{"items":{"items":[1]}}"#,
+            ),
+        ] {
+            let (found, rest) = texts(body).unwrap();
+            assert_eq!(found, items, "{body}");
+            assert_eq!(rest, around, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_told() {
+        for body in [
+            "",
+            "  ",
+            "<html>",
+            "\"items\"",
+            "[",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[,1]",
+            "[1 2]]",
+            "[] []",
+            "{\"items\":[1}",
+            "{\"items\":[{\"a\":1",
+            "{\"items\":[\"]}",
+        ] {
+            let told = texts(body);
+            // An item that is itself not JSON is for whoever reads it.
+            let is_bad = |item: &String| serde_json::from_str::<Value>(item).is_err();
+            assert!(
+                told.as_ref()
+                    .map_or(true, |(items, _)| items.iter().any(is_bad)),
+                "{body}: {told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_item_beyond_the_limit_is_cut_and_the_next_one_is_whole() {
+        let body = br#"{"items":[{"a":"0123456789"},{"b":1}]}"#;
+        let (items, _) = taken_apart_within(body, 5, 8, 100).unwrap();
+        let expected = [(&br#"{"a":"01"#[..], false), (br#"{"b":1}"#, true)];
+        let found: Vec<(&[u8], bool)> = items
+            .iter()
+            .map(|item| (item.json.as_slice(), item.whole))
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(
+            taken_apart_within(br#"{"x":"0123456789","items":[]}"#, 5, 8, 20),
+            Err(NoList::TooMuchAround)
+        );
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[\\PC\"\\\\\\[\\]{},:]{0,8}".prop_map(Value::from),
+            Just(json!("items")),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("items|[a\\PC\"]{0,3}", inner, 0..4)
+                    .prop_map(|map| json!(map)),
+            ]
+        })
+    }
+
+    proptest! {
+        /// The same as reading it whole, wherever the pieces end.
+        #[test]
+        fn says_the_same_as_serde(
+            items in prop::collection::vec(value(), 0..6),
+            before in prop::collection::btree_map("[a-h]{1,2}", value(), 0..3),
+            after in prop::collection::btree_map("[j-z]{1,2}", value(), 0..3),
+            bare in any::<bool>(),
+            pretty in any::<bool>(),
+            piece in 1usize..40,
+        ) {
+            let mut around: serde_json::Map<String, Value> = before.into_iter().collect();
+            around.insert("items".into(), json!(items));
+            around.extend(after);
+            let whole = if bare { json!(items) } else { Value::Object(around.clone()) };
+            let body = if pretty { format!("{whole:#}") } else { whole.to_string() };
+            let (found, rest) = taken_apart(body.as_bytes(), piece).unwrap();
+            let found: Vec<Value> = found.iter().map(|item| serde_json::from_slice(&item.json).unwrap()).collect();
+            prop_assert_eq!(found, items);
+            around.insert("items".into(), json!([]));
+            let expected = if bare { json!([]) } else { Value::Object(around) };
+            prop_assert_eq!(serde_json::from_slice::<Value>(&rest).unwrap(), expected);
+        }
+
+        /// Whatever comes, it ends, keeps within its limits and never panics.
+        #[test]
+        fn any_bytes(body in prop::collection::vec(prop::sample::select(&b"[]{}\",:\\items 1"[..]), 0..60), piece in 1usize..9) {
+            let _ = taken_apart_within(&body, piece, 7, 30);
+        }
+    }
+}
