@@ -98,6 +98,29 @@ pub(crate) fn dispatch(world: &mut World, query: usize, propagation: Duration) {
     }
 }
 
+/// A host is back: it takes up what it has not answered and is still handed out.
+pub(crate) fn wake(world: &mut World, host: usize) {
+    let now = world.now();
+    let Some(found) = world.hosts.get(host) else {
+        return;
+    };
+    let at = found.next_check_in(now);
+    let answered = |query: usize| {
+        let mut answers = world.observed.answers.iter();
+        answers.any(|answer| answer.campaign == query && answer.host == found.uuid)
+    };
+    let waiting: Vec<usize> = world
+        .queries
+        .iter()
+        .enumerate()
+        .filter(|(place, query)| query.live && query.targets.contains(&host) && !answered(*place))
+        .map(|(place, _)| place)
+        .collect();
+    for query in waiting {
+        plan(world, at, query, host, What::CheckIn);
+    }
+}
+
 fn plan(world: &mut World, at: Duration, query: usize, host: usize, what: What) {
     let sequence = world.next_sequence();
     world.due.push(Due {
@@ -164,6 +187,9 @@ fn check_in(world: &mut World, query: usize, host: usize, now: Duration) {
     let Some(found) = world.hosts.get_mut(host) else {
         return;
     };
+    if found.away {
+        return;
+    }
     let uuid = found.uuid.clone();
     if !found.online {
         found.online = true;
@@ -196,6 +222,9 @@ fn answer(world: &mut World, query: usize, host: usize, now: Duration, time: u32
     let (Some(asked), Some(found)) = (world.queries.get(query), world.hosts.get(host)) else {
         return;
     };
+    if found.away {
+        return;
+    }
     let behaviour = Arc::clone(&found.behaviour);
     let said = match &found.said {
         Some(said) => Arc::clone(said),
@@ -322,7 +351,8 @@ pub(crate) fn prepare(answer: &Answer) -> Option<Arc<Answered>> {
     })
 }
 
-fn pinned(rows: &[crate::scenario::Cells]) -> RowsText {
+/// Rows as a scenario writes them.
+pub(crate) fn pinned(rows: &[crate::scenario::Cells]) -> RowsText {
     let mut text = RowsText::default();
     for row in rows {
         text.push(

@@ -23,6 +23,14 @@ pub(crate) fn micros(at: SystemTime) -> String {
     )
 }
 
+/// The same time without what is less than a microsecond.
+pub(crate) fn whole_micros(at: SystemTime) -> SystemTime {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    let micros = since.map_or(0, |since| since.as_nanos() / 1_000);
+    let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+    SystemTime::UNIX_EPOCH + Duration::from_micros(micros)
+}
+
 fn write(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_else(|_| NEVER.into())
 }

@@ -21,7 +21,12 @@ pub(crate) struct Host {
     pub uuid: String,
     pub serial: String,
     pub platform: String,
+    /// Whether the servers know it.
+    pub enrolled: bool,
+    pub enrolled_at: SystemTime,
     pub online: bool,
+    /// It is away until a change brings it back: what it was going to do, it does not do.
+    pub away: bool,
     pub last_seen: SystemTime,
     pub distributed_interval: u64,
     pub labels: Vec<String>,
@@ -30,8 +35,8 @@ pub(crate) struct Host {
     pub environment: String,
     /// AiSOC tenant, where the scenario gives the host one.
     pub tenant: Option<String>,
-    /// What it enrols under at AiSOC's own service.
-    pub identifier: String,
+    /// What it enrolled under at AiSOC's own service.
+    pub identifier: HostIdentifier,
     pub check_in: Duration,
     /// Where in its interval it checks in.
     pub phase: Duration,
@@ -43,6 +48,11 @@ pub(crate) struct Host {
 
 /// How long ago an offline host was last seen, unless the scenario says.
 const OFFLINE_FOR: Duration = Duration::from_secs(30 * 60);
+/// How long ago a missing host was last seen, unless the scenario says.
+pub(crate) const MISSING_FOR: Duration = DAY.saturating_mul(31);
+/// How long before that it had enrolled.
+const MISSING_AFTER: Duration = DAY.saturating_mul(29);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// All hosts of a scenario.
 pub(crate) fn enrol(scenario: &Scenario, now: SystemTime) -> Result<Vec<Host>, ScenarioError> {
@@ -68,9 +78,12 @@ pub(crate) fn enrol(scenario: &Scenario, now: SystemTime) -> Result<Vec<Host>, S
                 index,
                 hosts.len(),
             )?;
-            host.id = next_id;
+            // Whoever enrols later is given its id then.
+            if spec.enrolled {
+                host.id = next_id;
+                next_id += 1;
+            }
             host.said.clone_from(&said);
-            next_id += 1;
             hosts.push(host);
         }
     }
@@ -83,7 +96,7 @@ pub(crate) fn enrol(scenario: &Scenario, now: SystemTime) -> Result<Vec<Host>, S
                 host.uuid
             )));
         }
-        if !ids.insert(host.id) {
+        if host.enrolled && !ids.insert(host.id) {
             return Err(ScenarioError::new(format!(
                 "two hosts have the id {}; leave ids out or give each its own",
                 host.id
@@ -111,6 +124,13 @@ fn host(
             .ok_or_else(|| ScenarioError::new("last_seen is not a time"))?,
         (None, HostStatus::Online) => now,
         (None, HostStatus::Offline) => now - OFFLINE_FOR,
+        (None, HostStatus::Missing) => now - MISSING_FOR,
+    };
+    let enrolled_at = match (&spec.enrolled_at, spec.status) {
+        (Some(text), _) => clock::parse_rfc3339(text)
+            .ok_or_else(|| ScenarioError::new("enrolled_at is not a time"))?,
+        (None, HostStatus::Missing) => last_seen - MISSING_AFTER,
+        (None, _) => last_seen,
     };
     let uuid = match &spec.uuid {
         Some(pattern) => named(pattern)?,
@@ -118,9 +138,8 @@ fn host(
     };
     let identifier = spec.host_identifier.as_ref();
     let identifier = match identifier.unwrap_or(&scenario.aisoc_direct.host_identifier) {
-        HostIdentifier::Hostname => hostname.clone(),
-        HostIdentifier::Uuid => uuid.clone(),
-        HostIdentifier::Specified(pattern) => named(pattern)?,
+        HostIdentifier::Specified(pattern) => HostIdentifier::Specified(named(pattern)?),
+        plain => plain.clone(),
     };
     Ok(Host {
         id: 0,
@@ -136,7 +155,11 @@ fn host(
         },
         hostname,
         platform: spec.platform.clone(),
-        online: spec.status == HostStatus::Online,
+        enrolled: spec.enrolled,
+        enrolled_at,
+        online: spec.enrolled && spec.status == HostStatus::Online,
+        away: !spec.enrolled
+            || (spec.status != HostStatus::Online && spec.behaviour.comes_back.is_none()),
         last_seen,
         distributed_interval: spec.distributed_interval,
         labels: spec.labels.clone(),
@@ -205,6 +228,44 @@ impl Host {
         let passed = (after - self.phase).as_nanos() / interval + 1;
         let nanos = passed * interval;
         self.phase + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX / 2))
+    }
+
+    /// The name by which AiSOC's own service knows it.
+    pub fn identifier(&self) -> &str {
+        match &self.identifier {
+            HostIdentifier::Hostname => &self.hostname,
+            HostIdentifier::Uuid => &self.uuid,
+            HostIdentifier::Specified(text) => text,
+        }
+    }
+
+    /// When it last checked in, in a world that has run for so long.
+    pub fn seen(&self, running: Duration) -> SystemTime {
+        if !self.online || self.is_mobile() {
+            return self.last_seen;
+        }
+        // The latest check-in is one interval before the next.
+        let ago = (running + self.check_in).saturating_sub(self.next_check_in(running));
+        SystemTime::now() - ago
+    }
+
+    /// A phone or tablet: without osquery, so that Fleet never sees it check in.
+    pub fn is_mobile(&self) -> bool {
+        matches!(self.platform.as_str(), "ios" | "ipados" | "android")
+    }
+
+    /// Whether Fleet counts it as missing: not seen for 30 days.
+    pub fn is_missing(&self, now: SystemTime) -> bool {
+        !self.online
+            && now
+                .duration_since(self.last_seen)
+                .is_ok_and(|passed| passed >= DAY * 30)
+    }
+
+    /// Whether Fleet counts it as new: enrolled within the last day.
+    pub fn is_new(&self, now: SystemTime) -> bool {
+        now.duration_since(self.enrolled_at)
+            .map_or(true, |passed| passed < DAY)
     }
 
     /// The family that osctrl filters by.

@@ -17,6 +17,7 @@
 mod agents;
 mod aisoc_direct;
 mod body;
+mod changes;
 mod clock;
 mod connection;
 mod echo;
@@ -49,7 +50,8 @@ pub use observe::{
 };
 pub use scenario::{
     AISOC_CONSOLE_TOKEN, AISOC_ENROLL_SECRET, AISOC_SERVICE_TOKEN, AISOC_TENANT, AisocDirect,
-    AisocVersion, Burst, ConsoleToken, HostIdentifier,
+    AisocVersion, Burst, Change, ConsoleToken, HostChange, HostIdentifier, LateResult, Logging,
+    QuerySpec, QueryState, ReportSpec, ResultSpec, Snapshot, Team,
 };
 pub use scenario::{
     AdminService, Answer, Behaviour, Cells, Cut, Echo, Echoed, Encoding, Endless,

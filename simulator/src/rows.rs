@@ -76,6 +76,23 @@ impl RowsText {
         self.rows.len()
     }
 
+    /// One row as the host sent it; of a row that is not there, an empty one.
+    pub fn row(&self, index: usize, host: &Host) -> String {
+        let text = self.rows.get(index).map_or_else(
+            || "{}".to_owned(),
+            |row| {
+                let both = !(row.head.is_empty() || row.tail.is_empty());
+                let comma = if both { "," } else { "" };
+                format!("{{{}{comma}{}}}", row.head, row.tail)
+            },
+        );
+        if self.personal {
+            host.fill(&text, 1).into_owned()
+        } else {
+            text
+        }
+    }
+
     /// The array as the host sent it.
     pub fn json(&self, host: &Host) -> String {
         self.write(host, None)
@@ -142,18 +159,36 @@ pub(crate) fn added_columns(host: &Host) -> String {
 impl Host {
     /// Fills the placeholders; `escapes` says how many times over the text is JSON within a string.
     pub fn fill<'text>(&self, text: &'text str, escapes: u8) -> Cow<'text, str> {
-        if !text.contains('{') {
-            return Cow::Borrowed(text);
-        }
         let escape =
             |value: &str| (0..escapes).fold(value.to_owned(), |value, _| json_inner(&value));
-        Cow::Owned(
-            text.replace("{hostname}", &escape(&self.hostname))
-                .replace("{uuid}", &escape(&self.uuid))
-                .replace("{serial}", &escape(&self.serial))
-                .replace("{id}", &self.id.to_string())
-                .replace("{n}", &self.number.to_string()),
-        )
+        let mut filled = String::new();
+        let mut rest = text;
+        // What is filled in is not looked at again, whatever a host is called.
+        let mut from = 0;
+        while let Some(brace) = rest.get(from..).and_then(|text| text.find('{')) {
+            let (before, placeholder) = rest.split_at(from + brace);
+            let end = placeholder.find('}').map_or(0, |end| end + 1);
+            let value = match placeholder.get(..end).unwrap_or_default() {
+                "{hostname}" => escape(&self.hostname),
+                "{uuid}" => escape(&self.uuid),
+                "{serial}" => escape(&self.serial),
+                "{id}" => self.id.to_string(),
+                "{n}" => self.number.to_string(),
+                _ => {
+                    from += brace + 1;
+                    continue;
+                }
+            };
+            filled.push_str(before);
+            filled.push_str(&value);
+            rest = placeholder.get(end..).unwrap_or_default();
+            from = 0;
+        }
+        if rest.len() == text.len() {
+            return Cow::Borrowed(text);
+        }
+        filled.push_str(rest);
+        Cow::Owned(filled)
     }
 }
 
@@ -228,5 +263,9 @@ mod tests {
         let mut text = RowsText::default();
         text.push(vec![("who".into(), "{hostname} {n}".into())]);
         assert_eq!(text.json(&Host::plain(7, "a\"b")), r#"[{"who":"a\"b 7"}]"#);
+        let named_so = Host::plain(7, "{n}");
+        let filled = named_so.fill("{{hostname} {nope} {n", 0);
+        assert_eq!(filled, "{{n} {nope} {n", "once, and only what is whole");
+        assert!(matches!(named_so.fill("{x}", 0), Cow::Borrowed("{x}")));
     }
 }

@@ -30,7 +30,7 @@ use crate::raw::Raw;
 use crate::scenario::{Cut, Fault, Part, SlowBody, Wire};
 use crate::speak::{Then, speak};
 use crate::world::Shared;
-use crate::{aisoc_direct, fleet, osctrl, proxy};
+use crate::{aisoc_direct, changes, fleet, osctrl, proxy};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
@@ -177,10 +177,13 @@ pub(crate) async fn respond(
         Err(_) => return Err(CutOff),
     };
     let faults = shared.change(|world| {
+        changes::proceed(world, true);
         let mut seen = seen(&parts, connection);
         seen.body = String::from_utf8_lossy(&body).into_owned();
         let path = seen.path.clone();
         world.observed.requests.push(seen);
+        let now = world.now();
+        world.changes.arm(now, world.observed.requests.len());
         let faults = faults::meet(world, parts.method.as_str(), &path);
         if faults.iter().any(|fault| fault.revoke_tokens) {
             world.revoke_tokens();

@@ -10,9 +10,9 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::observe::{Campaign, Observations, Request};
-use crate::scenario::{Part, Scenario, ScenarioError};
+use crate::scenario::{Change, HostChange, Part, ResultSpec, Scenario, ScenarioError, Snapshot};
 use crate::world::{Shared, random_hex};
-use crate::{agents, osctrl, outages, server, tls};
+use crate::{agents, changes, osctrl, outages, server, tls};
 
 /// Why a simulator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -215,6 +215,34 @@ impl Simulator {
         self.shared.change(|world| outages::take_away(world, part));
     }
 
+    /// A host goes, comes back, is deleted, renamed or moved, now.
+    ///
+    /// # Errors
+    /// When no host is named so, or a time is none.
+    pub fn change_host(&self, change: HostChange) -> Result<(), ScenarioError> {
+        self.make(&Change::of_host(change))
+    }
+
+    /// A report of Fleet gets a host's new rows now.
+    ///
+    /// # Errors
+    /// When no host or report is named so, or a time is none.
+    pub fn take_snapshot(&self, snapshot: Snapshot) -> Result<(), ScenarioError> {
+        self.make(&Change::of_report(snapshot))
+    }
+
+    /// A query of osctrl gets a host's result now.
+    ///
+    /// # Errors
+    /// When no host or query is named so, or a time is none.
+    pub fn take_result(&self, query: &str, result: ResultSpec) -> Result<(), ScenarioError> {
+        self.make(&Change::of_query(query, result))
+    }
+
+    fn make(&self, change: &Change) -> Result<(), ScenarioError> {
+        self.shared.change(|world| changes::make(world, change))
+    }
+
     /// A part comes back now.
     pub fn bring_back(&self, part: Part) {
         self.shared.change(|world| outages::bring_back(world, part));
@@ -226,6 +254,7 @@ async fn attend(shared: Arc<Shared>) {
     tokio::join!(
         agents::run(Arc::clone(&shared)),
         outages::run(Arc::clone(&shared)),
+        changes::run(Arc::clone(&shared)),
         osctrl::run_admin_service(shared),
     );
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, watch};
 
 use crate::agents::{Due, Query};
+use crate::changes::{self, Changes};
 use crate::host::{self, Host};
 use crate::observe::{Campaign, CampaignState, Observations};
 use crate::outages::{self, Outages};
@@ -41,6 +42,7 @@ pub(crate) struct World {
     pub fleet: fleet::State,
     pub osctrl: osctrl::State,
     pub aisoc_direct: aisoc_direct::State,
+    pub changes: Changes,
     /// How often each fault's conditions were met.
     pub fault_matches: Vec<usize>,
     pub outages: Outages,
@@ -52,11 +54,12 @@ impl Shared {
         scenario.validate()?;
         let scenario = Arc::new(scenario);
         let hosts = host::enrol(&scenario, SystemTime::now())?;
-        let world = World {
+        let mut world = World {
             started: Instant::now(),
-            fleet: fleet::State::new(&scenario, &hosts),
+            fleet: fleet::State::new(&scenario, &hosts)?,
             osctrl: osctrl::State::new(&scenario),
-            aisoc_direct: aisoc_direct::State::new(&scenario, &hosts),
+            aisoc_direct: aisoc_direct::State::new(&scenario),
+            changes: Changes::new(&scenario),
             fault_matches: vec![0; scenario.faults.len()],
             outages: Outages::new(&scenario),
             proxy: proxy::State::default(),
@@ -67,6 +70,8 @@ impl Shared {
             sequence: 0,
             scenario,
         };
+        osctrl::fill(&mut world)?;
+        changes::check(&world)?;
         Ok(Arc::new(Self {
             world: Mutex::new(world),
             changed: Condvar::new(),
@@ -156,6 +161,12 @@ impl Shared {
 }
 
 impl World {
+    /// The hosts that the servers know, with their places.
+    pub fn enrolled(&self) -> impl Iterator<Item = (usize, &Host)> {
+        let hosts = self.hosts.iter().enumerate();
+        hosts.filter(|(_, host)| host.enrolled)
+    }
+
     /// Time since the start.
     pub fn now(&self) -> Duration {
         self.started.elapsed()

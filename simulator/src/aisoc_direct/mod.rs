@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::connection::Began;
-use crate::host::Host;
 use crate::http::{Call, Reply, TEXT};
 use crate::scenario::{AisocVersion, Scenario};
 use crate::world::{Shared, World};
@@ -41,31 +40,39 @@ pub(crate) struct State {
     queries: Vec<StoredQuery>,
     /// Places of queries by their id.
     by_id: HashMap<String, usize>,
+    /// The simulated hosts are among the nodes.
+    knows_hosts: bool,
 }
 
 impl State {
-    pub fn new(scenario: &Scenario, hosts: &[Host]) -> Self {
-        let mut state = Self {
+    pub fn new(scenario: &Scenario) -> Self {
+        Self {
             tokens: auth::tokens(&scenario.aisoc_direct),
             nodes: Vec::new(),
             by_name: HashMap::new(),
             by_key: HashMap::new(),
             queries: Vec::new(),
             by_id: HashMap::new(),
-        };
-        if scenario.wire.speaks(crate::observe::Server::AisocDirect) {
-            let usual = usual_tenant(scenario);
-            for (place, host) in hosts.iter().enumerate() {
-                let tenant = host.tenant.clone().unwrap_or_else(|| usual.clone());
-                state.enrol(tenant, host.identifier.clone(), Some(place));
-            }
+            knows_hosts: false,
         }
-        state
     }
 
     /// Ends every token.
     pub fn revoke_tokens(&mut self) {
         self.tokens.clear();
+    }
+}
+
+/// Enrols the simulated hosts, the first time somebody asks for one: with other servers they cost nothing.
+fn enrol_hosts(world: &mut World) {
+    let state = &mut world.aisoc_direct;
+    if std::mem::replace(&mut state.knows_hosts, true) {
+        return;
+    }
+    let usual = usual_tenant(&world.scenario);
+    for (place, host) in world.hosts.iter().enumerate() {
+        let tenant = host.tenant.clone().unwrap_or_else(|| usual.clone());
+        state.enrol(tenant, host.identifier().to_owned(), Some(place));
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) fn enrol(shared: &Shared, call: &Call) -> Reply {
             return detail(400, json!({"node_invalid": true, "reason": reason}));
         }
         let tenant = tenant.unwrap_or_else(|| super::usual_tenant(&world.scenario));
+        super::enrol_hosts(world);
         let key = random_hex(64);
         let state = &mut world.aisoc_direct;
         let place = state.enrol(tenant, identifier, None);

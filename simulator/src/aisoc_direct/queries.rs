@@ -69,6 +69,7 @@ pub(super) fn enqueue(shared: &Shared, caller: &Caller, call: &Call) -> Reply {
         if world.outages.without_database() {
             return failure();
         }
+        super::enrol_hosts(world);
         let name = (tenant, identifier);
         let Some(node) = world.aisoc_direct.by_name.get(&name).copied() else {
             let (tenant, identifier) = name;

@@ -1,7 +1,7 @@
 //! Fleet's campaigns: who is targeted, who listens, and what becomes of an answer.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -121,34 +121,40 @@ fn by_ids(world: &World, selected: &Value) -> Vec<usize> {
 
 fn places(world: &World, fits: impl Fn(&crate::host::Host) -> bool) -> Vec<usize> {
     world
-        .hosts
-        .iter()
-        .enumerate()
+        .enrolled()
         .filter(|(_, host)| fits(host))
         .map(|(place, _)| place)
         .collect()
 }
 
 /// How many of the targets are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub total: usize,
     pub online: usize,
+    /// Those that are missing too.
     pub offline: usize,
+    pub missing: usize,
+    pub new: usize,
 }
 
 impl Counts {
     pub fn of(world: &World, targets: &[usize]) -> Self {
-        let online = targets
-            .iter()
-            .filter_map(|place| world.hosts.get(*place))
-            .filter(|host| host.online)
-            .count();
-        Self {
-            total: targets.len(),
-            online,
-            offline: targets.len() - online,
+        let hosts = targets.iter().filter_map(|place| world.hosts.get(*place));
+        Self::of_hosts(hosts)
+    }
+
+    pub fn of_hosts<'host>(hosts: impl Iterator<Item = &'host crate::host::Host>) -> Self {
+        let now = SystemTime::now();
+        let mut counts = Self::default();
+        for host in hosts {
+            counts.total += 1;
+            counts.online += usize::from(host.online);
+            counts.offline += usize::from(!host.online);
+            counts.missing += usize::from(host.is_missing(now));
+            counts.new += usize::from(host.is_new(now));
         }
+        counts
     }
 }
 
@@ -201,8 +207,8 @@ fn start(
                 "TotalHosts": counts.total,
                 "OnlineHosts": counts.online,
                 "OfflineHosts": counts.offline,
-                "MissingInActionHosts": 0,
-                "NewHosts": counts.total,
+                "MissingInActionHosts": counts.missing,
+                "NewHosts": counts.new,
             },
             "id": id,
             "query_id": id,

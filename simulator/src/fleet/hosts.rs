@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{bad_request, not_found, ok};
+use super::campaigns::Counts;
+use super::{bad_request, not_found, ok, teams};
 use crate::clock;
 use crate::host::Host;
-use crate::http::{Call, FLEET_JSON, Reply, page_of};
+use crate::http::{Call, FLEET_JSON, Reply, TEXT, page_of};
 use crate::listing;
 use crate::world::{Shared, World};
 
@@ -23,21 +24,39 @@ pub(super) fn list(shared: &Arc<Shared>, call: &Call) -> Reply {
 
 /// The page that the call asks for out of the hosts at these places.
 pub(super) fn page(shared: &Arc<Shared>, call: &Call, mut places: Vec<usize>) -> Reply {
+    let order = call.parameter("order_key").unwrap_or_default();
     let world = shared.look();
-    let id = |place: &usize| world.hosts.get(*place).map(|host| host.id);
     let name = |place: &usize| {
         let host = world.hosts.get(*place)?;
         Some(host.hostname.to_lowercase())
     };
-    match call.parameter("order_key") {
-        None | Some("" | "id") => places.sort_by_key(id),
-        Some("hostname" | "display_name") => places.sort_by_cached_key(name),
-        Some(_) => {}
+    match order {
+        "" | "id" => places.sort_by_key(|place| world.hosts.get(*place).map(|host| host.id)),
+        "hostname" | "display_name" => places.sort_by_cached_key(name),
+        // Whole seconds, as the database keeps them; looked at once, since it moves.
+        "seen_time" => {
+            let now = world.now();
+            places.sort_by_cached_key(|place| {
+                let host = world.hosts.get(*place)?;
+                Some((clock::unix(host.seen(now)), host.id))
+            });
+        }
+        _ => {}
     }
-    drop(world);
     if call.parameter("order_direction") == Some("desc") {
         places.reverse();
     }
+    if let Some(after) = call.parameter("after").filter(|after| !after.is_empty()) {
+        match order {
+            "id" => return ambiguous(),
+            "hostname" | "display_name" => {
+                let after = Some(after.to_lowercase());
+                places.retain(|place| name(place) > after);
+            }
+            _ => {}
+        }
+    }
+    drop(world);
     let size = call
         .number("per_page")
         .filter(|size| *size > 0)
@@ -45,6 +64,16 @@ pub(super) fn page(shared: &Arc<Shared>, call: &Call, mut places: Vec<usize>) ->
     let shown = page_of(&places, call.number("page").unwrap_or(0), size);
     let hosts = listing::of_hosts(shared, shown, document);
     Reply::made(200, FLEET_JSON, hosts.between("{\"hosts\":[", "]}"))
+}
+
+/// The database's own error; it has no uuid.
+fn ambiguous() -> Reply {
+    let reason = "Error 1052 (23000): Column 'id' in where clause is ambiguous";
+    let body = json!({
+        "message": "Validation Failed",
+        "errors": [{"name": "base", "reason": reason}],
+    });
+    Reply::json(422, FLEET_JSON, &body)
 }
 
 /// `GET /hosts/count`.
@@ -59,31 +88,31 @@ pub(super) fn count(world: &World, call: &Call) -> Reply {
 fn select(world: &World, call: &Call) -> Result<Vec<usize>, Reply> {
     let text = call.parameter("query").unwrap_or_default().to_lowercase();
     let status = call.parameter("status").unwrap_or_default();
-    if !matches!(
-        status,
-        "" | "online" | "offline" | "new" | "mia" | "missing"
-    ) {
-        return Err(bad_request(FLEET_JSON, "invalid status"));
-    }
+    let now = SystemTime::now();
+    let fits: fn(&Host, SystemTime) -> bool = match status {
+        "" => |_, _| true,
+        "online" => |host, _| host.online,
+        // The missing ones are among them.
+        "offline" => |host, _| !host.online,
+        "new" => Host::is_new,
+        "mia" | "missing" => Host::is_missing,
+        unknown => return Err(bad_request(TEXT, &format!("Invalid status: {unknown}"))),
+    };
+    let team = teams::filter(world, call)?;
     Ok(world
-        .hosts
-        .iter()
-        .enumerate()
-        .filter(|(_, host)| {
-            let found = text.is_empty()
-                || [&host.hostname, &host.uuid, &host.serial, &host.display_name]
-                    .into_iter()
-                    .any(|field| field.to_lowercase().contains(&text));
-            let fits = match status {
-                "online" => host.online,
-                "offline" => !host.online,
-                "mia" | "missing" => false,
-                _ => true,
-            };
-            found && fits
-        })
+        .enrolled()
+        .filter(|(_, host)| team.as_ref().is_none_or(|team| *team == host.team_id))
+        .filter(|(_, host)| fits(host, now))
+        .filter(|(_, host)| text.is_empty() || holds(host, &text))
         .map(|(place, _)| place)
         .collect())
+}
+
+/// Whether one of the searched fields holds the text, which is in lower case.
+fn holds(host: &Host, text: &str) -> bool {
+    [&host.hostname, &host.uuid, &host.serial, &host.display_name]
+        .into_iter()
+        .any(|field| field.to_lowercase().contains(text))
 }
 
 /// `GET /hosts/identifier/{identifier}`: of several hosts with one hostname, the first.
@@ -96,8 +125,8 @@ pub(super) fn by_identifier(world: &World, identifier: &str) -> Reply {
 
 /// `GET /hosts/{id}`.
 pub(super) fn by_id(world: &World, id: &str) -> Reply {
-    match world.hosts.iter().find(|host| host.id.to_string() == id) {
-        Some(host) => detail(world, host),
+    match with_id(world, id) {
+        Some((_, host)) => detail(world, host),
         None => not_found(&format!("Host {id} was not found in the datastore")),
     }
 }
@@ -108,10 +137,14 @@ pub(super) fn find<'world>(
     identifier: &str,
 ) -> Option<(usize, &'world Host)> {
     world
-        .hosts
-        .iter()
-        .enumerate()
+        .enrolled()
         .find(|(_, host)| is_named(host, identifier))
+}
+
+/// The host with this id, with its place.
+pub(super) fn with_id<'world>(world: &'world World, id: &str) -> Option<(usize, &'world Host)> {
+    let id: u64 = id.parse().ok()?;
+    world.enrolled().find(|(_, host)| host.id == id)
 }
 
 /// Whether the identifier means the host. The empty one means every host without a serial (fleet#55116).
@@ -135,7 +168,9 @@ fn detail(world: &World, host: &Host) -> Reply {
         fields.insert("packs".into(), json!([]));
         fields.insert("batteries".into(), Value::Null);
         fields.insert("last_mdm_enrolled_at".into(), Value::Null);
-        fields.insert("last_mdm_checked_in_at".into(), Value::Null);
+        fields
+            .entry("last_mdm_checked_in_at")
+            .or_insert(Value::Null);
         if let Some(mdm) = fields.get_mut("mdm").and_then(Value::as_object_mut) {
             mdm.insert("profiles".into(), Value::Null);
             mdm.insert("device_status".into(), json!("unlocked"));
@@ -147,23 +182,19 @@ fn detail(world: &World, host: &Host) -> Reply {
     ok(&json!({ "host": document }))
 }
 
-fn document(_world: &World, host: &Host) -> Value {
-    let enrolled = clock::seconds(host.last_seen);
-    let seen = if host.online {
-        SystemTime::now()
-    } else {
-        host.last_seen
-    };
-    json!({
+fn document(world: &World, host: &Host) -> Value {
+    let enrolled = clock::seconds(host.enrolled_at);
+    let fetched = clock::seconds(host.last_seen);
+    let mut document = json!({
         "created_at": enrolled,
-        "updated_at": enrolled,
-        "software_updated_at": enrolled,
+        "updated_at": fetched,
+        "software_updated_at": fetched,
         "id": host.id,
-        "detail_updated_at": enrolled,
-        "label_updated_at": enrolled,
-        "policy_updated_at": enrolled,
+        "detail_updated_at": fetched,
+        "label_updated_at": fetched,
+        "policy_updated_at": fetched,
         "last_enrolled_at": enrolled,
-        "seen_time": clock::seconds(seen),
+        "seen_time": clock::seconds(host.seen(world.now())),
         "refetch_requested": false,
         "hostname": host.hostname,
         "uuid": host.uuid,
@@ -196,7 +227,7 @@ fn document(_world: &World, host: &Host) -> Value {
         "logger_tls_period": 0,
         "team_id": host.team_id,
         "pack_stats": null,
-        "team_name": host.team_id.map(|id| format!("team {id}")),
+        "team_name": host.team_id.map(|id| teams::name(world, id)),
         "gigs_disk_space_available": 0,
         "percent_disk_space_available": 0,
         "gigs_total_disk_space": 0,
@@ -210,39 +241,55 @@ fn document(_world: &World, host: &Host) -> Value {
             "connected_to_fleet": false,
         },
         "refetch_critical_queries_until": null,
-        "last_restarted_at": enrolled,
+        "last_restarted_at": fetched,
         "status": if host.online { "online" } else { "offline" },
         "display_text": host.hostname,
         "display_name": host.display_name,
-    })
+    });
+    if host.is_mobile()
+        && let Some(fields) = document.as_object_mut()
+    {
+        // What moves instead of `seen_time`.
+        let spoke = clock::seconds(SystemTime::now());
+        fields.insert("last_mdm_checked_in_at".into(), json!(spoke));
+    }
+    document
 }
 
 /// `GET /host_summary`.
-pub(super) fn summary(world: &World) -> Reply {
-    let online = world.hosts.iter().filter(|host| host.online).count();
-    let mut platforms: Vec<(String, usize)> = Vec::new();
-    for host in &world.hosts {
-        match platforms
+pub(super) fn summary(world: &World, call: &Call) -> Reply {
+    let team = match teams::filter(world, call) {
+        Ok(team) => team,
+        Err(refusal) => return refusal,
+    };
+    let hosts = || {
+        let hosts = world.enrolled().map(|(_, host)| host);
+        hosts.filter(|host| team.as_ref().is_none_or(|team| *team == host.team_id))
+    };
+    let counts = Counts::of_hosts(hosts());
+    let mut platforms: Vec<(&str, usize)> = Vec::new();
+    for host in hosts() {
+        let known = platforms
             .iter_mut()
-            .find(|(name, _)| *name == host.platform)
-        {
+            .find(|(name, _)| *name == host.platform);
+        match known {
             Some((_, count)) => *count += 1,
-            None => platforms.push((host.platform.clone(), 1)),
+            None => platforms.push((&host.platform, 1)),
         }
     }
     let platforms: Vec<Value> = platforms
         .into_iter()
         .map(|(platform, count)| json!({"platform": platform, "hosts_count": count}))
         .collect();
+    let linux = hosts().filter(|host| host.family() == "linux").count();
     ok(&json!({
-        "totals_hosts_count": world.hosts.len(),
-        "online_count": online,
-        "offline_count": world.hosts.len() - online,
-        "mia_count": 0,
-        "missing_30_days_count": 0,
-        "new_count": world.hosts.len(),
-        "all_linux_count": world.hosts.iter().filter(|host| host.family() == "linux").count(),
-        "low_disk_space_count": null,
+        "totals_hosts_count": counts.total,
+        "online_count": counts.online,
+        "offline_count": counts.offline,
+        "mia_count": counts.missing,
+        "missing_30_days_count": counts.missing,
+        "new_count": counts.new,
+        "all_linux_count": linux,
         "builtin_labels": super::labels::built_in(&world.fleet),
         "platforms": platforms,
     }))

@@ -135,8 +135,7 @@ pub(super) fn hosts(shared: &Arc<Shared>, id: &str, call: &Call) -> Reply {
         let Some(label) = labels.find(|label| label.id.to_string() == id) else {
             return not_found(&format!("Label {id} was not found in the datastore"));
         };
-        let hosts = world.hosts.iter().enumerate();
-        let members = hosts.filter(|(_, host)| label.has(host));
+        let members = world.enrolled().filter(|(_, host)| label.has(host));
         members.map(|(place, _)| place).collect()
     };
     super::hosts::page(shared, call, members)

@@ -3,13 +3,16 @@
 mod campaigns;
 mod hosts;
 mod labels;
+mod reports;
 mod rest;
 mod saved;
 mod socket;
 mod stream;
+mod teams;
 mod users;
 
 pub(crate) use campaigns::{lose_listeners, lose_redis, receive};
+pub(crate) use reports::{find_report, take_snapshot};
 pub(crate) use socket::{accepts, serve};
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,10 +22,11 @@ use serde_json::{Value, json};
 
 use crate::host::Host;
 use crate::http::{Call, FLEET_JSON, Reply, TEXT};
-use crate::scenario::{Part, Paths, Scenario};
+use crate::scenario::{Part, Paths, Scenario, ScenarioError};
 use crate::world::{Shared, random_uuid};
 use campaigns::Campaign;
 use labels::Label;
+use reports::Report;
 use saved::SavedQuery;
 use users::User;
 
@@ -34,28 +38,34 @@ pub(crate) struct State {
     labels: Vec<Label>,
     campaigns: BTreeMap<u64, Campaign>,
     saved: BTreeMap<u64, SavedQuery>,
+    /// By their saved query's id.
+    reports: BTreeMap<u64, Report>,
     /// Campaigns and saved queries draw their ids from one row of numbers, as queries on a real server.
     last_query: u64,
     last_listener: u64,
 }
 
 impl State {
-    pub fn new(scenario: &Scenario, hosts: &[Host]) -> Self {
+    pub fn new(scenario: &Scenario, hosts: &[Host]) -> Result<Self, ScenarioError> {
         let users = users::enrol(&scenario.fleet.users);
         let tokens = users
             .iter()
             .enumerate()
             .filter_map(|(place, user)| Some((user.spec.token.clone()?, place)))
             .collect();
-        Self {
+        let mut state = Self {
             users,
             tokens,
             labels: labels::all(hosts),
             campaigns: BTreeMap::new(),
             saved: BTreeMap::new(),
+            reports: BTreeMap::new(),
             last_query: 0,
             last_listener: 0,
-        }
+        };
+        saved::enrol(&mut state, &scenario.fleet.reports);
+        reports::fill(&mut state, scenario, hosts)?;
+        Ok(state)
     }
 
     /// Ends every token and session.
@@ -85,6 +95,7 @@ pub(crate) fn path(call: &Call) -> Option<Vec<&str>> {
 
 /// Answers a call.
 pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> Reply {
+    let new = path.first() == Some(&"reports");
     let path = &match spelled(shared, path) {
         Some(path) => path,
         None => return Reply::no_such_path(),
@@ -117,7 +128,8 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
         ("GET", ["status", "live_query"]) => ok(&json!({})),
         ("GET", ["hosts"]) => hosts::list(shared, call),
         ("GET", ["hosts", "count"]) => hosts::count(&shared.look(), call),
-        ("GET", ["host_summary"]) => hosts::summary(&shared.look()),
+        ("GET", ["host_summary"]) => hosts::summary(&shared.look(), call),
+        ("GET", ["teams"]) => teams::list(&shared.look()),
         ("GET", ["hosts", "identifier", identifier]) => {
             hosts::by_identifier(&shared.look(), identifier)
         }
@@ -134,9 +146,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
         }
         ("POST", ["hosts", id, "query"]) => rest::ask_by_id(shared, user, id, call).await,
         ("POST", ["queries"]) => saved::create(shared, user, call),
-        ("GET", ["queries"]) => saved::list(&shared.look(), call),
+        ("GET", ["queries"]) => saved::list(&shared.look(), call, new),
         ("GET", ["queries", id]) => saved::show(&shared.look(), id),
-        ("GET", ["queries", id, "report"]) => saved::report(&shared.look(), id),
+        ("GET", ["queries", id, "report"]) => reports::show(shared, id, call, new),
         ("POST", ["queries", id, "run"]) => saved::run(shared, user, id, call).await,
         ("DELETE", ["queries", "id", id]) => saved::delete(shared, user, id),
         _ => Reply::no_such_path(),

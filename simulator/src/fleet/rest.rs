@@ -35,11 +35,7 @@ pub(super) async fn ask_by_identifier(
 
 /// `POST /hosts/{id}/query`.
 pub(super) async fn ask_by_id(shared: &Arc<Shared>, user: usize, id: &str, call: &Call) -> Reply {
-    let place = shared
-        .look()
-        .hosts
-        .iter()
-        .position(|host| host.id.to_string() == id);
+    let place = hosts::with_id(&shared.look(), id).map(|(place, _)| place);
     ask(shared, user, place, call, || {
         format!("host not found: {id}: Host {id} was not found in the datastore")
     })

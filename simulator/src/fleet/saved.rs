@@ -6,19 +6,22 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::rest::{self, Rows};
-use super::{bad_request, error, forbidden, not_found, ok};
+use super::{State, bad_request, error, forbidden, not_found, ok};
 use crate::clock;
 use crate::http::{Call, FLEET_JSON, Reply, TEXT, page_of};
-use crate::scenario::Part;
+use crate::scenario::{Logging, Part, ReportSpec};
 use crate::world::{Shared, World};
 
 /// A saved query.
 pub(super) struct SavedQuery {
-    id: u64,
-    name: String,
+    pub id: u64,
+    pub name: String,
     description: String,
     pub sql: String,
-    interval: u64,
+    pub interval: u64,
+    pub logging: Logging,
+    pub discard_data: bool,
+    pub team_id: Option<u64>,
     pub observer_can_run: bool,
     author: usize,
     created: SystemTime,
@@ -31,12 +34,12 @@ impl SavedQuery {
             "created_at": created,
             "updated_at": created,
             "id": self.id,
-            "team_id": null,
+            "team_id": self.team_id,
             "interval": self.interval,
             "platform": "",
             "min_osquery_version": "",
             "automations_enabled": false,
-            "logging": "snapshot",
+            "logging": self.logging.name(),
             "name": self.name,
             "description": self.description,
             "query": self.sql,
@@ -53,7 +56,7 @@ impl SavedQuery {
                 "user_time_p95": null,
                 "total_executions": null,
             },
-            "discard_data": false,
+            "discard_data": self.discard_data,
             "labels_include_any": null,
         })
     }
@@ -93,6 +96,9 @@ pub(super) fn create(shared: &Shared, user: usize, call: &Call) -> Reply {
             description: text("description"),
             sql: text("query"),
             interval: body["interval"].as_u64().unwrap_or_default(),
+            logging: Logging::named(&text("logging")).unwrap_or_default(),
+            discard_data: body["discard_data"].as_bool().unwrap_or_default(),
+            team_id: body["team_id"].as_u64(),
             observer_can_run: body["observer_can_run"].as_bool().unwrap_or_default(),
             author: user,
             created: SystemTime::now(),
@@ -104,35 +110,78 @@ pub(super) fn create(shared: &Shared, user: usize, call: &Call) -> Reply {
     })
 }
 
-/// `GET /queries`.
-pub(super) fn list(world: &World, call: &Call) -> Reply {
-    let all: Vec<Value> = world
+/// `GET /queries`, newly `GET /reports`: those of one team, or those of none.
+pub(super) fn list(world: &World, call: &Call, new: bool) -> Reply {
+    let team = super::teams::asked(call).filter(|id| *id > 0);
+    let text = call.parameter("query").unwrap_or_default().to_lowercase();
+    let mut found: Vec<&SavedQuery> = world
         .fleet
         .saved
         .values()
-        .map(|saved| saved.document(world, &clock::seconds(saved.created)))
+        .filter(|saved| saved.team_id == team && saved.name.to_lowercase().contains(&text))
         .collect();
+    match call.parameter("order_key") {
+        Some("id") => {}
+        Some("name") => found.sort_by_key(|saved| saved.name.to_lowercase()),
+        // The order of the database's index: what is not scheduled comes first.
+        _ => found.sort_by_key(|saved| saved.interval > 0),
+    }
+    if call.parameter("order_direction") == Some("desc") {
+        found.reverse();
+    }
     let size = call
         .number("per_page")
         .filter(|size| *size > 0)
         .unwrap_or(usize::MAX);
     let page = call.number("page").unwrap_or(0);
-    let shown = page_of(&all, page, size);
+    let shown: Vec<Value> = page_of(&found, page, size)
+        .into_iter()
+        .map(|saved| saved.document(world, &clock::seconds(saved.created)))
+        .collect();
+    let key = if new { "reports" } else { "queries" };
     ok(&json!({
-        "queries": shown,
-        "count": all.len(),
-        "meta": {
-            "has_next_results": all.len() > page.saturating_add(1).saturating_mul(size),
-            "has_previous_results": page > 0,
-        },
+        key: shown,
+        "count": found.len(),
+        "meta": meta(found.len(), page, size),
     }))
 }
 
-fn find<'world>(world: &'world World, id: &str) -> Option<&'world SavedQuery> {
+/// What Fleet says of the pages around one.
+pub(super) fn meta(count: usize, page: usize, size: usize) -> Value {
+    json!({
+        "has_next_results": count > page.saturating_add(1).saturating_mul(size),
+        "has_previous_results": page > 0,
+    })
+}
+
+/// Saves the scenario's.
+pub(super) fn enrol(state: &mut State, specs: &[ReportSpec]) {
+    for spec in specs {
+        let id = spec.id.unwrap_or(state.last_query + 1);
+        state.last_query = state.last_query.max(id);
+        let saved = SavedQuery {
+            id,
+            name: spec.name.clone(),
+            description: spec.description.clone(),
+            sql: spec.query.clone(),
+            interval: spec.interval,
+            logging: spec.logging,
+            discard_data: spec.discard_data,
+            team_id: spec.team_id,
+            observer_can_run: spec.observer_can_run,
+            author: 0,
+            created: SystemTime::now(),
+        };
+        state.saved.insert(id, saved);
+    }
+}
+
+/// The saved query with this id.
+pub(super) fn find<'world>(world: &'world World, id: &str) -> Option<&'world SavedQuery> {
     world.fleet.saved.get(&id.parse().ok()?)
 }
 
-fn unknown(id: &str) -> Reply {
+pub(super) fn unknown(id: &str) -> Reply {
     not_found(&format!("Query {id} was not found in the datastore"))
 }
 
@@ -140,14 +189,6 @@ fn unknown(id: &str) -> Reply {
 pub(super) fn show(world: &World, id: &str) -> Reply {
     match find(world, id) {
         Some(saved) => ok(&json!({"query": saved.document(world, &clock::seconds(saved.created))})),
-        None => unknown(id),
-    }
-}
-
-/// `GET /queries/{id}/report`: nothing runs on a schedule here.
-pub(super) fn report(world: &World, id: &str) -> Reply {
-    match find(world, id) {
-        Some(saved) => ok(&json!({"query_id": saved.id, "results": [], "report_clipped": false})),
         None => unknown(id),
     }
 }
@@ -176,9 +217,7 @@ pub(super) async fn run(shared: &Arc<Shared>, user: usize, id: &str, call: &Call
             .map(|ids| ids.iter().filter_map(Value::as_u64).collect())
             .unwrap_or_default();
         let targets: Vec<usize> = world
-            .hosts
-            .iter()
-            .enumerate()
+            .enrolled()
             .filter(|(_, host)| ids.contains(&host.id) && host.online)
             .map(|(place, _)| place)
             .collect();

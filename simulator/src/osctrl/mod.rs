@@ -1,12 +1,15 @@
 //! osctrl's live-query wire: which path does what, which level it needs, and how a refusal looks.
 
 mod admin_service;
+mod history;
+mod lists;
 mod nodes;
 mod queries;
 mod results;
 mod users;
 
 pub(crate) use admin_service::run as run_admin_service;
+pub(crate) use history::{fill, find_query, take_result};
 pub(crate) use results::{count, store};
 
 use std::collections::HashMap;
@@ -48,6 +51,10 @@ impl State {
             queries: Vec::new(),
             last_item: 0,
         }
+    }
+
+    fn next_query_id(&self) -> u64 {
+        self.queries.iter().map(|query| query.id).max().unwrap_or(0) + 1
     }
 
     /// Ends every token.
@@ -111,12 +118,16 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
             Ok(()) => nodes::one(&shared.look(), environment, identifier),
             Err(refusal) => refusal.reply(400),
         },
+        ("GET", ["queries", environment]) => match may(environment, Level::Query) {
+            Ok(()) => lists::completed(&shared.look(), environment),
+            Err(refusal) => refusal.reply(500),
+        },
         ("POST", ["queries", environment]) => match may(environment, Level::Query) {
             Ok(()) => queries::create(shared, user, environment, call).await,
             Err(refusal) => refusal.reply(500),
         },
         ("GET", ["queries", environment, "list", which]) => match may(environment, Level::Query) {
-            Ok(()) => queries::list(&shared.look(), environment, which, call),
+            Ok(()) => lists::page(&shared.look(), environment, which, call),
             Err(refusal) => refusal.reply(500),
         },
         ("GET", ["queries", environment, "results", name]) => {

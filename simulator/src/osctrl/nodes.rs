@@ -107,7 +107,7 @@ fn like(field: &str, text: &str) -> bool {
 
 /// Places of the environment's hosts that fit.
 fn places(world: &World, environment: &str, fits: impl Fn(&Host) -> bool) -> Vec<usize> {
-    let hosts = world.hosts.iter().enumerate();
+    let hosts = world.enrolled();
     hosts
         .filter(|(_, host)| host.environment == environment && fits(host))
         .map(|(place, _)| place)
@@ -139,7 +139,7 @@ pub(super) fn one(world: &World, environment: &str, identifier: &str) -> Reply {
         system: true,
         tags: false,
     };
-    let mut hosts = world.hosts.iter();
+    let mut hosts = world.enrolled().map(|(_, host)| host);
     match hosts.find(|host| host.environment == environment && is_named(host, identifier)) {
         Some(host) => ok(&document(world, host, shown)),
         None => error(404, "node not found"),
@@ -155,7 +155,8 @@ pub(super) fn lookup(world: &World, call: &Call) -> Reply {
         system: false,
         tags: false,
     };
-    match world.hosts.iter().find(|host| is_named(host, identifier)) {
+    let mut hosts = world.enrolled().map(|(_, host)| host);
+    match hosts.find(|host| is_named(host, identifier)) {
         Some(host) => ok(&document(world, host, shown)),
         None => error(404, "node not found"),
     }
@@ -176,13 +177,11 @@ fn is_active(host: &Host) -> bool {
 }
 
 fn last_seen(world: &World, host: &Host) -> SystemTime {
-    if !(host.online && world.scenario.osctrl.moving_last_seen) {
-        return host.last_seen;
+    if world.scenario.osctrl.moving_last_seen {
+        host.seen(world.now())
+    } else {
+        host.last_seen
     }
-    let now = world.now();
-    // The latest check-in is one interval before the next.
-    let ago = (now + host.check_in).saturating_sub(host.next_check_in(now));
-    SystemTime::now() - ago
 }
 
 fn document(world: &World, host: &Host, shown: Shown) -> Value {

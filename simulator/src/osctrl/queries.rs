@@ -13,32 +13,32 @@ use super::users::texts;
 use super::{error, ok};
 use crate::agents::{self, Owner, Query};
 use crate::clock;
-use crate::http::{Call, Reply, page_of};
+use crate::http::{Call, Reply};
 use crate::observe::{self, CampaignState, Server};
 use crate::scenario::ServerVersion;
 use crate::world::{Shared, World, random_hex};
 
 /// A query as osctrl stores it.
 pub(super) struct StoredQuery {
-    id: u64,
+    pub id: u64,
     pub name: String,
     pub environment: String,
     pub sql: String,
-    creator: String,
-    created: SystemTime,
-    updated: SystemTime,
+    pub creator: String,
+    pub created: SystemTime,
+    pub updated: SystemTime,
     /// `None`: it never starts to be delivered.
-    expiration: Option<SystemTime>,
-    hidden: bool,
-    carve: bool,
+    pub expiration: Option<SystemTime>,
+    pub hidden: bool,
+    pub carve: bool,
     pub expected: usize,
     pub executions: usize,
     pub errors: usize,
     pub active: bool,
     pub completed: bool,
-    expired: bool,
-    deleted: bool,
-    targets: Vec<(&'static str, String)>,
+    pub expired: bool,
+    pub deleted: bool,
+    pub targets: Vec<(&'static str, String)>,
     pub items: Vec<Item>,
     /// Texts of answers that many hosts give alike.
     pub shared_data: Vec<SharedData>,
@@ -49,7 +49,7 @@ pub(super) struct StoredQuery {
 }
 
 impl StoredQuery {
-    fn document(&self, environment_id: usize, with_targets: bool) -> Value {
+    pub fn document(&self, environment_id: usize, with_targets: bool) -> Value {
         let mut document = json!({
             "id": self.id,
             "created_at": clock::micros(self.created),
@@ -83,6 +83,16 @@ impl StoredQuery {
         document
     }
 
+    /// Counts an answer of this status.
+    pub fn count(&mut self, status: i64) {
+        if status == 0 {
+            self.executions += 1;
+        } else {
+            self.errors += 1;
+        }
+        self.touch();
+    }
+
     /// Something about it changed.
     pub fn touch(&mut self) {
         self.updated = SystemTime::now();
@@ -114,9 +124,9 @@ pub(super) async fn create(
             random_hex(32)
         );
         let hours = body["exp_hours"].as_u64().unwrap_or_default();
-        let now = SystemTime::now();
+        let now = clock::whole_micros(SystemTime::now());
         let mut stored = StoredQuery {
-            id: world.osctrl.queries.len() as u64 + 1,
+            id: world.osctrl.next_query_id(),
             name: name.clone(),
             environment: environment.to_owned(),
             sql,
@@ -290,9 +300,7 @@ fn targets(
 
 fn places(world: &World, fits: impl Fn(&crate::host::Host) -> bool) -> Vec<usize> {
     world
-        .hosts
-        .iter()
-        .enumerate()
+        .enrolled()
         .filter(|(_, host)| fits(host))
         .map(|(place, _)| place)
         .collect()
@@ -322,40 +330,6 @@ pub(super) fn state(world: &World, environment: &str, name: &str) -> Reply {
             "extra_data": "", "expiration": clock::NEVER, "target": "", "targets": [],
         })),
     }
-}
-
-/// `GET /queries/{env}/list/{which}`: the newest first, hidden ones left out unless asked for.
-pub(super) fn list(world: &World, environment: &str, which: &str, call: &Call) -> Reply {
-    let fits = |query: &&StoredQuery| match which {
-        "active" => query.active && !query.hidden && !query.deleted,
-        "completed" => query.completed && !query.hidden && !query.deleted,
-        "expired" => query.expired && !query.hidden && !query.deleted,
-        "hidden" | "hidden-active" => query.hidden && query.active && !query.deleted,
-        "hidden-completed" => query.hidden && query.completed && !query.deleted,
-        "deleted" => query.deleted,
-        _ => !query.hidden && !query.deleted,
-    };
-    let all: Vec<Value> = world
-        .osctrl
-        .queries
-        .iter()
-        .rev()
-        .filter(|query| query.environment == environment)
-        .filter(fits)
-        .map(|query| query.document(environment_id(world, environment), false))
-        .collect();
-    let size = call
-        .number("page_size")
-        .filter(|size| *size > 0)
-        .unwrap_or(50);
-    let page = call.number("page").unwrap_or(1).max(1);
-    ok(&json!({
-        "items": page_of(&all, page - 1, size),
-        "page": page,
-        "page_size": size,
-        "total_items": all.len(),
-        "total_pages": all.len().div_ceil(size),
-    }))
 }
 
 /// `POST /queries/{env}/{expire|complete|delete}/{name}`.

@@ -21,8 +21,8 @@ pub(super) struct Item {
     created: SystemTime,
     /// Place of the host.
     host: usize,
-    /// The uuid that the answer carried.
-    uuid: String,
+    /// The uuid that the answer carried, where it was not the host's own.
+    uuid: Option<Box<str>>,
     status: i64,
     data: Data,
 }
@@ -115,13 +115,8 @@ pub(crate) fn count(world: &mut World, place: usize, host: usize, answer: &Answe
     let Some(stored) = stored(world, place) else {
         return;
     };
-    if status_of(answer) == 0 {
-        stored.executions += 1;
-    } else {
-        stored.errors += 1;
-    }
+    stored.count(status_of(answer));
     stored.pending.remove(&host);
-    stored.touch();
     if stored.pending.is_empty() && stored.active {
         stored.completed = true;
         stored.active = false;
@@ -131,6 +126,31 @@ pub(crate) fn count(world: &mut World, place: usize, host: usize, answer: &Answe
 
 /// Stores an answer's item; an answer that is a status alone leaves none.
 pub(crate) fn store(world: &mut World, place: usize, host: usize, answer: &Arc<Answered>) {
+    store_at(world, place, host, answer, SystemTime::now());
+}
+
+/// Counts and stores an answer that came at this time.
+pub(super) fn keep(
+    world: &mut World,
+    place: usize,
+    host: usize,
+    answer: &Arc<Answered>,
+    at: SystemTime,
+) {
+    let waits = stored(world, place).is_some_and(|query| query.pending.contains(&host));
+    if waits {
+        count(world, place, host, answer);
+    } else if let Some(query) = stored(world, place) {
+        // Nobody was asked: what comes ends nothing.
+        query.count(status_of(answer));
+    }
+    store_at(world, place, host, answer, at);
+    if let Some(record) = world.observed.campaigns.get_mut(place) {
+        record.answers += 1;
+    }
+}
+
+fn store_at(world: &mut World, place: usize, host: usize, answer: &Arc<Answered>, at: SystemTime) {
     let Some(Owner::Osctrl(name)) = world.queries.get(place).map(|query| query.owner.clone())
     else {
         return;
@@ -141,12 +161,8 @@ pub(crate) fn store(world: &mut World, place: usize, host: usize, answer: &Arc<A
     let Some(found) = world.hosts.get(host) else {
         return;
     };
-    let uuid = found
-        .behaviour
-        .answers_as
-        .clone()
-        .unwrap_or_else(|| found.uuid.clone())
-        .to_uppercase();
+    let uuid = found.behaviour.answers_as.as_ref();
+    let uuid = uuid.map(|uuid| uuid.to_uppercase().into_boxed_str());
     world.osctrl.last_item += 1;
     let id = world.osctrl.last_item;
     let Some(stored) = stored(world, place) else {
@@ -166,7 +182,7 @@ pub(crate) fn store(world: &mut World, place: usize, host: usize, answer: &Arc<A
     });
     stored.items.push(Item {
         id,
-        created: SystemTime::now(),
+        created: clock::whole_micros(at),
         host,
         uuid,
         status: status_of(answer),
@@ -193,15 +209,14 @@ pub(super) fn page(shared: &Arc<Shared>, environment: &str, name: &str, call: &C
     let Some(query) = queries::find(&world, environment, name) else {
         return error(404, "query not found");
     };
-    let since = match call.parameter("since").filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => match clock::parse_rfc3339(text) {
-            Some(at) => Some(at),
-            None => return error(400, "invalid since"),
-        },
-    };
-    let fits = |item: &Item| since.is_none_or(|since| item.created > since);
-    let found: Vec<usize> = (0..query.items.len())
+    let paged = world.scenario.osctrl.paged_results;
+    // What is no time is ignored without a word, and older servers ignore every one.
+    let since = call
+        .parameter("since")
+        .filter(|_| paged)
+        .and_then(|text| Some((clock::parse_rfc3339(text)?, text)));
+    let fits = |item: &Item| since.is_none_or(|(since, _)| item.created > since);
+    let mut found: Vec<usize> = (0..query.items.len())
         .filter(|place| query.items.get(*place).is_some_and(fits))
         .collect();
     let size = call
@@ -210,7 +225,14 @@ pub(super) fn page(shared: &Arc<Shared>, environment: &str, name: &str, call: &C
         .unwrap_or(50)
         .min(LARGEST_PAGE);
     let page = call.number("page").unwrap_or(1).max(1);
-    let paged = world.scenario.osctrl.paged_results;
+    let loose = world.scenario.osctrl.loose_order && page.is_multiple_of(2);
+    // In the order of time; what came at one moment has no order of its own.
+    found.sort_by_key(|place| {
+        let item = query.items.get(*place);
+        let id = item.map_or(0, |item| item.id);
+        let id = if loose { u64::MAX - id } else { id };
+        (item.map(|item| item.created), id)
+    });
     let (skip, take) = if paged {
         ((page - 1).saturating_mul(size), size)
     } else {
@@ -219,11 +241,14 @@ pub(super) fn page(shared: &Arc<Shared>, environment: &str, name: &str, call: &C
     let (before, after) = if paged {
         let total = found.len();
         let pages = total.div_ceil(size);
+        let echoed = since.map_or_else(String::new, |(_, text)| {
+            format!(",\"since\":{}", json_string(text))
+        });
         (
             "{\"items\":[",
             format!(
                 "],\"page\":{page},\"page_size\":{size},\"total_items\":{total},\
-                 \"total_pages\":{pages}}}"
+                 \"total_pages\":{pages}{echoed}}}"
             ),
         )
     } else {
@@ -266,7 +291,7 @@ impl Iterator for Items {
         }
         let mut text = String::new();
         let shared = Arc::clone(&self.shared);
-        let mut world = shared.look();
+        let world = shared.look();
         while text.len() < PIECE && self.rows.is_none() {
             let Some(place) = self.left.pop_front() else {
                 break;
@@ -274,7 +299,7 @@ impl Iterator for Items {
             if !std::mem::take(&mut self.first) {
                 text.push(',');
             }
-            self.write(&mut world, place, &mut text);
+            self.write(&world, place, &mut text);
         }
         (!text.is_empty()).then(|| text.into())
     }
@@ -282,14 +307,17 @@ impl Iterator for Items {
 
 impl Items {
     /// Writes an item up to its made rows, which come next.
-    fn write(&mut self, world: &mut World, place: usize, to: &mut String) {
-        let Some(found) = stored(world, self.query) else {
+    fn write(&mut self, world: &World, place: usize, to: &mut String) {
+        let host = |place: usize| world.hosts.get(place);
+        let queries = world.osctrl.queries.iter();
+        let Some(found) = queries.rev().find(|query| query.query == self.query) else {
             return;
         };
         let Some(item) = found.items.get(place) else {
             return;
         };
-        let (data, host) = (item.data.clone(), item.host);
+        let own = host(item.host).map(|host| host.uuid.to_uppercase());
+        let uuid = item.uuid.as_deref().or(own.as_deref());
         to.push_str(&format!(
             "{{\"created_at\":{},\"data\":\"",
             json_string(&clock::micros(item.created))
@@ -300,16 +328,17 @@ impl Items {
             item.id,
             json_string(&found.name),
             item.status,
-            json_string(&item.uuid)
+            json_string(uuid.unwrap_or_default())
         );
-        if let Some((parted, rows)) = data.made {
-            let (before, rest) = data.text.split_at(parted);
+        let data = &item.data;
+        if let Some((parted, rows)) = &data.made {
+            let (before, rest) = data.text.split_at(*parted);
             to.push_str(before);
             self.rows = Some(rows.pieces(None, 1));
             self.after_rows = format!("{rest}{after}");
             return;
         }
-        match world.hosts.get(host).filter(|_| data.personal) {
+        match host(item.host).filter(|_| data.personal) {
             // `data` is JSON within a string: what is filled in is escaped twice.
             Some(host) => to.push_str(&host.fill(&data.text, 2)),
             None => to.push_str(&data.text),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::parse::milliseconds;
+use super::{ReportSpec, Team};
 
 /// Token of the Fleet administrator that every scenario without its own users has.
 pub const FLEET_ADMIN_TOKEN: &str = "fleet-admin-token";
@@ -40,6 +41,13 @@ pub struct Fleet {
     pub unheard: Duration,
     /// Which spelling of the live-query paths exists.
     pub paths: Paths,
+    /// The teams; a server whose hosts and reports have none either is not licensed for them.
+    pub teams: Vec<Team>,
+    /// The saved queries that are there from the start.
+    pub reports: Vec<ReportSpec>,
+    /// How many rows a report holds, over all hosts (`query_report_cap`); of newer servers at least one for
+    /// each host.
+    pub report_cap: usize,
     /// Who may call; without any, an admin, a maintainer and an observer.
     pub users: Vec<FleetUser>,
 }
@@ -54,6 +62,9 @@ impl Default for Fleet {
             propagation: Duration::ZERO,
             unheard: Duration::from_secs(60),
             paths: Paths::Both,
+            teams: Vec::new(),
+            reports: Vec::new(),
+            report_cap: 1_000,
             users: FleetUser::defaults(),
         }
     }

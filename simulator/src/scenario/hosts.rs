@@ -46,6 +46,12 @@ pub struct HostSpec {
     /// When the servers last saw it (RFC 3339); by default now, or half an hour ago when offline.
     #[serde(default)]
     pub last_seen: Option<String>,
+    /// When it enrolled (RFC 3339); by default when it was last seen, of a missing host 60 days ago.
+    #[serde(default)]
+    pub enrolled_at: Option<String>,
+    /// False: a change enrols it later.
+    #[serde(default = "yes")]
+    pub enrolled: bool,
     /// The check-in interval that Fleet reports, in seconds.
     #[serde(default)]
     pub distributed_interval: u64,
@@ -86,6 +92,10 @@ fn one() -> usize {
     1
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn ubuntu() -> String {
     "ubuntu".into()
 }
@@ -104,6 +114,8 @@ impl HostSpec {
             platform: ubuntu(),
             status: HostStatus::Online,
             last_seen: None,
+            enrolled_at: None,
+            enrolled: true,
             distributed_interval: 0,
             check_in: None,
             labels: Vec::new(),
@@ -146,6 +158,20 @@ impl HostSpec {
         self
     }
 
+    /// The same host, not seen for a month.
+    #[must_use]
+    pub fn missing(mut self) -> Self {
+        self.status = HostStatus::Missing;
+        self
+    }
+
+    /// The same host, which a change enrols later.
+    #[must_use]
+    pub fn not_enrolled(mut self) -> Self {
+        self.enrolled = false;
+        self
+    }
+
     /// The same host on another platform.
     #[must_use]
     pub fn on(mut self, platform: impl Into<String>) -> Self {
@@ -177,6 +203,8 @@ pub enum HostStatus {
     Online,
     /// Does not check in, unless it comes back.
     Offline,
+    /// Offline, and not seen for 31 days.
+    Missing,
 }
 
 /// What a table holds.

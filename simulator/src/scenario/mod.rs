@@ -2,14 +2,17 @@
 //! or built in code; every type here is the file's own vocabulary. Knows nothing of sockets or time.
 
 mod aisoc_direct;
+mod changes;
 mod faults;
 mod fleet;
+mod history;
 mod hostile;
 mod hosts;
 mod osctrl;
 mod outages;
 mod parse;
 mod proxy;
+mod reports;
 mod version;
 
 pub(crate) use aisoc_direct::parse_uuid;
@@ -17,11 +20,13 @@ pub use aisoc_direct::{
     AISOC_CONSOLE_TOKEN, AISOC_ENROLL_SECRET, AISOC_SERVICE_TOKEN, AISOC_TENANT, AisocDirect,
     AisocVersion, Burst, ConsoleToken, HostIdentifier,
 };
+pub use changes::{Change, HostChange, Snapshot};
 pub use faults::{Cut, Fault, SlowBody, SocketClose, SocketFault};
 pub use fleet::{
     FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN,
     FLEET_OBSERVER_TOKEN, Fleet, FleetUser, Paths, Role,
 };
+pub use history::{LateResult, QuerySpec, QueryState, ResultSpec};
 pub use hostile::{Echo, Echoed, Encoding, Endless, Flood, FloodOf, ListError, MadeBody};
 pub use hosts::{Answer, Behaviour, Cells, HostSpec, HostStatus, Huge, TableSpec, Wide};
 pub use osctrl::{
@@ -32,6 +37,7 @@ pub use outages::{Outage, Part};
 pub use parse::ScenarioError;
 pub(crate) use parse::decode_base64;
 pub use proxy::Proxy;
+pub use reports::{Logging, ReportSpec, Team};
 pub use version::{NoVersion, ServerVersion};
 
 use std::collections::BTreeMap;
@@ -65,6 +71,8 @@ pub struct Scenario {
     pub tables: BTreeMap<String, TableSpec>,
     /// The enrolled hosts.
     pub hosts: Vec<HostSpec>,
+    /// What changes by itself, and when.
+    pub changes: Vec<Change>,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
     /// Parts that go away and come back.
@@ -87,6 +95,7 @@ impl Default for Scenario {
             aisoc_direct: AisocDirect::default(),
             tables: BTreeMap::new(),
             hosts: Vec::new(),
+            changes: Vec::new(),
             faults: Vec::new(),
             outages: Vec::new(),
             proxy: Proxy::default(),
@@ -102,6 +111,20 @@ impl Scenario {
             hosts: hosts.into_iter().collect(),
             ..Self::default()
         }
+    }
+
+    /// The same scenario with one more change.
+    #[must_use]
+    pub fn with_change(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
+    }
+
+    /// The same scenario with one more report of Fleet.
+    #[must_use]
+    pub fn with_report(mut self, report: ReportSpec) -> Self {
+        self.fleet.reports.push(report);
+        self
     }
 
     /// The same scenario with one more fault.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::ServerVersion;
 use super::parse::milliseconds;
+use super::{QuerySpec, ServerVersion};
 
 /// Token of osctrl's administrator.
 pub const OSCTRL_ADMIN_TOKEN: &str = "osctrl-admin-token";
@@ -50,6 +50,10 @@ pub struct Osctrl {
     pub writing_targets: Duration,
     /// `osctrl-admin` runs beside the API; without it no query ends early.
     pub admin_service: Option<AdminService>,
+    /// Results that were stored at one moment change places from page to page.
+    pub loose_order: bool,
+    /// Queries from before.
+    pub queries: Vec<QuerySpec>,
     /// Who may call; without any, `admin` and `plugin`.
     pub users: Vec<OsctrlUser>,
 }
@@ -68,6 +72,8 @@ impl Default for Osctrl {
             pending_cache: Duration::ZERO,
             writing_targets: Duration::ZERO,
             admin_service: None,
+            loose_order: false,
+            queries: Vec::new(),
             users: OsctrlUser::defaults(),
         }
     }

@@ -111,6 +111,8 @@ impl Scenario {
             validate_table(name, table, "tables")?;
         }
         self.validate_aisoc_direct()?;
+        self.validate_reports()?;
+        self.validate_history()?;
         for (index, host) in self.hosts.iter().enumerate() {
             self.validate_host(index, host)?;
         }
@@ -187,12 +189,17 @@ impl Scenario {
                 ".environment '{environment}' is not among osctrl.environments"
             ));
         }
-        if let Some(last_seen) = &host.last_seen
-            && crate::clock::parse_rfc3339(last_seen).is_none()
-        {
-            return fail(format!(
-                ".last_seen '{last_seen}' is not a time such as 2026-11-20T23:53:11Z"
-            ));
+        for (key, time) in [
+            ("last_seen", &host.last_seen),
+            ("enrolled_at", &host.enrolled_at),
+        ] {
+            if let Some(time) = time
+                && crate::clock::parse_rfc3339(time).is_none()
+            {
+                return fail(format!(
+                    ".{key} '{time}' is not a time such as 2026-11-20T23:53:11Z"
+                ));
+            }
         }
         if host.check_in.is_some_and(|interval| interval.is_zero()) {
             return fail(".check_in_ms must be at least 1".into());
@@ -252,7 +259,8 @@ fn validate_table(name: &str, table: &TableSpec, path: &str) -> Result<(), Scena
     }
 }
 
-fn validate_cells(row: &super::Cells, path: &str) -> Result<(), ScenarioError> {
+/// Whether a row's cells are scalars.
+pub(super) fn validate_cells(row: &super::Cells, path: &str) -> Result<(), ScenarioError> {
     for (column, value) in row {
         if value.is_array() || value.is_object() {
             return Err(ScenarioError::new(format!(

@@ -1,6 +1,8 @@
 //! Sends a recording's requests again, one by one, and compares what comes back: for recordings that hold
 //! no websocket.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -129,10 +131,15 @@ impl Replay {
 
     /// Waits until the query that the recording calls so has its answer.
     pub async fn answered(&mut self, query: &str) {
+        self.all_answered(query, 1).await;
+    }
+
+    /// Waits until it has so many.
+    pub async fn all_answered(&mut self, query: &str, answers: usize) {
         let id = self.carried.apply(query);
         let answered = |seen: &osquery_simulator::Observations| {
             let query = seen.campaigns.iter().find(|campaign| campaign.id == id);
-            query.is_some_and(|query| query.answers > 0)
+            query.is_some_and(|query| query.answers >= answers)
         };
         if !self.simulator.until(answered, PATIENCE).await {
             self.fault(format!("{query} was not answered"));

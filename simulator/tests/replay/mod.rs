@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What the recording calls by one name and this run by another.
 #[derive(Default)]
@@ -212,6 +212,18 @@ fn run_specific(key: &str, fields: &serde_json::Map<String, Value>) -> Option<Ki
         "uuid" if has("errors") => Some(Kind::Free),
         "node_key" if has("node_invalid") => None,
         "bytes_received" | "node_key" | "csrf_token" => Some(Kind::Free),
+        // A host whose details were never fetched, or not since the server started.
+        "refetch_requested" | "uptime" if has("hardware_serial") => Some(Kind::Free),
+        "last_restarted_at" | "public_ip" if fields.get("uptime") == Some(&json!(0)) => {
+            Some(Kind::Free)
+        }
+        "os_version" | "platform_like" | "code_name" | "memory" | "cpu_type" | "cpu_brand"
+        | "cpu_physical_cores" | "cpu_logical_cores" | "hardware_vendor" | "hardware_model"
+        | "hardware_version"
+            if fields.get("memory") == Some(&json!(0)) =>
+        {
+            Some(Kind::Free)
+        }
         // The recorded agents answered every label's query.
         "labels" if has("hardware_serial") => Some(Kind::Shape),
         "distributed_query_execution_id" => Some(Kind::Number("query")),
