@@ -76,9 +76,10 @@ pub use campaign::Campaign;
 pub use exit::Code;
 pub use notices::{Level, Notices};
 pub use output::Format;
+pub use path::Path;
 pub use policy::Policy;
-pub use problem::Problem;
-pub use session::failure::Failure;
+pub use problem::{Placed, Position, Problem};
+pub use session::failure::{Detail, Failure};
 pub use session::prepare::{Sources, check as prepare};
 pub use session::{
     About, Aftermath, Cancel, Cancelled, Canceller, CheckedStep, End, Gone, Keeping, Mode, Outcome,

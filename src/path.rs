@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One step down into a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Segment {
     /// A mapping's key.
     Key(String),
@@ -12,7 +12,7 @@ pub enum Segment {
 }
 
 /// A path from the top of a document; the empty path is the document itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Path(Vec<Segment>);
 
 impl Path {
@@ -67,6 +67,26 @@ impl Path {
             _ => 0,
         };
         render(&self.0[skip..])
+    }
+}
+
+/// A path of keys as it is written with points, `params.target_hosts`; nothing is the document itself.
+impl From<&str> for Path {
+    fn from(keys: &str) -> Self {
+        let keys = keys.split('.').filter(|key| !key.is_empty());
+        Self(keys.map(|key| Segment::Key(key.to_owned())).collect())
+    }
+}
+
+impl From<String> for Path {
+    fn from(keys: String) -> Self {
+        Self::from(keys.as_str())
+    }
+}
+
+impl From<&Path> for Path {
+    fn from(path: &Path) -> Self {
+        path.clone()
     }
 }
 

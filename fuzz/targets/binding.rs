@@ -34,7 +34,6 @@ fuzz_target!(|bytes: &[u8]| {
     let call = TemplateCall {
         name: template.name().to_owned(),
         params,
-        foreign: Vec::new(),
     };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
     match registry.bind(&call, now) {

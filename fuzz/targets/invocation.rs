@@ -10,8 +10,9 @@ fuzz_target!(|bytes: &[u8]| if let Err(refused) = prepare(bytes, &Sources::defau
     assert!(!failure.message.is_empty() && !failure.message.contains('\n'));
     // Positions are looked up for every problem: they must lie in the text.
     let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).count() + 1;
-    for problem in failure.details {
-        assert!(problem.line.is_none_or(|line| (1..=lines).contains(&line)));
-        assert!(!problem.message.is_empty());
+    for detail in failure.details {
+        let at = detail.placed.at;
+        assert!(at.is_none_or(|at| (1..=lines).contains(&at.line)));
+        assert!(!detail.placed.problem.message.is_empty());
     }
 });

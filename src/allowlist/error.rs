@@ -1,13 +1,13 @@
 //! What the allowlist has to say when it refuses: a call by a step, or a template itself. Messages hold
 //! names and rules, never a value that a step gave.
 
-use crate::problem::Problem;
+use crate::problem::{Placed, Problem};
 
 /// Why a step's call of a template does not become a statement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AllowlistError {
     /// The call is not allowed; every problem of it at once.
-    #[error("{}", joined(.0))]
+    #[error("{}", listed_in_a_line(.0.iter().map(|problem| problem.message.clone())))]
     Refused(Vec<Problem>),
     /// The template that the call names is itself broken: its author has to mend it.
     #[error(transparent)]
@@ -21,9 +21,9 @@ impl AllowlistError {
             Self::Refused(problems) => problems.clone(),
             // Positions in the template's file would look like positions in the step.
             Self::Template(error) => {
-                let of_step = |problem: &Problem| {
-                    let message = format!("template {}: {}", error.label, placed(problem));
-                    Problem::new("params.template", problem.rule.as_str(), message)
+                let of_step = |placed: &Placed| {
+                    let message = format!("template {}: {}", error.label, with_its_place(placed));
+                    Problem::new("params.template", placed.problem.rule.as_str(), message)
                 };
                 error.problems.iter().map(of_step).collect()
             }
@@ -33,25 +33,26 @@ impl AllowlistError {
 
 /// What is wrong with a template: its form, its SQL, or what it says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("template {label}: {}", joined(.problems))]
+#[error("template {label}: {}", listed_in_a_line(.problems.iter().map(with_its_place)))]
 pub struct TemplateError {
     /// The template's name in backquotes, or its file where it has no name yet.
     pub label: String,
-    /// All that is wrong, with paths inside the template's file.
-    pub problems: Vec<Problem>,
+    /// All that is wrong, with paths and places inside the template's file.
+    pub problems: Vec<Placed>,
 }
 
-/// The problems as one line.
-fn joined(problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems.iter().map(placed).collect();
-    lines.join("; ")
+fn listed_in_a_line(messages: impl Iterator<Item = String>) -> String {
+    messages.collect::<Vec<_>>().join("; ")
 }
 
 /// A problem's message after its position, where it has one.
-fn placed(problem: &Problem) -> String {
-    match (problem.line, problem.column) {
-        (Some(line), Some(column)) => format!("line {line}, column {column}: {}", problem.message),
-        _ => problem.message.clone(),
+fn with_its_place(Placed { problem, at }: &Placed) -> String {
+    match at {
+        Some(at) => format!(
+            "line {}, column {}: {}",
+            at.line, at.column, problem.message
+        ),
+        None => problem.message.clone(),
     }
 }
 
@@ -96,7 +97,7 @@ mod tests {
             label: "`one`".into(),
             problems: vec![
                 Problem::new("sql", "sql", "`sql` holds no statement").at(Some(position)),
-                Problem::new("name", "name", "wrong"),
+                Problem::new("name", "name", "wrong").into(),
             ],
         });
         let of_step = |rule: &str, message: &str| Problem::new("params.template", rule, message);

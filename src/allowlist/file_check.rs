@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use crate::problem::{Position, Problem};
+use crate::problem::{Placed, Position};
 use crate::step::model::TemplateCall;
 
 use super::flaw::{At, Flaw};
@@ -19,9 +19,9 @@ use super::{check, facts, scans};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
     /// What is wrong: the template can't be used, or would tell less than it seems to.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Placed>,
     /// What its author should know, and may have meant.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<Placed>,
 }
 
 /// Checks a template's file: its form, its SQL, and what it says of osquery.
@@ -34,7 +34,7 @@ pub fn check_file(
     now: SystemTime,
 ) -> Findings {
     let (mut problems, text) = form(text);
-    let failed = |problems: Vec<Problem>| Findings {
+    let failed = |problems: Vec<Placed>| Findings {
         problems: sorted(problems),
         warnings: Vec::new(),
     };
@@ -103,8 +103,8 @@ fn warnings(template: &Template, osquery: Option<&OsquerySchema>) -> Vec<Flaw> {
     template.tables.keys().filter_map(of_events).collect()
 }
 
-fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
-    problems.sort_by_key(|problem| (problem.line, problem.column));
+fn sorted(mut problems: Vec<Placed>) -> Vec<Placed> {
+    problems.sort_by_key(|placed| placed.at);
     problems
 }
 
@@ -113,9 +113,9 @@ const MOST_REPAIRS: usize = 20;
 
 /// The problems of form, and the text as it would be without them, lines and all; none where what is
 /// meant can't be told.
-fn form(text: &str) -> (Vec<Problem>, Option<String>) {
+fn form(text: &str) -> (Vec<Placed>, Option<String>) {
     let mut text = text.to_owned();
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut problems: Vec<Placed> = Vec::new();
     for _ in 0..MOST_REPAIRS {
         let Some((problem, repair)) = load::form_problem(&text) else {
             return (problems, Some(text));
@@ -142,7 +142,6 @@ fn example_sql(stem: &str, text: &str, template: &Template, now: SystemTime) -> 
     let call = TemplateCall {
         name: stem.to_owned(),
         params,
-        foreign: Vec::new(),
     };
     let registry = Registry::new([(stem, text.to_owned())]);
     let statement = registry.bind(&call, now).ok()?;
@@ -157,7 +156,7 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn placed(&self, flaw: Flaw) -> Problem {
+    fn placed(&self, flaw: Flaw) -> Placed {
         let place = match &flaw.at {
             Some(At::SqlOffset(offset)) => self.in_sql(*offset),
             Some(At::SqlWord(word)) => {
@@ -169,8 +168,8 @@ impl File<'_> {
                 .copied(),
             None => None,
         };
-        let key = || self.places.get(&flaw.problem.path).copied();
-        flaw.problem.clone().at(place.or_else(key))
+        let key = self.places.get(&flaw.problem.path.to_string()).copied();
+        flaw.problem.at(place.or(key))
     }
 
     /// The place of a byte of the SQL in the file, which may have it on the key's line or in a block below.

@@ -9,7 +9,7 @@ use serde_saphyr::Spanned;
 
 use crate::campaign::host::Platform;
 use crate::nearest::question;
-use crate::problem::{Position, Problem};
+use crate::problem::{Placed, Position, Problem};
 
 use super::declaration::{self, ParameterDocument};
 use super::error::{TemplateError, listed};
@@ -56,7 +56,7 @@ const KEYS: [&str; 6] = ["name", "intent", "sql", "tables", "platforms", "severi
 /// What is found on the way, with the file's name for the error.
 struct Findings {
     label: String,
-    problems: Vec<Problem>,
+    problems: Vec<Placed>,
 }
 
 impl Findings {
@@ -101,11 +101,11 @@ pub(super) fn load_placed(
 }
 
 /// The first problem of form that keeps the text from being a template's at all, and what would mend it.
-pub(super) fn form_problem(text: &str) -> Option<(Problem, Option<Repair>)> {
+pub(super) fn form_problem(text: &str) -> Option<(Placed, Option<Repair>)> {
     parse(text).err().map(|wrong| *wrong)
 }
 
-fn parse(text: &str) -> Result<Document, Box<(Problem, Option<Repair>)>> {
+fn parse(text: &str) -> Result<Document, Box<(Placed, Option<Repair>)>> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         strict_booleans: true,

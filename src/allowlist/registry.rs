@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::nearest::question;
-use crate::problem::Problem;
+use crate::path::Path;
+use crate::problem::{Placed, Problem};
 use crate::step::model::TemplateCall;
 
 use super::check;
@@ -156,22 +157,6 @@ impl Registry {
         Problem::new("params.template", "unknown_template", message)
     }
 
-    fn raw_sql(&self, key: &str) -> Problem {
-        let offer = match shown(key) {
-            Some(key) if key.eq_ignore_ascii_case("query") || key.eq_ignore_ascii_case("sql") => {
-                format!("`{key}` offers SQL: ")
-            }
-            Some(key) => format!("`{key}` is not a key of a step: "),
-            None => "a key of `params` is none of a step's: ".to_owned(),
-        };
-        let path = shown(key).map_or_else(|| "params".to_owned(), |key| format!("params.{key}"));
-        let message = format!(
-            "{offer}this tool sends only allowlisted templates; name one in `params.template`: {}",
-            self.all()
-        );
-        Problem::new(path, "raw_sql", message)
-    }
-
     /// All templates in a sentence, or how to see them where they are many.
     fn all(&self) -> String {
         match self.entries.len() {
@@ -263,17 +248,10 @@ impl<'a> Binder<'a> {
         now: SystemTime,
     ) -> Result<(&Checked<'a>, BTreeMap<&'a str, Bound>), AllowlistError> {
         let registry = self.registry;
-        let mut problems: Vec<Problem> = call
-            .foreign
-            .iter()
-            .map(|key| registry.raw_sql(key))
-            .collect();
+        let mut problems: Vec<Problem> = Vec::new();
         let Some((name, entry)) = registry.entries.get_key_value(&call.name) else {
-            // A step that offers SQL instead names no template at all: one problem is enough.
-            if problems.is_empty() || !call.name.is_empty() {
-                problems.push(registry.unknown_template(&call.name));
-            }
-            return Err(AllowlistError::Refused(problems));
+            let unknown = registry.unknown_template(&call.name);
+            return Err(AllowlistError::Refused(vec![unknown]));
         };
         let template = entry.template(name).map_err(Clone::clone)?;
         let now = unix_seconds(now);
@@ -303,7 +281,7 @@ impl<'a> Binder<'a> {
 fn broken(template: &Template, problems: Vec<Problem>) -> TemplateError {
     TemplateError {
         label: format!("`{}`", template.name),
-        problems,
+        problems: problems.into_iter().map(Placed::from).collect(),
     }
 }
 
@@ -317,7 +295,7 @@ fn values<'a>(
     now: i64,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<&'a str, Bound> {
-    let path = |name: &str| format!("params.template_params.{name}");
+    let path = |name: &str| Path::of(&["params", "template_params", name]);
     for name in call.params.keys() {
         if !template.parameters.contains_key(name) {
             problems.push(unknown_parameter(template, name));
@@ -381,15 +359,15 @@ fn unknown_parameter(template: &Template, name: &str) -> Problem {
     let of = format!("of template `{}`", template.name);
     let (path, message) = match (shown(name), question(name, parameters())) {
         (Some(name), Some(question)) => (
-            format!("params.template_params.{name}"),
+            Path::of(&["params", "template_params", name]),
             format!("unknown parameter `{name}` {of}: {question} ({known})"),
         ),
         (Some(name), None) => (
-            format!("params.template_params.{name}"),
+            Path::of(&["params", "template_params", name]),
             format!("unknown parameter `{name}` {of}: {known}"),
         ),
         (None, _) => (
-            "params.template_params".to_owned(),
+            Path::of(&["params", "template_params"]),
             format!("unknown parameter {of}, with a name that is no plain word: {known}"),
         ),
     };
@@ -400,7 +378,7 @@ fn unknown_parameter(template: &Template, name: &str) -> Problem {
 fn check_one(template: &Template, now: i64) -> Result<(), TemplateError> {
     check::at_its_edges(template, now).map_err(|flaws| TemplateError {
         label: format!("`{}`", template.name),
-        problems: flaws.into_iter().map(Problem::from).collect(),
+        problems: flaws.into_iter().map(|flaw| flaw.problem.into()).collect(),
     })
 }
 

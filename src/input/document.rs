@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::yaml::{Children, Node, Repeats, refuse};
 use super::{DecodeError, json, yaml};
 use crate::path::{Path, Segment};
-use crate::problem::Position;
+use crate::problem::{Placed, Position, Problem};
 
 /// A value with the places of its nodes. Its `Debug` shows nothing of the value: it may hold secrets.
 pub struct Document {
@@ -106,6 +106,36 @@ impl Document {
     /// Where the key that the path ends in stands; its value's place where it has no key.
     pub fn position_of_key(&self, path: &Path) -> Option<Position> {
         self.locate(path).map(|(key, value)| key.unwrap_or(value))
+    }
+
+    /// Where each problem stands.
+    pub fn placed(&self, problems: Vec<Problem>) -> Vec<Placed> {
+        let places = self.places_of(&problems);
+        let placed = problems.into_iter().zip(places);
+        placed
+            .map(|(problem, at)| match problem.counts_others() {
+                true => problem.at(None),
+                false => problem.at(at),
+            })
+            .collect()
+    }
+
+    fn places_of(&self, problems: &[Problem]) -> Vec<Option<Position>> {
+        let Places::Json { text, start } = &self.places else {
+            let at = |problem: &Problem| match problem.is_of_a_key() {
+                true => self.position_of_key(&problem.path),
+                false => self.position_of_value(&problem.path),
+            };
+            return problems.iter().map(at).collect();
+        };
+        // All at once: looking each one up would read the text as often.
+        let paths: Vec<&Path> = problems.iter().map(|problem| &problem.path).collect();
+        let offsets = json::locate_all(text, &paths).into_iter().zip(problems);
+        let offsets: Vec<usize> = offsets
+            .map(|((key, value), problem)| key.filter(|_| problem.is_of_a_key()).unwrap_or(value))
+            .collect();
+        let places = json::positions_of(text, &offsets).into_iter();
+        places.map(|place| Some(shift(*start, place))).collect()
     }
 
     fn locate(&self, path: &Path) -> Option<(Option<Position>, Position)> {

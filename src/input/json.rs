@@ -4,6 +4,7 @@
 //! alert can't stop a triage. Knows nothing of steps.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
@@ -273,22 +274,98 @@ pub(super) fn position_of(text: &str, offset: usize) -> Position {
     }
 }
 
-/// Where a path leads in text that [`parse`] has accepted: offsets of the key (where the path ends in
-/// one) and of the value; of the deepest value on the path where there is no such node.
-pub(super) fn locate(text: &str, path: &Path) -> (Option<usize>, usize) {
-    let mut offset = text.len() - text.trim_start().len();
-    let mut part = text.trim();
-    let mut key = None;
-    for segment in path.segments() {
-        let Some((child_key, child)) = child(part, segment) else {
-            return (None, offset);
-        };
-        let base = part.as_ptr() as usize;
-        key = child_key.map(|key| offset + (key.as_ptr() as usize - base));
-        offset += child.as_ptr() as usize - base;
-        part = child;
+/// The positions of many byte offsets: the text is read once.
+pub(super) fn positions_of(text: &str, offsets: &[usize]) -> Vec<Position> {
+    let mut order: Vec<usize> = (0..offsets.len()).collect();
+    order.sort_by_key(|index| offsets[*index]);
+    let mut positions = vec![Position { line: 1, column: 1 }; offsets.len()];
+    let (mut at, mut position) = (0, Position { line: 1, column: 1 });
+    for index in order {
+        let offset = offsets[index].min(text.len());
+        for byte in &text.as_bytes()[at..offset] {
+            match byte {
+                b'\n' => {
+                    position.line += 1;
+                    position.column = 1;
+                }
+                // Bytes that do not begin a character are not counted.
+                byte if byte & 0xc0 == 0x80 => {}
+                _ => position.column += 1,
+            }
+        }
+        at = offset;
+        positions[index] = position;
     }
-    (key, offset)
+    positions
+}
+
+/// Where a path leads: offsets of its key, where it ends in one, and of its value.
+pub(super) type Offsets = (Option<usize>, usize);
+
+/// Where paths lead in text that [`parse`] has accepted: where there is no such node, to the deepest value
+/// on the way. The text is read once a level, however many the paths are.
+pub(super) fn locate_all(text: &str, paths: &[&Path]) -> Vec<Offsets> {
+    let begin = text.len() - text.trim_start().len();
+    let mut found = vec![(None, begin); paths.len()];
+    let wanted: Vec<_> = paths
+        .iter()
+        .map(|path| path.segments())
+        .enumerate()
+        .collect();
+    descend(text, text.trim(), &wanted, &mut found);
+    found
+}
+
+/// The paths that are looked for, as far as they are still to go, each with its place in the answer.
+type Wanted<'a> = Vec<(usize, &'a [Segment])>;
+
+fn descend(text: &str, part: &str, wanted: &[(usize, &[Segment])], found: &mut [Offsets]) {
+    let offset = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+    let mut of_keys: HashMap<&str, Wanted<'_>> = HashMap::new();
+    let mut of_items: BTreeMap<usize, Wanted<'_>> = BTreeMap::new();
+    for (index, segments) in wanted {
+        match segments {
+            [] => {}
+            [Segment::Key(key), rest @ ..] => {
+                of_keys.entry(key).or_default().push((*index, rest));
+            }
+            [Segment::Index(item), rest @ ..] => {
+                of_items.entry(*item).or_default().push((*index, rest));
+            }
+        }
+    }
+    let mut enter = |key: Option<&str>, child: &str, wanted: &Wanted<'_>| {
+        for (index, rest) in wanted {
+            // The key counts only where the path ends in it.
+            let key = key.filter(|_| rest.is_empty()).map(offset);
+            found[*index] = (key, offset(child));
+        }
+        descend(text, child, wanted, found);
+    };
+    if !of_keys.is_empty()
+        && let Ok(Entries(entries)) = serde_json::from_str(part)
+    {
+        for (key, value) in entries {
+            let name: String = serde_json::from_str(key).unwrap_or_default();
+            if let Some(wanted) = of_keys.get(name.as_str()) {
+                enter(Some(key), value, wanted);
+            }
+        }
+    }
+    if !of_items.is_empty()
+        && let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(part)
+    {
+        for (index, wanted) in &of_items {
+            if let Some(item) = items.get(*index) {
+                enter(None, item.get(), wanted);
+            }
+        }
+    }
+}
+
+/// Where one path leads.
+pub(super) fn locate(text: &str, path: &Path) -> Offsets {
+    locate_all(text, &[path]).pop().unwrap_or_default()
 }
 
 /// The texts of a list's items, and their offsets.
@@ -305,23 +382,6 @@ pub(super) fn items(text: &str) -> Vec<(usize, &str)> {
 pub(super) fn first_value(text: &str) -> Option<&str> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     values.next()?.ok().map(RawValue::get)
-}
-
-/// The text of a child, and of its key.
-fn child<'a>(text: &'a str, segment: &Segment) -> Option<(Option<&'a str>, &'a str)> {
-    match segment {
-        Segment::Key(wanted) => {
-            let Entries(entries) = serde_json::from_str(text).ok()?;
-            entries.into_iter().find_map(|(key, value)| {
-                let name: String = serde_json::from_str(key).ok()?;
-                (name == *wanted).then_some((Some(key), value))
-            })
-        }
-        Segment::Index(index) => {
-            let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-            items.get(*index).map(|item| (None, item.get()))
-        }
-    }
 }
 
 struct Entries<'a>(Vec<(&'a str, &'a str)>);
@@ -468,5 +528,17 @@ mod tests {
         assert_eq!(at(&Path::of(&["c"])), (Some("\"c\""), "1e"));
         assert_eq!(at(&Path::of(&["a", "nothing"])), (None, "[1"));
         assert_eq!(at(&Path::default()), (None, "{\""));
+        let paths = [
+            Path::of(&["c"]),
+            Path::of(&["a"]).index(1).key("é"),
+            Path::of(&["a"]).index(7),
+            Path::of(&["a"]).index(0),
+        ];
+        let all = locate_all(text, &paths.each_ref());
+        let one: Vec<_> = paths.iter().map(|path| locate(text, path)).collect();
+        assert_eq!(all, one);
+        let offsets: Vec<usize> = all.iter().map(|(_, value)| *value).collect();
+        let each: Vec<_> = offsets.iter().map(|at| position_of(text, *at)).collect();
+        assert_eq!(positions_of(text, &offsets), each);
     }
 }

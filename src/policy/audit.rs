@@ -11,9 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
+use super::error::PolicyError;
 use crate::exit::Code;
 use crate::notices::Notices;
-use crate::session::failure::Failure;
 use crate::step::model::RenderedStep;
 use crate::time::rfc3339;
 
@@ -76,8 +76,8 @@ impl AuditLog {
     /// Whether the file can be written to, without writing.
     ///
     /// # Errors
-    /// `policy`, where it can't.
-    pub fn probe(&self) -> Result<(), Failure> {
+    /// [`PolicyError::AuditLog`], where it can't.
+    pub fn probe(&self) -> Result<(), PolicyError> {
         open(&self.path)
             .map(drop)
             .map_err(|reason| self.unusable(&reason))
@@ -86,14 +86,14 @@ impl AuditLog {
     /// Records what is about to be done. `started` is when the process began.
     ///
     /// # Errors
-    /// `policy` where the line can't be written until the deadline: then nothing may be sent.
+    /// [`PolicyError::AuditLog`] where the line can't be written until the deadline: then nothing may be sent.
     pub async fn intend(
         &self,
         step: &RenderedStep,
         started: Instant,
         deadline: tokio::time::Instant,
         notices: &Notices,
-    ) -> Result<OpenRun, Failure> {
+    ) -> Result<OpenRun, PolicyError> {
         let run = run_id();
         let line = line("intent", &run, intent(step), notices);
         loop {
@@ -114,15 +114,11 @@ impl AuditLog {
         }
     }
 
-    fn unusable(&self, reason: &str) -> Failure {
-        Failure::new(
-            Code::Policy,
-            format!(
-                "the audit log {} can't be written to, so nothing is sent: {reason}",
-                self.path.display()
-            ),
-        )
-        .hint("the policy's `audit_log` must be a file that this program can append to")
+    fn unusable(&self, reason: &str) -> PolicyError {
+        PolicyError::AuditLog {
+            path: self.path.clone(),
+            reason: reason.to_owned(),
+        }
     }
 }
 

@@ -11,15 +11,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::error::PolicyError;
 use super::trust;
 use crate::address;
-use crate::exit::Code;
 use crate::input::{Document, kind};
 use crate::nearest::question;
 use crate::path::{Path as Place, Segment, show_key};
-use crate::problem::Problem;
+use crate::problem::{Placed, Problem, Problems};
 use crate::schema::texts;
-use crate::session::failure::Failure;
 
 /// A policy that is larger is none.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -102,40 +101,19 @@ pub(super) struct Selection {
 /// Reads the policy at a path.
 ///
 /// # Errors
-/// `policy`: where it is missing, can be changed by others, or says what no policy says.
-pub(super) fn read(path: &Path) -> Result<File, Failure> {
-    let text = trust::read(path, MAX_BYTES).map_err(|error| {
-        Failure::new(
-            Code::Policy,
-            format!("the policy {} {error}", path.display()),
-        )
-        .hint("nothing is run without the policy that was named: mend it, or name another")
+/// Where it is missing, can be changed by others, or says what no policy says.
+pub(super) fn read(path: &Path) -> Result<File, PolicyError> {
+    let text = trust::read(path, MAX_BYTES).map_err(|reason| PolicyError::Unreadable {
+        path: path.to_owned(),
+        reason,
     })?;
-    let mut file = parse(&text).map_err(|problems| unusable(path, problems))?;
+    let mut file = parse(&text).map_err(|problems| PolicyError::Unusable {
+        path: path.to_owned(),
+        problems,
+    })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     file.count_paths_from(folder);
     Ok(file)
-}
-
-/// The failure of a policy with problems.
-pub(super) fn unusable(path: &Path, problems: Vec<Problem>) -> Failure {
-    // Lines of the policy: in the document's details they would look like lines of the step.
-    let problems = problems
-        .into_iter()
-        .map(|mut problem| {
-            if let Some(line) = problem.line.take() {
-                problem.message = format!("line {line}: {}", problem.message);
-            }
-            problem.column = None;
-            problem
-        })
-        .collect();
-    Failure::of_problems(
-        Code::Policy,
-        &format!("the policy {} can't be used", path.display()),
-        problems,
-    )
-    .hint("`osquery-live-query schema policy` describes every key")
 }
 
 impl File {
@@ -176,21 +154,24 @@ impl Credentials {
 }
 
 /// The text as a policy.
-pub(super) fn parse(text: &str) -> Result<File, Vec<Problem>> {
+pub(super) fn parse(text: &str) -> Result<File, Vec<Placed>> {
     let document = Document::parse(text.trim_start_matches('\u{feff}'))
         .map_err(|error| vec![Problem::new("", "yaml", error.message).at(error.position)])?;
+    let whole = |rule: &str, message: &str| vec![Problem::new("", rule, message).into()];
     if document.value().is_null() {
         let message = "it is empty: write `{}` for a policy that only keeps the defaults";
-        return Err(vec![Problem::new("", "empty", message)]);
+        return Err(whole("empty", message));
     }
-    let problems = check(&document);
+    let problems = violations(document.value());
     if !problems.is_empty() {
-        return Err(problems);
+        let mut placed = document.placed(problems);
+        Placed::in_order(&mut placed);
+        return Err(placed);
     }
     serde_json::from_value(document.into_value()).map_err(|_| {
         let message =
             "it keeps its schema, but can't be read (write whole numbers without a point)";
-        vec![Problem::new("", "schema", message)]
+        whole("schema", message)
     })
 }
 
@@ -204,7 +185,7 @@ static SCHEMA: LazyLock<Result<(Value, Validator), String>> = LazyLock::new(|| {
 });
 
 /// Everything that the schema, and the URLs' reader, have to say.
-fn check(document: &Document) -> Vec<Problem> {
+fn violations(policy: &Value) -> Vec<Problem> {
     let (schema, validator) = match &*SCHEMA {
         Ok(schema) => schema,
         // A test holds that the schema compiles; a policy must not pass unchecked if it does not.
@@ -213,17 +194,15 @@ fn check(document: &Document) -> Vec<Problem> {
             return vec![Problem::new("", "$schema", message)];
         }
     };
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut problems = Problems::default();
     let mut add = |place: Place, rule: &str, message: String| {
-        let position = document.position_of_value(&place);
-        let problem = Problem::new(place.to_string(), rule, message).at(position);
         // Several rules may be broken by one value; the first one says enough.
-        if !problems.iter().any(|known| known.path == problem.path) {
-            problems.push(problem);
+        if !problems.kept().iter().any(|known| known.path == place) {
+            problems.add(|| Problem::new(place, rule, message));
         }
     };
-    for error in validator.iter_errors(document.value()) {
-        let place = place_of(document.value(), error.instance_path().as_str());
+    for error in validator.iter_errors(policy) {
+        let place = place_of(policy, error.instance_path().as_str());
         match error.kind() {
             Kind::AdditionalProperties { unexpected } => {
                 for key in unexpected {
@@ -244,19 +223,17 @@ fn check(document: &Document) -> Vec<Problem> {
                 add(place.key(key), "required", message);
             }
             other => {
-                let value = value_at(document.value(), &place);
+                let value = value_at(policy, &place);
                 add(place.clone(), rule(other), wrong(&place, value, schema));
             }
         }
     }
-    for (place, value) in base_urls(document.value()) {
+    for (place, value) in base_urls(policy) {
         if let Some(reason) = value.as_str().and_then(why_no_base_url) {
             add(place, "format", reason.to_owned());
         }
     }
-    problems.sort_by_key(|problem| (problem.line, problem.column));
-    problems.truncate(50);
-    problems
+    problems.into_vec()
 }
 
 /// Every base URL that the policy writes.
@@ -443,8 +420,9 @@ mod tests {
         let problems = parse(text).err().unwrap_or_default();
         problems
             .into_iter()
-            .map(|problem| {
-                let line = problem.line.unwrap_or_default();
+            .map(|placed| {
+                let line = placed.at.map_or(0, |at| at.line);
+                let problem = placed.problem;
                 format!("{line} {}: {}", problem.path, problem.message)
             })
             .collect()

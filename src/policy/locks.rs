@@ -9,10 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
+use super::error::PolicyError;
 use super::trust;
-use crate::exit::Code;
 use crate::notices::Notices;
-use crate::session::failure::Failure;
 
 /// Pauses between two looks at the slots grow from the first to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -43,8 +42,9 @@ impl Slots {
     /// Waits for a slot until the deadline.
     ///
     /// # Errors
-    /// `busy` where none became free in time, `policy` where the folder can't be used.
-    pub async fn take(&self, deadline: Instant, notices: &Notices) -> Result<Slot, Failure> {
+    /// [`PolicyError::Busy`] where none became free in time, [`PolicyError::Lock`] where the folder can't be
+    /// used.
+    pub async fn take(&self, deadline: Instant, notices: &Notices) -> Result<Slot, PolicyError> {
         let mut pause = FIRST_PAUSE;
         loop {
             if let Some(slot) = self.free()? {
@@ -52,14 +52,7 @@ impl Slots {
             }
             let now = Instant::now();
             if now >= deadline {
-                return Err(Failure::new(
-                    Code::Busy,
-                    format!(
-                        "this machine runs as many campaigns against the server as the policy's `max_concurrent` allows ({}), and none ended before the deadline",
-                        self.most
-                    ),
-                )
-                .hint("run the step again later, or raise `timeout_seconds`"));
+                return Err(PolicyError::Busy { most: self.most });
             }
             if pause == FIRST_PAUSE {
                 notices.info(|| {
@@ -75,15 +68,12 @@ impl Slots {
     }
 
     /// A slot that is free right now.
-    fn free(&self) -> Result<Option<Slot>, Failure> {
+    fn free(&self) -> Result<Option<Slot>, PolicyError> {
         for number in 0..self.most {
             let path = self.dir.join(format!("{}.{number}.lock", self.server));
-            let unusable = |what: String| {
-                Failure::new(
-                    Code::Policy,
-                    format!("the lock {} can't be used: {what}", path.display()),
-                )
-                .hint("the policy's `lock_dir` must be a folder that this program can write to, and others can't")
+            let unusable = |reason: String| PolicyError::Lock {
+                path: path.clone(),
+                reason,
             };
             let file = OpenOptions::new()
                 .read(true)

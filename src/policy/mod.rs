@@ -3,6 +3,7 @@
 //! template; knows nothing of servers' wires.
 
 pub mod audit;
+mod error;
 mod file;
 mod instances;
 pub mod locks;
@@ -11,18 +12,22 @@ mod templates;
 pub mod trust;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::{Path as FilePath, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use url::Url;
 
 use crate::allowlist::{Registry, Template, TemplateError};
-use crate::exit::Code;
-use crate::input::Document;
-use crate::problem::Problem;
+use crate::campaign::Limits;
+use crate::path::Path;
+use crate::problem::{Placed, Problem};
 use crate::secret::{Secret, SecretSources};
-use crate::session::failure::Failure;
-use crate::step::model::{NamedServer, RenderedStep};
+use crate::step::model::{AskedLimits, NamedServer, RenderedStep};
 use crate::step::render::SecretUse;
 use crate::step::render::credential_references;
+
+pub use error::PolicyError;
 
 use audit::AuditLog;
 use locks::Slots;
@@ -48,15 +53,17 @@ pub struct Policy {
     audit_log: Option<PathBuf>,
 }
 
-/// What accompanies an allowed step until its end.
-#[derive(Debug, Clone, Default)]
-pub struct Guards {
+/// What an allowed step is granted.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// How much may come back, and from how many.
+    pub limits: Limits,
+    /// The one deadline, counted from the start of the process.
+    pub timeout: Duration,
     /// `max_concurrent`.
     pub slots: Option<Slots>,
     /// `audit_log`.
     pub audit: Option<AuditLog>,
-    /// The instance that the step names.
-    pub instance: Option<String>,
 }
 
 impl Policy {
@@ -64,27 +71,18 @@ impl Policy {
     /// defaults.
     ///
     /// # Errors
-    /// `policy`: two different ones are named, or the one that is named can't be used.
-    pub fn of_process(flag: Option<&Path>) -> Result<Self, Failure> {
+    /// Two different ones are named, or the one that is named can't be used.
+    pub fn of_process(flag: Option<&FilePath>) -> Result<Self, PolicyError> {
         let variable = std::env::var_os(VARIABLE).map(PathBuf::from);
         let path = match (variable, flag) {
             (Some(path), _) if path.as_os_str().is_empty() => {
-                return Err(Failure::new(
-                    Code::Policy,
-                    format!("the variable {VARIABLE} is empty"),
-                )
-                .hint("unset it, or have it name the policy's file"));
+                return Err(PolicyError::EmptyVariable);
             }
             (Some(variable), Some(flag)) if !same_file(&variable, flag) => {
-                return Err(Failure::new(
-                    Code::Policy,
-                    format!(
-                        "two policies are named: {} by the variable {VARIABLE}, {} by `--policy`",
-                        variable.display(),
-                        flag.display()
-                    ),
-                )
-                .hint("leave `--policy` out: the variable's policy is the operator's"));
+                return Err(PolicyError::Two {
+                    variable,
+                    flag: flag.to_owned(),
+                });
             }
             (Some(path), _) => path,
             (None, Some(flag)) => flag.to_owned(),
@@ -109,8 +107,8 @@ impl Policy {
     /// The policy in a file.
     ///
     /// # Errors
-    /// `policy`: it can't be read, others can change it or what it names, or it is not one.
-    pub fn load(path: &Path) -> Result<Self, Failure> {
+    /// It can't be read, others can change it or what it names, or it is not one.
+    pub fn load(path: &FilePath) -> Result<Self, PolicyError> {
         let file = file::read(path)?;
         let rules = Rules::of(&file, true);
         let mut problems = rules.of_instances(&file);
@@ -124,7 +122,11 @@ impl Policy {
             problems.push(Problem::new("lock_dir", "trust", message));
         }
         if !problems.is_empty() {
-            return Err(file::unusable(path, problems));
+            // Lines are not known here: the file was put into types.
+            return Err(PolicyError::Unusable {
+                path: path.to_owned(),
+                problems: problems.into_iter().map(Placed::from).collect(),
+            });
         }
         Ok(Self {
             path: Some(path.to_owned()),
@@ -168,13 +170,13 @@ impl Policy {
     /// the instance that it names, or `None` where it writes its own address and may.
     ///
     /// # Errors
-    /// `policy`: an unknown instance, none where one is required, or a secret that is an instance's.
+    /// An unknown instance, none where one is required, or a secret that is an instance's.
     pub fn instance_of(
         &self,
-        step: &Document,
+        step: &Value,
         secrets: SecretUse<'_>,
-    ) -> Result<Option<NamedServer>, Failure> {
-        let params = step.value().get("params");
+    ) -> Result<Option<NamedServer>, PolicyError> {
+        let params = step.get("params");
         let Some(name) = params.and_then(|params| params.get("instance")?.as_str()) else {
             return self.may_write_address(step).map(|()| None);
         };
@@ -183,29 +185,23 @@ impl Policy {
                 None => "`instance` names a server of the operator's policy, and there is no policy: name one with `--policy` or the variable OSQUERY_LIVE_QUERY_POLICY".to_owned(),
                 Some(_) => format!("the policy has no such instance; {}", self.known_instances()),
             };
-            return Err(self.refusal(
-                step,
-                vec![Problem::new("params.instance", "instance", message)],
-            ));
+            let problem = Problem::new("params.instance", "instance", message);
+            return self.unless_none(vec![problem]).map(|()| None);
         };
         instances::server(name, instance, secrets)
             .map(Some)
-            .map_err(|reason| {
-                Failure::new(Code::Policy, reason)
-                    .hint("the policy's `instances` say where credentials come from")
-            })
+            .map_err(PolicyError::Instance)
     }
 
-    fn may_write_address(&self, step: &Document) -> Result<(), Failure> {
+    fn may_write_address(&self, step: &Value) -> Result<(), PolicyError> {
         if self.rules.require_instance {
             let message = format!(
                 "the policy says `require_instance: true`: name the server in `params.instance` instead of its address and credentials; {}",
                 self.known_instances()
             );
-            let problem = Problem::new("params", "require_instance", message);
-            return Err(self.refusal(step, vec![problem]));
+            return self.unless_none(vec![Problem::new("params", "require_instance", message)]);
         }
-        let reserved = credential_references(step.value())
+        let reserved = credential_references(step)
             .filter(|(_, name)| {
                 self.instances
                     .values()
@@ -213,45 +209,73 @@ impl Policy {
             })
             .map(|(field, _)| reserved_secret(field))
             .collect();
-        self.unless_none(step, reserved)
+        self.unless_none(reserved)
     }
 
-    /// What the policy has to say of a step that is rendered and whose template is known: refuses it, or
-    /// lowers its defaults.
+    /// What the policy grants a step that is rendered and whose template is known. `written` is the step
+    /// before it was rendered.
     ///
     /// # Errors
-    /// `policy`, with every rule that the step breaks.
-    pub fn check(
+    /// Every rule that the step breaks.
+    pub fn grant(
         &self,
-        step: &mut RenderedStep,
-        written: &Document,
+        step: &RenderedStep,
+        written: &Value,
         template: &Template,
         secrets: SecretUse<'_>,
-    ) -> Result<Guards, Failure> {
-        let mut problems = Vec::new();
-        if step.instance.is_none() {
-            problems.extend(self.rules.address(step));
-        }
+    ) -> Result<Grant, PolicyError> {
+        let own = step.instance.is_none();
+        let server = &step.server;
+        let mut problems = self.forbidden(step.own_address(), &step.limits, Some(template));
         // Without secrets this is not the machine that will run the step; its files are not there.
         if let SecretUse::Resolve(secrets) = secrets {
-            if step.instance.is_none() {
+            if own {
                 problems.extend(self.borrowed_secrets(step, written, secrets));
             }
-            if let Some(path) = &step.server.ca_file {
-                problems.extend(rules::ca_file(path, step.instance.is_some()));
+            if let Some(path) = &server.ca_file {
+                problems.extend(rules::ca_file(path, !own));
             }
         }
-        problems.extend(self.rules.limits(step, written));
-        if let Err(reason) = self.rules.template(template) {
+        self.unless_none(problems)?;
+        let slots = self.slots.clone();
+        let (limits, timeout) = self.rules.lowered(&step.limits);
+        Ok(Grant {
+            limits,
+            timeout,
+            slots: slots.map(|(most, dir)| Slots::new(most, dir, &server.base_url)),
+            audit: self.audit_log.clone().map(AuditLog::new),
+        })
+    }
+
+    /// What the policy would have against a step that something else speaks against already.
+    ///
+    /// # Errors
+    /// Every rule that the step breaks, as far as that can be told.
+    pub(crate) fn foresee(
+        &self,
+        address: Option<(&Url, bool)>,
+        limits: &AskedLimits,
+        template: Option<&Template>,
+    ) -> Result<(), PolicyError> {
+        self.unless_none(self.forbidden(address, limits, template))
+    }
+
+    /// The rules that a step breaks; `address` is its own, and whether certificates are checked there.
+    fn forbidden(
+        &self,
+        address: Option<(&Url, bool)>,
+        limits: &AskedLimits,
+        template: Option<&Template>,
+    ) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Some((base_url, verify_tls)) = address {
+            problems.extend(self.rules.address(base_url, verify_tls));
+        }
+        problems.extend(self.rules.excess(limits));
+        if let Some(Err(reason)) = template.map(|template| self.rules.template(template)) {
             problems.push(Problem::new("params.template", "template", reason));
         }
-        self.unless_none(written, problems)?;
-        let slots = self.slots.clone();
-        Ok(Guards {
-            slots: slots.map(|(most, dir)| Slots::new(most, dir, &step.server.base_url)),
-            audit: self.audit_log.clone().map(AuditLog::new),
-            instance: step.instance.clone(),
-        })
+        problems
     }
 
     /// Credentials that a step with an address of its own has by reference, and that are an instance's
@@ -259,7 +283,7 @@ impl Policy {
     fn borrowed_secrets(
         &self,
         step: &RenderedStep,
-        written: &Document,
+        written: &Value,
         secrets: &SecretSources,
     ) -> Vec<Problem> {
         use crate::step::model::Credentials;
@@ -275,7 +299,7 @@ impl Policy {
         };
         // Only what came from a reference: its author does not know it. What is written out would be told
         // whether it was guessed right.
-        credential_references(written.value())
+        credential_references(written)
             .filter(|(field, _)| match (&step.server.credentials, *field) {
                 (Credentials::Token(token), "api_token") => is_theirs(token),
                 (Credentials::Login { password, .. }, "password") => is_theirs(password),
@@ -300,59 +324,26 @@ impl Policy {
         }
     }
 
-    fn unless_none(&self, step: &Document, problems: Vec<Problem>) -> Result<(), Failure> {
+    fn unless_none(&self, problems: Vec<Problem>) -> Result<(), PolicyError> {
         if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(self.refusal(step, problems))
+            return Ok(());
         }
+        Err(PolicyError::Forbids {
+            policy: self.path.clone(),
+            problems,
+        })
     }
-
-    fn refusal(&self, step: &Document, problems: Vec<Problem>) -> Failure {
-        let (what, hint) = match &self.path {
-            Some(path) => (
-                "the operator's policy forbids the step",
-                Some(format!("the policy is {}", path.display())),
-            ),
-            None => (
-                "the defaults forbid the step",
-                hint_without_policy(&problems),
-            ),
-        };
-        let problems = problems
-            .into_iter()
-            .map(|problem| crate::session::prepare::placed(problem, step))
-            .collect();
-        let failure = Failure::of_problems(Code::Policy, what, problems);
-        Failure { hint, ..failure }
-    }
-}
-
-/// What to do about rules that hold without a policy; some of them no policy changes.
-fn hint_without_policy(problems: &[Problem]) -> Option<String> {
-    let first = problems.first()?;
-    let hint = match &*first.rule {
-        "allow_http" | "template" => {
-            "an operator's policy (`--policy FILE`) can allow it with the key that the message names"
-        }
-        "trust" => {
-            "whoever can write to it chooses which servers are trusted: have root or this process's user own it, and nobody else write to it"
-        }
-        "address" => "look at `base_url`: no policy allows such an address",
-        _ => return None,
-    };
-    Some(hint.into())
 }
 
 fn reserved_secret(field: &str) -> Problem {
     let message = format!(
         "`{field}` names a secret of one of the policy's instances: it is available only to steps that name the instance in `params.instance`"
     );
-    Problem::new(format!("params.{field}"), "instance_secret", message)
+    Problem::new(Path::of(&["params", field]), "instance_secret", message)
 }
 
 /// Whether two paths lead to the same file.
-fn same_file(one: &Path, other: &Path) -> bool {
+fn same_file(one: &FilePath, other: &FilePath) -> bool {
     one == other
         || match (std::fs::canonicalize(one), std::fs::canonicalize(other)) {
             (Ok(one), Ok(other)) => one == other,

@@ -1,7 +1,7 @@
 //! The rules of a policy that look at one step: where it goes, how much it asks for, which template it
 //! names. Each refusal names the policy's key.
 
-use std::path::Path;
+use std::path::Path as FilePath;
 use std::time::Duration;
 
 use url::Url;
@@ -11,9 +11,10 @@ use super::file::{File, Selection, Templates};
 use super::trust::{self, Untrusted};
 use crate::address;
 use crate::allowlist::{self, Power, Registry, Template};
-use crate::input::Document;
+use crate::campaign::Limits;
+use crate::path::Path;
 use crate::problem::Problem;
-use crate::step::model::RenderedStep;
+use crate::step::model::AskedLimits;
 
 /// Hosts of a step at most where a policy does not say.
 const MAX_HOSTS: usize = 1_000;
@@ -76,7 +77,11 @@ impl Rules {
             .map(|(name, _)| {
                 let message =
                     "is plain http to another machine: use https, or say `allow_http: true`";
-                Problem::new(format!("instances.{name}.base_url"), "allow_http", message)
+                Problem::new(
+                    Path::of(&["instances", name, "base_url"]),
+                    "allow_http",
+                    message,
+                )
             })
             .collect()
     }
@@ -93,11 +98,8 @@ impl Rules {
                 .filter(|name| !registry.names().any(|known| known == name))
                 .map(move |name| {
                     let message = format!("there is no template `{name}`");
-                    Problem::new(
-                        format!("templates.{key}.names"),
-                        "unknown_template",
-                        message,
-                    )
+                    let path = Path::of(&["templates", key, "names"]);
+                    Problem::new(path, "unknown_template", message)
                 })
         };
         of("allow", self.allow.as_ref())
@@ -106,11 +108,10 @@ impl Rules {
     }
 
     /// Where a step that writes its own address goes, and how.
-    pub(super) fn address(&self, step: &RenderedStep) -> Vec<Problem> {
-        let url = &step.server.base_url;
+    pub(super) fn address(&self, url: &Url, verify_tls: bool) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut refuse = |field: &str, rule: &str, message: String| {
-            problems.push(Problem::new(format!("params.{field}"), rule, message));
+            problems.push(Problem::new(Path::of(&["params", field]), rule, message));
         };
         if let Some(reason) = address::literal(url).and_then(address::forbidden) {
             let message =
@@ -127,48 +128,52 @@ impl Rules {
             let message = "`base_url` is none of the policy's `allowed_base_urls`, and lies under none of them";
             refuse("base_url", "allowed_base_urls", message.to_owned());
         }
-        if !step.server.verify_tls && !self.allow_insecure_tls {
+        if !verify_tls && !self.allow_insecure_tls {
             let message = "`verify_tls: false` is refused: name the server's authority in `ca_file` (the policy's `allow_insecure_tls` allows it)";
             refuse("verify_tls", "allow_insecure_tls", message.to_owned());
         }
         problems
     }
 
-    /// Refuses what is asked for beyond the limits, and lowers what was not asked for.
-    pub(super) fn limits(&self, step: &mut RenderedStep, written: &Document) -> Vec<Problem> {
-        let params = written.value().get("params");
-        let asked = |field: &str| params.is_some_and(|params| params.get(field).is_some());
-        let limits = &mut step.limits;
-        let sizes = [
-            ("max_hosts", &mut limits.max_hosts, self.max_hosts),
-            (
-                "max_rows_per_host",
-                &mut limits.max_rows_per_host,
-                self.max_rows_per_host,
-            ),
-            ("max_bytes", &mut limits.max_bytes, self.max_bytes),
-        ];
-        let mut problems = Vec::new();
-        let mut refuse = |field: &str, key: &str, most: u64| {
+    /// What is asked for beyond the limits.
+    pub(super) fn excess(&self, asked: &AskedLimits) -> Vec<Problem> {
+        let refused = |field: &str, key: &str, most: u64| {
             let message =
                 format!("`{field}` is more than the policy's `{key}` of {most}: ask for less");
-            problems.push(Problem::new(format!("params.{field}"), "limit", message));
+            Problem::new(Path::of(&["params", field]), "limit", message)
         };
-        for (field, value, most) in sizes {
-            match most {
-                Some(most) if *value > most && asked(field) => refuse(field, field, most as u64),
-                Some(most) => *value = (*value).min(most),
-                None => {}
-            }
-        }
-        match self.max_timeout {
-            Some(most) if step.timeout > most && asked("timeout_seconds") => {
-                refuse("timeout_seconds", "max_timeout_seconds", most.as_secs());
-            }
-            Some(most) => step.timeout = step.timeout.min(most),
-            None => {}
-        }
-        problems
+        let sizes = [
+            ("max_hosts", asked.max_hosts, self.max_hosts),
+            (
+                "max_rows_per_host",
+                asked.max_rows_per_host,
+                self.max_rows_per_host,
+            ),
+            ("max_bytes", asked.max_bytes, self.max_bytes),
+        ];
+        let sizes = sizes.into_iter().filter_map(|(field, asked, most)| {
+            let most = most.filter(|most| asked.written && asked.value > *most)?;
+            Some(refused(field, field, most as u64))
+        });
+        let timeout = self
+            .max_timeout
+            .filter(|most| asked.timeout.written && asked.timeout.value > *most);
+        let timeout =
+            timeout.map(|most| refused("timeout_seconds", "max_timeout_seconds", most.as_secs()));
+        sizes.chain(timeout).collect()
+    }
+
+    /// The limits that hold: what is not asked for is lowered to what is allowed.
+    pub(super) fn lowered(&self, asked: &AskedLimits) -> (Limits, Duration) {
+        let least = |asked: usize, most: Option<usize>| most.map_or(asked, |most| asked.min(most));
+        let limits = Limits {
+            max_hosts: least(asked.max_hosts.value, self.max_hosts),
+            max_rows_per_host: least(asked.max_rows_per_host.value, self.max_rows_per_host),
+            max_bytes: least(asked.max_bytes.value, self.max_bytes),
+        };
+        let timeout = asked.timeout.value;
+        let timeout = self.max_timeout.map_or(timeout, |most| timeout.min(most));
+        (limits, timeout)
     }
 
     /// Whether steps may name the template; why not, in a sentence.
@@ -218,7 +223,7 @@ impl Rules {
 
 /// Whether a file of roots can be relied on: who writes to it chooses the server. One that is missing is
 /// TLS's to report.
-pub(super) fn ca_file(path: &Path, of_instance: bool) -> Option<Problem> {
+pub(super) fn ca_file(path: &FilePath, of_instance: bool) -> Option<Problem> {
     match trust::file(path, CA_FILE_BYTES) {
         Ok(_) | Err(Untrusted::Missing) => None,
         Err(error) => {

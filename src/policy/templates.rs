@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::trust;
 use crate::allowlist::Registry;
+use crate::path::Path as Place;
 use crate::problem::Problem;
 
 /// A template that is larger is none.
@@ -24,7 +25,7 @@ pub(super) fn registry(dirs: &[PathBuf], problems: &mut Vec<Problem>) -> Option<
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     for (index, dir) in dirs.iter().enumerate() {
         let mut refuse = |message: String| {
-            let place = format!("template_dirs[{index}]");
+            let place = Place::of(&["template_dirs"]).index(index);
             problems.push(Problem::new(place, "template_dirs", message));
         };
         if let Err(error) = trust::folder(dir) {

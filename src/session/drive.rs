@@ -116,7 +116,7 @@ impl Drive<'_> {
         let asked_for = self.step.step();
         let campaign = state.campaign.insert(Campaign::new(
             roster,
-            &asked_for.limits,
+            self.step.limits(),
             asked_for.offline_hosts,
         ));
         if nobody {
@@ -147,7 +147,7 @@ impl Drive<'_> {
     async fn resolve(&self, server: &mut dyn AnyBackend) -> Result<Roster, Failure> {
         let asked_for = self.step.step();
         let candidates = server
-            .resolve(&asked_for.targets, &asked_for.limits)
+            .resolve(&asked_for.targets, self.step.limits())
             .await?;
         let roster = Roster::new(
             &asked_for.targets,
@@ -156,13 +156,13 @@ impl Drive<'_> {
         for warning in &roster.warnings {
             self.notices.warn(warning);
         }
-        if roster.hosts.len() > asked_for.limits.max_hosts {
+        if roster.hosts.len() > self.step.limits().max_hosts {
             return Err(BackendError::TooManyHosts {
-                max_hosts: asked_for.limits.max_hosts,
+                max_hosts: self.step.limits().max_hosts,
             }
             .into());
         }
-        warn_of_slow_check_ins(&roster, asked_for.timeout, self.notices);
+        warn_of_slow_check_ins(&roster, self.step.timeout(), self.notices);
         Ok(roster)
     }
 

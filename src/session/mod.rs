@@ -111,7 +111,7 @@ pub async fn execute(
         notices.warn(&warning.message);
     }
     let named = asked_for.targets.hosts.clone();
-    let deadline = Instant::from_std(session.started + asked_for.timeout);
+    let deadline = Instant::from_std(session.started + step.timeout());
     let admitted = tokio::select! {
         biased;
         reason = session.cancel.word() => Err(End::Cancelled(reason)),
@@ -125,8 +125,8 @@ pub async fn execute(
         }
     };
     let keep = Keep {
-        rows: asked_for.limits.max_rows_per_host,
-        bytes: asked_for.limits.max_bytes,
+        rows: step.limits().max_rows_per_host,
+        bytes: step.limits().max_bytes,
     };
     let patience = Patience {
         deadline,
@@ -156,19 +156,19 @@ async fn admit(
     session: &Session<'_>,
     deadline: Instant,
 ) -> Result<(Option<Slot>, Option<OpenRun>), Failure> {
-    let guards = step.guards();
+    let grant = step.grant();
     if mode == Mode::Check {
         // It dispatches nothing, so there is nothing to hold back or to record.
-        if let Some(audit) = &guards.audit {
+        if let Some(audit) = &grant.audit {
             audit.probe()?;
         }
         return Ok((None, None));
     }
-    let slot = match &guards.slots {
+    let slot = match &grant.slots {
         Some(slots) => Some(slots.take(deadline, &session.notices).await?),
         None => None,
     };
-    let audit = match &guards.audit {
+    let audit = match &grant.audit {
         Some(audit) => {
             let started = session.started;
             let notices = &session.notices;
@@ -215,7 +215,7 @@ async fn driven(
     match end {
         // The deadline is the usual end of a campaign, and a failure of anything before it.
         End::Deadline if state.phase < Phase::Collecting => {
-            End::Failed(Failure::too_late(state.phase.words(), step.step().timeout))
+            End::Failed(Failure::too_late(state.phase.words(), step.timeout()))
         }
         end => end,
     }

@@ -1,24 +1,27 @@
 //! From stdin's bytes to a step that may be dispatched: decode, schema, rendering, allowlist,
 //! policy. Nothing here touches the network; `run`, `check` and `dry-run` take this one path.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
 use crate::allowlist::{AllowlistError, Binder, Origins, Statement};
+use crate::campaign::Limits;
 use crate::exit::Code;
-use crate::input::{self, ContextError, DecodeError, Document, MAX_INPUT_BYTES};
-use crate::path::Segment;
-use crate::policy::{Guards, Policy};
-use crate::problem::Problem;
+use crate::input::{self, Document, MAX_INPUT_BYTES};
+use crate::path::Path as Place;
+use crate::policy::{Grant, Policy};
+use crate::problem::{Placed, Problem};
 use crate::secret::SecretSources;
-use crate::session::failure::Failure;
-use crate::step::model::RenderedStep;
-use crate::step::render::{ContextIs, SecretUse, Unknown};
-use crate::step::{self, Outline, StepError};
+use crate::session::failure::{Detail, Failure, Objection};
+use crate::step;
+use crate::step::model::{RenderedStep, TemplateCall};
+use crate::step::render::{ContextIs, SecretUse, Unknown, render};
+use crate::step::schema::{Stage, violations};
 
 /// A step that keeps its schema, whose SQL the allowlist made, and which the operator's policy allows. Only
 /// this can be dispatched.
@@ -26,7 +29,7 @@ use crate::step::{self, Outline, StepError};
 pub struct CheckedStep {
     step: RenderedStep,
     statement: Statement,
-    guards: Guards,
+    grant: Grant,
 }
 
 impl CheckedStep {
@@ -40,9 +43,19 @@ impl CheckedStep {
         &self.statement
     }
 
+    /// How much may come back, and from how many.
+    pub fn limits(&self) -> &Limits {
+        &self.grant.limits
+    }
+
+    /// The one deadline, counted from the start of the process.
+    pub fn timeout(&self) -> Duration {
+        self.grant.timeout
+    }
+
     /// What the policy has accompany it.
-    pub fn guards(&self) -> &Guards {
-        &self.guards
+    pub fn grant(&self) -> &Grant {
+        &self.grant
     }
 }
 
@@ -77,26 +90,26 @@ pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
     if let Some(path) = &sources.context {
         invocation = invocation
             .with_context(&context_bytes(path)?)
-            .map_err(|error| context_failure(path, &error))?;
+            .map_err(|error| Failure::of_context(path, &error))?;
     }
     let secrets = SecretSources::of_process(
         std::mem::take(&mut invocation.secrets),
         sources.secrets_dir.clone(),
     );
-    let examined = examine(
-        &invocation.step,
-        invocation.context.as_ref(),
-        ContextIs::Complete,
-        SecretUse::Resolve(&secrets),
-        &policy,
-        &mut policy.registry().binder(),
-        SystemTime::now(),
-    )?;
-    match examined.sql {
+    let inquiry = Inquiry {
+        step: &invocation.step,
+        context: invocation.context.as_ref(),
+        context_is: ContextIs::Complete,
+        secrets: SecretUse::Resolve(&secrets),
+        policy: &policy,
+        now: SystemTime::now(),
+    };
+    let Passed { step, sql, grant } = examine(&inquiry, &mut policy.registry().binder()).verdict?;
+    match sql {
         Sql::Final(statement) => Ok(CheckedStep {
-            step: examined.step,
+            step,
             statement,
-            guards: examined.guards,
+            grant,
         }),
         Sql::Preview(_) => Err(Failure::new(
             Code::Internal,
@@ -106,22 +119,48 @@ pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
     }
 }
 
-/// A step that nothing speaks against, as far as it is known.
+/// A step, and what it is examined with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inquiry<'a> {
+    /// As it is written.
+    pub step: &'a Document,
+    /// What its expressions may name.
+    pub context: Option<&'a Map<String, Value>>,
+    /// Whether that is all that there will be.
+    pub context_is: ContextIs,
+    /// Where its secrets come from.
+    pub secrets: SecretUse<'a>,
+    /// The operator's word.
+    pub policy: &'a Policy,
+    /// What ages count back from.
+    pub now: SystemTime,
+}
+
+/// What all stages have to say of a step.
 #[derive(Debug)]
-pub struct Examined {
-    /// The step.
-    pub step: RenderedStep,
-    /// The SQL that its template becomes.
-    pub sql: Sql,
-    /// What the policy wants of its run.
-    pub guards: Guards,
+pub(crate) struct Examination {
+    /// Whether anything speaks against it: then its first stage's failure, with the problems of all.
+    pub verdict: Result<Passed, Refused>,
+    /// What its author should know although it works.
+    pub warnings: Vec<Placed>,
     /// What names something that the context does not have; nothing where the context is complete.
     pub unknown: Vec<Unknown>,
 }
 
+/// A step that nothing speaks against, as far as it is known.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    /// The step.
+    pub step: RenderedStep,
+    /// The SQL that its template becomes.
+    pub sql: Sql,
+    /// What the policy grants it.
+    pub grant: Grant,
+}
+
 /// SQL as far as it is known.
 #[derive(Debug)]
-pub enum Sql {
+pub(crate) enum Sql {
     /// Every parameter is known.
     Final(Statement),
     /// Some parameters stand in it as the step has them. Never sent.
@@ -130,7 +169,7 @@ pub enum Sql {
 
 impl Sql {
     /// The text.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         match self {
             Self::Final(statement) => statement.sql(),
             Self::Preview(text) => text,
@@ -139,79 +178,156 @@ impl Sql {
 }
 
 /// The one way of `run`, `check` and `dry-run`: the step's schema, its rendering, the allowlist and the
-/// operator's policy. `allowlist` binds the templates of the policy's registry.
-///
-/// # Errors
-/// Schema, render, allowlist, policy: all problems of the first of these that fails.
-pub fn examine(
-    document: &Document,
-    context: Option<&Map<String, Value>>,
-    context_is: ContextIs,
-    secrets: SecretUse<'_>,
-    policy: &Policy,
-    allowlist: &mut Binder<'_>,
-    now: SystemTime,
-) -> Result<Examined, Refused> {
-    step::check_written(document)?;
-    let named = policy.instance_of(document, secrets)?;
-    let Outline { mut step, unknown } =
-        step::outline(document, context, context_is, secrets, named)?;
-    let parameters = unknown_parameters(&unknown);
-    let origins = origins(document, policy);
-    let sql = if parameters.is_empty() {
-        allowlist
-            .bind(&step.template, &origins, now)
-            .map(Sql::Final)
-    } else {
-        let sql = allowlist.preview(&step.template, &parameters, &origins, now);
-        sql.map(Sql::Preview)
+/// operator's policy. A stage that objects does not stop those behind it: what they find is told, too, as
+/// far as it can be known. `allowlist` binds the templates of the policy's registry.
+pub(crate) fn examine(inquiry: &Inquiry<'_>, allowlist: &mut Binder<'_>) -> Examination {
+    let (policy, written) = (inquiry.policy, inquiry.step.value());
+    let mut objections = Objections::default();
+    objections.add(Objection::Schema, violations(written, Stage::Written));
+    let refused = |problems| Objection::Allowlist(AllowlistError::Refused(problems));
+    objections.add(refused, step::offered_sql(written));
+    // Where the policy objects, no secret is looked up.
+    let (named, secrets) = match policy.instance_of(written, inquiry.secrets) {
+        Ok(named) => (named, inquiry.secrets),
+        Err(error) => {
+            objections.push(Objection::Policy(error));
+            (None, SecretUse::CheckFormOnly)
+        }
     };
-    let allowed = sql
-        .and_then(|sql| Ok((sql, policy.registry().template(&step.template.name)?)))
-        .map_err(|error| allowlist_failure(&error, document))
-        .and_then(|(sql, template)| {
-            let guards = policy.check(&mut step, document, template, secrets)?;
-            Ok((sql, guards))
-        });
-    match allowed {
-        Ok((sql, guards)) => Ok(Examined {
-            step,
-            sql,
-            guards,
-            unknown,
+    let mut rendering = render(written, inquiry.context, inquiry.context_is, secrets);
+    let mut unrendered = std::mem::take(&mut rendering.problems);
+    let unknown = std::mem::take(&mut rendering.unknown);
+    let open = std::mem::take(&mut rendering.open_parameters);
+    let open: Vec<&str> = open.iter().map(String::as_str).collect();
+    if objections.0.is_empty() {
+        // What could not be rendered yet is still without a type.
+        let stage = match unknown.is_empty() && unrendered.is_empty() {
+            true => Stage::Rendered,
+            false => Stage::Written,
+        };
+        let broken = violations(&rendering.step, stage);
+        objections.add(Objection::Render, std::mem::take(&mut unrendered));
+        objections.add(Objection::Schema, broken);
+        let not_had = named.as_ref();
+        let not_had = not_had.and_then(|named| step::not_had_by(named, &rendering.step));
+        objections.add(Objection::Schema, not_had.into_iter().collect());
+    }
+    objections.add(Objection::Render, unrendered);
+    let mut warnings = rendering.warnings.clone();
+    warnings.extend(step::insecure(&rendering.step));
+    let (mut typed, mut sketch) = (None, None);
+    if !objections.0.is_empty() {
+        sketch = Some(step::sketch(&rendering.step));
+    } else {
+        match step::typed(rendering, named) {
+            Ok(step) => {
+                warnings.clone_from(&step.warnings);
+                typed = Some(step);
+            }
+            Err(problem) => objections.push(Objection::Schema(vec![problem])),
+        }
+    }
+    let sketched = sketch.as_ref().and_then(|sketch| sketch.call.as_ref());
+    let sketched = sketched.filter(|call| is_named(call));
+    let call = typed.as_ref().map(|step| &step.template).or(sketched);
+    let template = call.and_then(|call| policy.registry().template(&call.name).ok());
+    let (origins, now) = (origins(written, policy), inquiry.now);
+    let sql = call.map(|call| match open.is_empty() {
+        true => allowlist.bind(call, &origins, now).map(Sql::Final),
+        false => allowlist
+            .preview(call, &open, &origins, now)
+            .map(Sql::Preview),
+    });
+    let sql = sql.and_then(|sql| {
+        sql.map_err(|error| objections.push(Objection::Allowlist(error)))
+            .ok()
+    });
+    let granted = match (&typed, &sketch, template) {
+        (Some(step), _, Some(template)) => policy.grant(step, written, template, secrets).map(Some),
+        (Some(step), ..) => policy
+            .foresee(step.own_address(), &step.limits, None)
+            .map(|()| None),
+        (None, Some(sketch), template) => policy
+            .foresee(sketch.own_address(), &sketch.limits, template)
+            .map(|()| None),
+        (None, None, _) => Ok(None),
+    };
+    let grant = granted.unwrap_or_else(|error| {
+        objections.push(Objection::Policy(error));
+        None
+    });
+    let verdict = match (typed, sql, grant, objections.0.is_empty()) {
+        (Some(step), Some(sql), Some(grant), true) => Ok(Passed { step, sql, grant }),
+        (typed, ..) => Err(Refused {
+            failure: objections.failure(inquiry.step),
+            named: typed.map(|step| step.targets.hosts).unwrap_or_default(),
         }),
-        Err(failure) => Err(Refused {
-            failure,
-            named: step.targets.hosts,
-        }),
+    };
+    Examination {
+        verdict,
+        warnings: inquiry.step.placed(warnings),
+        unknown,
     }
 }
 
 /// Where the values of a step's template come from, and what the policy grants to those that are written in
 /// the step.
-pub(crate) fn origins(document: &Document, policy: &Policy) -> Origins {
-    let from_context = step::render::parameters_from_context(document.value());
+fn origins(written: &Value, policy: &Policy) -> Origins {
+    let from_context = step::render::parameters_from_context(written);
     Origins::of_step(from_context.map(str::to_owned), policy.allows_unc_paths())
 }
 
-/// The template's parameters among what is unknown.
-fn unknown_parameters(unknown: &[Unknown]) -> Vec<&str> {
-    let names = unknown.iter();
-    let names = names.filter_map(|unknown| match unknown.path.segments() {
-        [Segment::Key(_), Segment::Key(field), Segment::Key(name), ..]
-            if field == "template_params" =>
-        {
-            Some(name.as_str())
-        }
-        _ => None,
-    });
-    names.collect()
+/// Whether a step that is not rendered names a template at all.
+fn is_named(call: &TemplateCall) -> bool {
+    !call.name.trim().is_empty() && !call.name.contains("{{")
 }
 
-/// What the allowlist says of a call in a document.
-pub(crate) fn allowlist_problems(error: &AllowlistError, document: &Document) -> Vec<Problem> {
-    let problems = error.problems().into_iter();
-    problems.map(|problem| placed(problem, document)).collect()
+/// What the stages have against a step, in their order.
+#[derive(Debug, Default)]
+struct Objections(Vec<Objection>);
+
+impl Objections {
+    fn add(&mut self, objection: impl FnOnce(Vec<Problem>) -> Objection, problems: Vec<Problem>) {
+        if !problems.is_empty() {
+            self.push(objection(problems));
+        }
+    }
+
+    fn push(&mut self, objection: Objection) {
+        self.0.push(objection);
+    }
+
+    /// The failure of the first stage, and what the later ones found at other places: all problems get
+    /// their places in the text here, and nowhere else.
+    fn failure(&self, text: &Document) -> Failure {
+        let mut told: HashSet<Place> = HashSet::new();
+        let mut failure: Option<Failure> = None;
+        for objection in &self.0 {
+            let mut problems = objection.problems();
+            problems.retain(|problem| problem.counts_others() || !told.contains(&problem.path));
+            told.extend(problems.iter().map(|problem| problem.path.clone()));
+            let mut placed = text.placed(problems);
+            if !matches!(objection, Objection::Policy(_)) {
+                // Its rules have an order of their own: where a step goes, then how much it asks for.
+                Placed::in_order(&mut placed);
+            }
+            match &mut failure {
+                None => failure = Some(objection.failure(placed)),
+                Some(first) => {
+                    let code = objection.code();
+                    let stage = (code != first.code).then_some(code);
+                    let later = placed.into_iter().map(|placed| Detail { placed, stage });
+                    first.details.extend(later);
+                }
+            }
+        }
+        failure.unwrap_or_else(|| {
+            Failure::new(
+                Code::Internal,
+                "a step was refused without a reason (a bug)",
+            )
+        })
+    }
 }
 
 /// The content of a context file.
@@ -220,17 +336,11 @@ pub(crate) fn allowlist_problems(error: &AllowlistError, document: &Document) ->
 /// `usage`, where it can't be read or is no mapping.
 pub(crate) fn read_context(path: &Path) -> Result<Map<String, Value>, Failure> {
     input::decode_context(&context_bytes(path)?)
-        .map_err(|error| context_failure(path, &error.into()))
+        .map_err(|error| Failure::of_context(path, &error.into()))
 }
 
 fn context_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    let unusable = |what: &str| {
-        Failure::new(
-            Code::Usage,
-            format!("the context file {} {what}", path.display()),
-        )
-        .hint("`--context` names a YAML or JSON file with a mapping such as `alert: {…}`")
-    };
+    let unusable = |what: &str| Failure::of_context_file(path, what);
     let file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => unusable("does not exist"),
         ErrorKind::PermissionDenied => unusable("may not be read by this process"),
@@ -246,75 +356,12 @@ fn context_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn context_failure(path: &Path, error: &ContextError) -> Failure {
-    match error {
-        ContextError::InvocationHasItsOwn => Failure::new(Code::Usage, error.to_string())
-            .hint("leave `--context` out, or give the step alone"),
-        ContextError::Decode(decode) => {
-            let place = decode.position.map_or(String::new(), |position| {
-                format!(" (line {}, column {})", position.line, position.column)
-            });
-            Failure::new(
-                Code::Usage,
-                format!(
-                    "the context file {}{place}: {}",
-                    path.display(),
-                    decode.message
-                ),
-            )
-        }
-    }
-}
-
-fn allowlist_failure(error: &AllowlistError, document: &Document) -> Failure {
-    let what = match error {
-        AllowlistError::Refused(_) => "the allowlist refuses the step",
-        AllowlistError::Template(_) => "the template is broken",
-    };
-    Failure::of_problems(Code::Allowlist, what, allowlist_problems(error, document))
-}
-
-/// Gives a problem of the step the line and column of what its path names.
-pub(crate) fn placed(problem: Problem, document: &Document) -> Problem {
-    let keys: Vec<&str> = problem.path.split('.').collect();
-    let position = document.position_of_value(&crate::path::Path::of(&keys));
-    problem.at(position)
-}
-
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Self {
+/// Whatever stops a run before a step is typed.
+impl<E: Into<Failure>> From<E> for Refused {
+    fn from(error: E) -> Self {
         Self {
-            failure,
+            failure: error.into(),
             named: Vec::new(),
         }
-    }
-}
-
-impl From<DecodeError> for Refused {
-    fn from(error: DecodeError) -> Self {
-        let message = match error.position {
-            Some(position) => format!(
-                "line {}, column {}: {}",
-                position.line, position.column, error.message
-            ),
-            None => error.message.clone(),
-        };
-        let mut failure = Failure::new(Code::Decode, message);
-        failure.hint = error.hint;
-        if error.position.is_some() {
-            failure.details = vec![Problem::new("", "decode", error.message).at(error.position)];
-        }
-        failure.into()
-    }
-}
-
-impl From<StepError> for Refused {
-    fn from(error: StepError) -> Self {
-        let (code, what) = match &error {
-            StepError::Schema(_) => (Code::Schema, "the step breaks its schema"),
-            StepError::RawSql(_) => (Code::Allowlist, "the allowlist refuses the step"),
-            StepError::Render(_) => (Code::Render, "the step can't be rendered"),
-        };
-        Failure::of_problems(code, what, error.problems().to_vec()).into()
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::campaign::OfflineHosts;
 use crate::campaign::roster::Targets;
-use crate::campaign::{Limits, OfflineHosts};
 use crate::problem::Problem;
 use crate::secret::Secret;
 
@@ -25,16 +25,46 @@ pub struct RenderedStep {
     pub template: TemplateCall,
     /// Who is asked.
     pub targets: Targets,
-    /// How much may come back, and from how many.
-    pub limits: Limits,
+    /// How much may come back, from how many, and until when; the operator's policy may lower what is not
+    /// written.
+    pub limits: AskedLimits,
     /// Whether hosts that the server holds for offline are waited for.
     pub offline_hosts: OfflineHosts,
-    /// `timeout_seconds`: the one deadline, counted from the start of the process.
-    pub timeout: Duration,
-    /// What the step's author should know although it works; each message is one line for stderr.
+    /// What the step's author should know although it works; each message is one line.
     pub warnings: Vec<Problem>,
     /// Every value that came out of a secret or stands in a secret's field: to be redacted from foreign text.
     pub secrets: Vec<Secret>,
+}
+
+impl RenderedStep {
+    /// Where the step goes and whether certificates are checked there, where it writes its own address.
+    pub(crate) fn own_address(&self) -> Option<(&Url, bool)> {
+        let server = &self.server;
+        let own = self.instance.is_none();
+        own.then_some((&server.base_url, server.verify_tls))
+    }
+}
+
+/// A number that the step writes, or its default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked<T> {
+    /// The number.
+    pub value: T,
+    /// Whether the step writes it: then it is refused where it is too much, and never lowered.
+    pub written: bool,
+}
+
+/// The limits that a step asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskedLimits {
+    /// `max_hosts`: more resolved hosts than this and nothing is dispatched.
+    pub max_hosts: Asked<usize>,
+    /// `max_rows_per_host`: rows kept of one host's answer.
+    pub max_rows_per_host: Asked<usize>,
+    /// `max_bytes`: bytes of the whole output document.
+    pub max_bytes: Asked<usize>,
+    /// `timeout_seconds`: the one deadline, counted from the start of the process.
+    pub timeout: Asked<Duration>,
 }
 
 /// The kinds of server that are spoken to.
@@ -115,7 +145,4 @@ pub struct TemplateCall {
     pub name: String,
     /// Parameters by name, rendered.
     pub params: Map<String, Value>,
-    /// Keys of `params` that offer SQL or are otherwise not the schema's (`query`, `sql`):
-    /// the allowlist refuses them by name.
-    pub foreign: Vec<String>,
 }

@@ -2,19 +2,18 @@
 //! alert chooses hosts, labels, template parameters and two numbers, never the server or the template,
 //! and a secret goes into a credential as a whole or not at all. A value never adds structure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::{Map, Value};
 
 use super::evaluate::{Evaluator, MAX_ITEMS, MAX_SCALAR_BYTES, NoValue, no_value};
 use super::expression::{Part, Template, holds_expression, secret_reference};
-use super::schema::{offers_sql, sort};
+use super::schema::offers_sql;
 use super::violation::target_fault;
-use super::{MOST_PROBLEMS, left_out};
-use crate::input::{Document, kind};
+use crate::input::kind;
 use crate::path::{Path, Segment};
-use crate::problem::Problem;
+use crate::problem::{Problem, Problems};
 use crate::secret::{Secret, SecretSources};
 
 /// Lists of names: a list, one name, or one expression that yields a list.
@@ -77,6 +76,10 @@ pub struct Rendering {
     pub credentials: BTreeMap<&'static str, Credential>,
     /// What names something that a partial context does not have.
     pub unknown: Vec<Unknown>,
+    /// Everything that could not be rendered.
+    pub problems: Vec<Problem>,
+    /// The template's parameters in which something stays as it is written.
+    pub open_parameters: BTreeSet<String>,
     /// What the step's author should know although it works.
     pub warnings: Vec<Problem>,
 }
@@ -118,39 +121,23 @@ pub struct Credential {
     pub referenced: bool,
 }
 
-/// Renders a step that keeps its schema. All problems at once, in the order of the text.
-///
-/// # Errors
-/// Undefined names, null and structure where text belongs, expressions in fields that take none or beyond
-/// the grammar, missing or unusable secrets, sizes.
+/// Renders a step as far as it can be: undefined names, null and structure where text belongs, expressions
+/// in fields that take none or beyond the grammar, missing or unusable secrets and sizes are its problems,
+/// all of them at once.
 pub fn render(
-    document: &Document,
+    step: &Value,
     context: Option<&Map<String, Value>>,
     context_is: ContextIs,
     secrets: SecretUse<'_>,
-) -> Result<Rendering, Vec<Problem>> {
-    match render_all(document, context, context_is, secrets) {
-        (rendering, problems) if problems.is_empty() => Ok(rendering),
-        (_, problems) => Err(problems),
-    }
-}
-
-/// What could be rendered of a step, and all problems: for those who look on where something is wrong.
-pub fn render_all(
-    document: &Document,
-    context: Option<&Map<String, Value>>,
-    context_is: ContextIs,
-    secrets: SecretUse<'_>,
-) -> (Rendering, Vec<Problem>) {
+) -> Rendering {
     let mut renderer = Renderer {
-        document,
         evaluator: Evaluator::new(context),
         context_is,
-        problems: Vec::new(),
-        left_out: 0,
+        problems: Problems::default(),
         unknown: Vec::new(),
+        open_parameters: BTreeSet::new(),
     };
-    let mut step = document.value().clone();
+    let mut step = step.clone();
     let mut credentials = BTreeMap::new();
     let mut warnings = Vec::new();
     if let Some(params) = step.get_mut("params").and_then(Value::as_object_mut) {
@@ -174,41 +161,39 @@ pub fn render_all(
             }
         }
     }
-    sort(&mut renderer.problems);
-    renderer.problems.extend(left_out(renderer.left_out));
-    let rendering = Rendering {
+    Rendering {
         step,
         credentials,
         unknown: renderer.unknown,
+        problems: renderer.problems.into_vec(),
+        open_parameters: renderer.open_parameters,
         warnings,
-    };
-    (rendering, renderer.problems)
+    }
 }
 
 struct Renderer<'a> {
-    document: &'a Document,
     evaluator: Evaluator<'a>,
     context_is: ContextIs,
-    problems: Vec<Problem>,
-    left_out: usize,
+    problems: Problems,
     unknown: Vec<Unknown>,
+    open_parameters: BTreeSet<String>,
 }
 
 impl Renderer<'_> {
     /// A problem as the end of a sentence that begins with the field's name.
     fn report(&mut self, path: &Path, fault: NoValue) {
-        if self.problems.len() == MOST_PROBLEMS {
-            self.left_out += 1;
-            return;
-        }
-        let problem = self.problem(path, &fault);
-        self.problems.push(problem);
+        self.stays_open(path);
+        self.problems.add(|| problem(path, &fault));
     }
 
-    fn problem(&self, path: &Path, fault: &NoValue) -> Problem {
-        let message = format!("`{}` {}", path.subject(), fault.message);
-        let position = self.document.position_of_value(path);
-        Problem::new(path.to_string(), fault.rule, message).at(position)
+    /// Something of the parameter that the path leads into stays as it is written.
+    fn stays_open(&mut self, path: &Path) {
+        if let [_, Segment::Key(field), Segment::Key(name), ..] = path.segments()
+            && field == "template_params"
+            && !self.open_parameters.contains(name)
+        {
+            self.open_parameters.insert(name.clone());
+        }
     }
 
     /// Every name in a string that is not in the context.
@@ -220,7 +205,7 @@ impl Renderer<'_> {
                 let fault = self.evaluator.value(expression).err()?;
                 Some(Missing {
                     name: expression.path.clone(),
-                    problem: self.problem(path, &fault),
+                    problem: problem(path, &fault),
                 })
             }
         });
@@ -233,6 +218,7 @@ impl Renderer<'_> {
             Ok(value) => Some(value),
             Err(fault) if fault.rule == "undefined" && self.context_is == ContextIs::Partial => {
                 let missing = self.missing(path, text);
+                self.stays_open(path);
                 self.unknown.push(Unknown {
                     path: path.clone(),
                     missing,
@@ -376,6 +362,11 @@ impl Renderer<'_> {
                 }
                 Vec::new()
             }
+            // The schema has counted them.
+            Value::Array(items) if items.len() > MAX_ITEMS => {
+                *value = Value::Array(items);
+                return;
+            }
             Value::Array(items) => items,
             _ => Vec::new(),
         };
@@ -465,16 +456,13 @@ impl Renderer<'_> {
                 return None;
             }
             if field != "username" {
-                warnings.push(
-                    Problem::new(
-                        path.to_string(),
-                        "credential_written_out",
-                        format!(
-                            "`{field}` is written out in the step: keep it as a secret and write \"{{{{ secrets.NAME }}}}\""
-                        ),
-                    )
-                    .at(self.document.position_of_value(path)),
-                );
+                warnings.push(Problem::new(
+                    path,
+                    "credential_written_out",
+                    format!(
+                        "`{field}` is written out in the step: keep it as a secret and write \"{{{{ secrets.NAME }}}}\""
+                    ),
+                ));
             }
             return Some(Credential {
                 text: Secret::new(text.clone()),
@@ -486,10 +474,9 @@ impl Renderer<'_> {
         };
         match sources.find(name) {
             Ok(found) => {
-                warnings.extend(found.warning.map(|warning| {
-                    Problem::new(path.to_string(), "secret_readable", warning)
-                        .at(self.document.position_of_value(path))
-                }));
+                let warning = found.warning;
+                warnings
+                    .extend(warning.map(|warning| Problem::new(path, "secret_readable", warning)));
                 let text = found.secret.expose();
                 let fault = if field == "api_token"
                     && !text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -522,10 +509,8 @@ impl Renderer<'_> {
                     crate::secret::SecretError::Missing { .. } => "secret_missing",
                     crate::secret::SecretError::Unusable { .. } => "secret_value",
                 };
-                let position = self.document.position_of_value(path);
-                let message = format!("`{}`: {error}", path.subject());
                 self.problems
-                    .push(Problem::new(path.to_string(), rule, message).at(position));
+                    .add(|| Problem::new(path, rule, format!("`{}`: {error}", path.subject())));
                 None
             }
         }
@@ -556,4 +541,10 @@ impl Renderer<'_> {
             _ => {}
         }
     }
+}
+
+/// A problem as the end of a sentence that begins with the field's name.
+fn problem(path: &Path, fault: &NoValue) -> Problem {
+    let message = format!("`{}` {}", path.subject(), fault.message);
+    Problem::new(path, fault.rule, message)
 }

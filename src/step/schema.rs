@@ -1,4 +1,4 @@
-//! The step against its JSON Schema: all violations at once, in the order of the text. Knows nothing of
+//! The step against its JSON Schema: all violations at once. Knows nothing of
 //! expressions beyond that `{{` begins one, and nothing of how a violation is worded.
 
 use std::borrow::Cow;
@@ -7,14 +7,10 @@ use std::sync::LazyLock;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
-use super::violation::{At, Checker, Violation};
-use super::{MOST_PROBLEMS, left_out};
-use crate::input::Document;
+use super::violation::Checker;
 use crate::path::Path;
-use crate::problem::Problem;
-
-/// The schema's text, draft 2020-12.
-pub const STEP_SCHEMA: &str = include_str!("../../schemas/step.schema.json");
+use crate::problem::{Problem, Problems};
+use crate::schema::texts;
 
 /// When a step is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +30,7 @@ const WHOLE_NUMBERS: &[&str] = &[
 ];
 
 static SCHEMA: LazyLock<Result<(Value, Validator), String>> = LazyLock::new(|| {
-    let schema: Value = serde_json::from_str(STEP_SCHEMA).map_err(|error| error.to_string())?;
+    let schema: Value = serde_json::from_str(texts::STEP).map_err(|error| error.to_string())?;
     let validator = jsonschema::draft202012::options()
         .with_pattern_options(PatternOptions::regex())
         .build(&schema)
@@ -42,10 +38,10 @@ static SCHEMA: LazyLock<Result<(Value, Validator), String>> = LazyLock::new(|| {
     Ok((schema, validator))
 });
 
-/// Checks a step; the document is the text that positions come from. Sorted by position.
+/// What the schema has to say of a step, in the schema's order.
 ///
 /// Keys that offer SQL are no violation: they are the allowlist's to refuse ([`foreign_keys`]).
-pub fn check(step: &Value, text: &Document, stage: Stage) -> Vec<Problem> {
+pub fn violations(step: &Value, stage: Stage) -> Vec<Problem> {
     let (schema, validator) = match &*SCHEMA {
         Ok(schema) => schema,
         // A test holds that the schema compiles; a step must not pass unchecked if it does not.
@@ -63,46 +59,24 @@ pub fn check(step: &Value, text: &Document, stage: Stage) -> Vec<Problem> {
         step: &instance,
         stage,
     };
-    let mut violations: Vec<Violation> = Vec::new();
+    let mut violations = Problems::default();
     for error in validator.iter_errors(&instance) {
         let path = checker.path_of(error.instance_path().as_str());
         checker.explain(path, error.kind(), &mut violations);
     }
     checker.check_url(&mut violations);
-    let more = left_out(violations.len().saturating_sub(MOST_PROBLEMS));
-    violations.truncate(MOST_PROBLEMS);
     let mut problems: Vec<Problem> = Vec::new();
-    for Violation {
-        path,
-        at,
-        rule,
-        message,
-    } in violations
-    {
-        let position = match at {
-            At::Value => text.position_of_value(&path),
-            At::Key => text.position_of_key(&path),
-            At::Parent => text.position_of_value(&path.parent()),
-        };
-        let problem = Problem::new(path.to_string(), rule, message).at(position);
+    for violation in violations.into_vec() {
         // Several rules may be broken by one value (an empty text); the first one says enough.
-        if !problems
-            .iter()
-            .any(|known| known.path == problem.path || known.message == problem.message)
-        {
-            problems.push(problem);
+        let says_the_same = |known: &Problem| {
+            known.path == violation.path && !violation.counts_others()
+                || known.message == violation.message
+        };
+        if !problems.iter().any(says_the_same) {
+            problems.push(violation);
         }
     }
-    sort(&mut problems);
-    problems.extend(more);
     problems
-}
-
-/// Problems in the order of the text.
-pub(super) fn sort(problems: &mut [Problem]) {
-    problems.sort_by(|one, other| {
-        (one.line, one.column, &one.path).cmp(&(other.line, other.column, &other.path))
-    });
 }
 
 /// Keys of the step and its `params` that offer SQL or another query than a template: never the schema's

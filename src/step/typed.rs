@@ -9,32 +9,32 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::expression::holds_expression;
-use super::model::{BackendKind, Credentials, NamedServer, RenderedStep, Server, TemplateCall};
+use super::model::{
+    Asked, AskedLimits, BackendKind, Credentials, NamedServer, RenderedStep, Server, TemplateCall,
+};
 use super::render::{Credential, Rendering};
 use super::schema::whole_number;
 use crate::address;
+use crate::campaign::OfflineHosts;
 use crate::campaign::host::Platform;
 use crate::campaign::roster::Targets;
-use crate::campaign::{Limits, OfflineHosts};
-use crate::input::Document;
 use crate::path::Path;
 use crate::problem::Problem;
 use crate::secret::Secret;
 
 /// `timeout_seconds` of a step that names none.
 pub(crate) const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
-const DEFAULT_MAX_HOSTS: u64 = 1_000;
-const DEFAULT_MAX_ROWS_PER_HOST: u64 = 10_000;
-const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
+const DEFAULT_MAX_HOSTS: usize = 1_000;
+const DEFAULT_MAX_ROWS_PER_HOST: usize = 10_000;
+const DEFAULT_MAX_BYTES: usize = 256 * 1024 * 1024;
 
 /// The typed step; `named` is the server of its instance, where it names one. What a partial context left
 /// unknown counts as not given; a credential that was not looked up is its reference.
 ///
 /// # Errors
 /// Only where the schema would let something pass that has no type here, which is a bug.
-pub(super) fn type_step(
+pub(crate) fn typed(
     rendering: Rendering,
-    text: &Document,
     named: Option<NamedServer>,
 ) -> Result<RenderedStep, Problem> {
     let Rendering {
@@ -43,36 +43,28 @@ pub(super) fn type_step(
         mut warnings,
         ..
     } = rendering;
-    let none = Map::new();
-    let fields = Fields(
-        step.get("params")
-            .and_then(Value::as_object)
-            .unwrap_or(&none),
-    );
-    let (instance, server, secrets) =
-        match named {
-            Some(named) => {
-                let path = Path::of(&["params", "instance"]);
-                let at = text.position_of_value(&path);
-                warnings.extend(named.warnings.into_iter().map(|warning| {
-                    Problem::new(path.to_string(), "secret_exposed", warning).at(at)
-                }));
-                warnings.extend(insecure_instance(&named.server).map(|problem| problem.at(at)));
-                (Some(named.name), named.server, named.secrets)
-            }
-            None => {
-                let secrets = credentials
-                    .iter()
-                    .filter(|(field, credential)| **field != "username" || credential.referenced)
-                    .map(|(field, credential)| match *field {
-                        "username" => credential.text.clone().as_user_name(),
-                        _ => credential.text.clone(),
-                    })
-                    .collect();
-                warnings.extend(insecure(text));
-                (None, type_server(&fields, &credentials)?, secrets)
-            }
-        };
+    let fields = Fields::of(&step);
+    let (instance, server, secrets) = match named {
+        Some(named) => {
+            let path = Path::of(&["params", "instance"]);
+            let exposed = named.warnings.into_iter();
+            warnings.extend(exposed.map(|warning| Problem::new(&path, "secret_exposed", warning)));
+            warnings.extend(insecure_instance(&named.server));
+            (Some(named.name), named.server, named.secrets)
+        }
+        None => {
+            let secrets = credentials
+                .iter()
+                .filter(|(field, credential)| **field != "username" || credential.referenced)
+                .map(|(field, credential)| match *field {
+                    "username" => credential.text.clone().as_user_name(),
+                    _ => credential.text.clone(),
+                })
+                .collect();
+            warnings.extend(insecure(&step));
+            (None, type_server(&fields, &credentials)?, secrets)
+        }
+    };
     let platforms = fields
         .names("target_platforms")
         .iter()
@@ -91,35 +83,72 @@ pub(super) fn type_step(
             .to_owned(),
         instance,
         server,
-        template: TemplateCall {
-            name: fields.text("template")?.to_owned(),
-            params: fields
-                .0
-                .get("template_params")
-                .and_then(Value::as_object)
-                .cloned()
-                .unwrap_or_default(),
-            foreign: Vec::new(),
-        },
+        template: fields.call()?,
         targets: Targets {
             hosts: fields.names("target_hosts"),
             labels: fields.names("target_labels"),
             platforms: distinct(platforms),
         },
-        limits: Limits {
+        limits: AskedLimits {
             max_hosts: fields.size("max_hosts", DEFAULT_MAX_HOSTS)?,
             max_rows_per_host: fields.size("max_rows_per_host", DEFAULT_MAX_ROWS_PER_HOST)?,
             max_bytes: fields.size("max_bytes", DEFAULT_MAX_BYTES)?,
+            timeout: fields.timeout()?,
         },
-        offline_hosts: match fields.0.get("offline_hosts").and_then(Value::as_str) {
+        offline_hosts: match fields.optional_text("offline_hosts").as_deref() {
             None | Some("wait") => OfflineHosts::Wait,
             Some("skip") => OfflineHosts::Skip,
             Some(_) => return Err(fault("offline_hosts")),
         },
-        timeout: Duration::from_secs(fields.number("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)?),
         warnings,
         secrets,
     })
+}
+
+/// What can be told of a step that something speaks against: for those who want to know what else would.
+#[derive(Debug)]
+pub(crate) struct Sketch {
+    /// Where it goes and whether certificates are checked, where it writes its own address.
+    pub address: Option<(Url, bool)>,
+    /// The limits; what is wrong with one of them counts as not given.
+    pub limits: AskedLimits,
+    /// The template, where one is named.
+    pub call: Option<TemplateCall>,
+}
+
+impl Sketch {
+    /// As [`RenderedStep::own_address`].
+    pub(crate) fn own_address(&self) -> Option<(&Url, bool)> {
+        let (base_url, verify_tls) = self.address.as_ref()?;
+        Some((base_url, *verify_tls))
+    }
+}
+
+/// What can be told of a step as far as it could be rendered.
+pub(crate) fn sketch(step: &Value) -> Sketch {
+    let fields = Fields::of(step);
+    let own = fields.get("instance").is_none();
+    let base_url = fields.text("base_url").ok().filter(|_| own);
+    let base_url = base_url.and_then(|base_url| Url::parse(base_url).ok());
+    let size = |field, default| fields.size(field, default).unwrap_or(unwritten(default));
+    let timeout = Duration::from_secs(DEFAULT_TIMEOUT_SECONDS);
+    Sketch {
+        address: base_url.map(|base_url| (base_url, fields.verify_tls())),
+        limits: AskedLimits {
+            max_hosts: size("max_hosts", DEFAULT_MAX_HOSTS),
+            max_rows_per_host: size("max_rows_per_host", DEFAULT_MAX_ROWS_PER_HOST),
+            max_bytes: size("max_bytes", DEFAULT_MAX_BYTES),
+            timeout: fields.timeout().unwrap_or(unwritten(timeout)),
+        },
+        call: fields.call().ok(),
+    }
+}
+
+fn unwritten<T>(value: T) -> Asked<T> {
+    Asked {
+        value,
+        written: false,
+    }
 }
 
 fn type_server(
@@ -135,11 +164,7 @@ fn type_server(
         base_url: Url::parse(fields.text("base_url")?).map_err(|_| fault("base_url"))?,
         environment: fields.optional_text("environment"),
         credentials: type_credentials(credentials, fields)?,
-        verify_tls: fields
-            .0
-            .get("verify_tls")
-            .and_then(Value::as_bool)
-            .unwrap_or(true),
+        verify_tls: fields.verify_tls(),
         ca_file: fields.optional_text("ca_file").map(PathBuf::from),
     })
 }
@@ -152,7 +177,7 @@ fn type_credentials(
         Some(credential) => Ok(credential.text.clone()),
         None => fields.text(field).map(|text| Secret::new(text.to_owned())),
     };
-    if fields.0.contains_key("api_token") {
+    if fields.get("api_token").is_some() {
         return text("api_token").map(Credentials::Token);
     }
     Ok(Credentials::Login {
@@ -163,29 +188,51 @@ fn type_credentials(
 
 fn fault(field: &str) -> Problem {
     Problem::new(
-        format!("params.{field}"),
+        Path::of(&["params", field]),
         "schema",
         format!("`{field}` passed the step's schema, but can't be read (a bug)"),
     )
 }
 
-struct Fields<'a>(&'a Map<String, Value>);
+/// `params` of a step, field by field.
+struct Fields<'a>(Option<&'a Map<String, Value>>);
 
 impl<'a> Fields<'a> {
+    fn of(step: &'a Value) -> Self {
+        Self(step.get("params").and_then(Value::as_object))
+    }
+
+    fn get(&self, field: &str) -> Option<&'a Value> {
+        self.0?.get(field)
+    }
+
     fn text(&self, field: &str) -> Result<&'a str, Problem> {
-        self.0
-            .get(field)
-            .and_then(Value::as_str)
-            .ok_or_else(|| fault(field))
+        let text = self.get(field).and_then(Value::as_str);
+        text.ok_or_else(|| fault(field))
     }
 
     fn optional_text(&self, field: &str) -> Option<String> {
-        self.0.get(field).and_then(Value::as_str).map(str::to_owned)
+        self.text(field).ok().map(str::to_owned)
+    }
+
+    fn verify_tls(&self) -> bool {
+        let written = self.get("verify_tls").and_then(Value::as_bool);
+        written.unwrap_or(true)
+    }
+
+    fn call(&self) -> Result<TemplateCall, Problem> {
+        Ok(TemplateCall {
+            name: self.text("template")?.to_owned(),
+            params: match self.get("template_params") {
+                None => Map::new(),
+                Some(Value::Object(params)) => params.clone(),
+                Some(_) => return Err(fault("template_params")),
+            },
+        })
     }
 
     fn names(&self, field: &str) -> Vec<String> {
-        self.0
-            .get(field)
+        self.get(field)
             .and_then(Value::as_array)
             .into_iter()
             .flatten()
@@ -195,32 +242,46 @@ impl<'a> Fields<'a> {
     }
 
     /// JSON Schema holds 60.0 for an integer; so does this.
-    fn number(&self, field: &str, default: u64) -> Result<u64, Problem> {
-        match self.0.get(field) {
-            None => Ok(default),
-            Some(Value::String(text)) if holds_expression(text) => Ok(default),
-            Some(Value::String(text)) => whole_number(text.trim()).ok_or_else(|| fault(field)),
-            Some(Value::Number(number)) => number
-                .as_u64()
-                .or_else(|| {
-                    number
-                        .as_f64()
-                        .filter(|number| number.fract() == 0.0 && (0.0..9.0e15).contains(number))
-                        .map(|number| number as u64)
-                })
-                .ok_or_else(|| fault(field)),
-            Some(_) => Err(fault(field)),
+    fn number(&self, field: &str) -> Result<Option<u64>, Problem> {
+        match self.get(field) {
+            None => return Ok(None),
+            // What it is, is not known yet.
+            Some(Value::String(text)) if holds_expression(text) => return Ok(None),
+            Some(Value::String(text)) => whole_number(text.trim()),
+            Some(Value::Number(number)) => number.as_u64().or_else(|| {
+                number
+                    .as_f64()
+                    .filter(|number| number.fract() == 0.0 && (0.0..9.0e15).contains(number))
+                    .map(|number| number as u64)
+            }),
+            Some(_) => None,
         }
+        .map(Some)
+        .ok_or_else(|| fault(field))
     }
 
-    fn size(&self, field: &str, default: u64) -> Result<usize, Problem> {
-        usize::try_from(self.number(field, default)?).map_err(|_| fault(field))
+    fn size(&self, field: &str, default: usize) -> Result<Asked<usize>, Problem> {
+        let Some(number) = self.number(field)? else {
+            return Ok(unwritten(default));
+        };
+        Ok(Asked {
+            value: usize::try_from(number).map_err(|_| fault(field))?,
+            written: true,
+        })
+    }
+
+    fn timeout(&self) -> Result<Asked<Duration>, Problem> {
+        let number = self.number("timeout_seconds")?;
+        Ok(Asked {
+            value: Duration::from_secs(number.unwrap_or(DEFAULT_TIMEOUT_SECONDS)),
+            written: number.is_some(),
+        })
     }
 }
 
 /// Settings of a step that let others read along. Expressions have no place in these fields.
-pub(crate) fn insecure(text: &Document) -> Option<Problem> {
-    let params = text.value().get("params")?;
+pub(crate) fn insecure(step: &Value) -> Option<Problem> {
+    let params = step.get("params")?;
     let base_url = params.get("base_url").and_then(Value::as_str);
     let base_url = base_url.and_then(|base_url| Url::parse(base_url).ok());
     let plain = base_url.is_some_and(|url| is_plain(&url));
@@ -235,7 +296,7 @@ pub(crate) fn insecure(text: &Document) -> Option<Problem> {
         return None;
     };
     let path = Path::of(&["params", field]);
-    Some(Problem::new(path.to_string(), "insecure", message).at(text.position_of_value(&path)))
+    Some(Problem::new(path, "insecure", message))
 }
 
 const PLAIN: &str =

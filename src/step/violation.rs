@@ -1,32 +1,17 @@
 //! The wording of a schema's violations: in the user's words, by field and rule, never with a value. What
-//! no pattern can say of a URL is here, too. Knows nothing of positions.
+//! no pattern can say of a URL is here, too.
 
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
-use super::MOST_PROBLEMS;
 use super::schema::{Stage, foreign_keys, offers_sql};
 use crate::input::kind;
 use crate::nearest::question;
 use crate::path::{Path, Segment, show_key};
+use crate::problem::{Problem, Problems};
 
 /// What to say of labels where the server is osctrl.
 pub(super) const LABELS_ARE_FLEETS: &str = "`target_labels` is for Fleet only: osctrl can't list the hosts of a tag, so their silence could not be named; name the hosts in `target_hosts`";
-
-/// Where a violation is shown.
-pub(super) enum At {
-    Value,
-    Key,
-    /// The mapping that lacks a key.
-    Parent,
-}
-
-pub(super) struct Violation {
-    pub path: Path,
-    pub at: At,
-    pub rule: &'static str,
-    pub message: String,
-}
 
 pub(super) struct Checker<'a> {
     pub schema: &'a Value,
@@ -78,25 +63,15 @@ impl Checker<'_> {
         &self,
         path: Path,
         error: &ValidationErrorKind,
-        violations: &mut Vec<Violation>,
+        violations: &mut Problems,
     ) {
         use ValidationErrorKind as Kind;
         let rule = rule(error);
         match error {
             Kind::AdditionalProperties { unexpected } => {
-                let unknown = || unexpected.iter().filter(|key| !offers_sql(key));
-                violations.extend(
-                    unknown()
-                        .take(MOST_PROBLEMS)
-                        .map(|key| self.unknown_key(&path, key)),
-                );
-                // These are only counted: looking for near names takes its time.
-                violations.extend(unknown().skip(MOST_PROBLEMS).map(|key| Violation {
-                    path: path.key(key),
-                    at: At::Key,
-                    rule,
-                    message: String::new(),
-                }));
+                for key in unexpected.iter().filter(|key| !offers_sql(key)) {
+                    violations.add(|| self.unknown_key(&path, key));
+                }
             }
             Kind::Required { property } => {
                 let key = property.as_str().unwrap_or_default();
@@ -106,33 +81,18 @@ impl Checker<'_> {
                         ("username" | "password", false) => path.key("api_token"),
                         _ => path.key(key),
                     };
-                    violations.push(Violation {
-                        path,
-                        at: At::Parent,
-                        rule,
-                        message,
-                    });
+                    violations.add(|| Problem::new(path, rule, message));
                 }
             }
-            Kind::AnyOf { .. } if path == Path::of(&["params"]) => violations.push(Violation {
-                path: path.key("target_hosts"),
-                at: At::Parent,
-                rule: "required",
-                message: "no target: name hosts in `target_hosts` (or `target_labels` with Fleet, or `target_platforms`)".into(),
+            Kind::AnyOf { .. } if path == Path::of(&["params"]) => violations.add(|| {
+                let message = "no target: name hosts in `target_hosts` (or `target_labels` with Fleet, or `target_platforms`)";
+                Problem::new(path.key("target_hosts"), "required", message)
             }),
-            Kind::FalseSchema => violations.push(Violation {
-                message: self.not_here(&path),
-                path,
-                at: At::Key,
-                rule: "not",
-            }),
+            Kind::FalseSchema => {
+                violations.add(|| Problem::new(&path, "not", self.not_here(&path)));
+            }
             _ if self.stage == Stage::Written && self.holds_expression(&path) => {}
-            _ => violations.push(Violation {
-                message: self.wrong_value(&path, rule),
-                path,
-                at: At::Value,
-                rule,
-            }),
+            _ => violations.add(|| Problem::new(&path, rule, self.wrong_value(&path, rule))),
         }
     }
 
@@ -140,7 +100,7 @@ impl Checker<'_> {
         matches!(self.value(path), Some(Value::String(text)) if text.contains("{{"))
     }
 
-    fn unknown_key(&self, parent: &Path, key: &str) -> Violation {
+    fn unknown_key(&self, parent: &Path, key: &str) -> Problem {
         let (known, place) = if *parent == Path::of(&["params"]) {
             (self.schema.pointer("/$defs/params/properties"), "`params`")
         } else {
@@ -163,12 +123,7 @@ impl Checker<'_> {
             Some(question) => format!("unknown key `{}`: {question}", show_key(key)),
             None => format!("unknown key `{}`: {place} has no such key", show_key(key)),
         };
-        Violation {
-            path: parent.key(key),
-            at: At::Key,
-            rule: "additionalProperties",
-            message,
-        }
+        Problem::new(parent.key(key), "additionalProperties", message)
     }
 
     /// What to say of a missing key; nothing where something else says it.
@@ -350,20 +305,16 @@ impl Checker<'_> {
     }
 
     /// What a pattern can't say of a URL.
-    pub(super) fn check_url(&self, violations: &mut Vec<Violation>) {
+    pub(super) fn check_url(&self, violations: &mut Problems) {
         let path = Path::of(&["params", "base_url"]);
-        if violations.iter().any(|known| known.path == path) || self.holds_expression(&path) {
+        let told = violations.kept().iter().any(|known| known.path == path);
+        if told || self.holds_expression(&path) {
             return;
         }
         if let Some(Value::String(text)) = self.value(&path)
             && let Some(reason) = why_not_a_url(text)
         {
-            violations.push(Violation {
-                path,
-                at: At::Value,
-                rule: "format",
-                message: reason.into(),
-            });
+            violations.add(|| Problem::new(path, "format", reason));
         }
     }
 }

@@ -165,7 +165,7 @@ async fn attended(wanted: Wanted, process: &Process, out: &Out<'_>) -> Result<Ex
         unread.breaks().await;
         canceller.cancel(Cancelled::Unread);
     });
-    let deadline = Instant::from_std(process.started + step.step().timeout);
+    let deadline = Instant::from_std(process.started + step.timeout());
     let mut sink = Written {
         stderr: process.stderr.clone(),
         lines: (wanted.format == Format::Ndjson).then(|| out.stdout.clone()),

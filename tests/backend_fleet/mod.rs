@@ -238,7 +238,6 @@ fn statement() -> Statement {
     let call = TemplateCall {
         name: "running_processes".into(),
         params: json!({"limit": 2}).as_object().unwrap().clone(),
-        foreign: Vec::new(),
     };
     Registry::embedded().bind(&call, SystemTime::now()).unwrap()
 }

@@ -201,7 +201,6 @@ fn statement() -> Statement {
     let call = TemplateCall {
         name: "logged_in_users".into(),
         params: Map::new(),
-        foreign: Vec::new(),
     };
     Registry::embedded().bind(&call, SystemTime::now()).unwrap()
 }

@@ -72,6 +72,7 @@ pub struct Detail {
     pub message: String,
     pub line: Option<u64>,
     pub column: Option<u64>,
+    pub stage: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{bind, call, now, sql};
-use crate::allowlist::{AllowlistError, Registry};
+use crate::allowlist::Registry;
 use crate::problem::Problem;
 
 #[test]
@@ -147,11 +147,13 @@ fn all_problems_of_a_call_at_once() {
     let params = json!({"limt": 5, "limit": "many", "\u{1b}[2J": 1});
     let error = bind("running_processes", &params).unwrap_err();
     let problems = error.problems();
+    let paths: Vec<String> = problems.iter().map(|one| one.path.to_string()).collect();
     let seen: Vec<(&str, &str, &str)> = problems
         .iter()
-        .map(|problem| {
+        .zip(&paths)
+        .map(|(problem, path)| {
             (
-                problem.path.as_str(),
+                path.as_str(),
                 problem.rule.as_str(),
                 problem.message.as_str(),
             )
@@ -228,52 +230,9 @@ fn unknown_templates_are_named_with_the_nearest_and_all() {
         .unwrap_err();
     let problem = &error.problems()[0];
     assert_eq!(
-        (problem.path.as_str(), problem.rule.as_str()),
+        (&*problem.path.to_string(), problem.rule.as_str()),
         ("params.template", "unknown_template")
     );
-}
-
-#[test]
-fn raw_sql_is_refused_by_name() {
-    let mut offered = call("listening_ports", &json!({}));
-    offered.foreign = vec![
-        "query".into(),
-        "sql".into(),
-        "SQL".into(),
-        "shell".into(),
-        "a b".into(),
-    ];
-    let AllowlistError::Refused(problems) = two().bind(&offered, now()).unwrap_err() else {
-        panic!("a call that offers SQL is refused");
-    };
-    let all = "this tool sends only allowlisted templates; name one in `params.template`: \
-               the templates are `active_connections`, `listening_ports`";
-    let seen: Vec<(String, String)> = problems
-        .into_iter()
-        .map(|problem| {
-            assert_eq!(problem.rule, "raw_sql");
-            (problem.path, problem.message)
-        })
-        .collect();
-    assert_eq!(
-        seen,
-        [
-            ("params.query".into(), format!("`query` offers SQL: {all}")),
-            ("params.sql".into(), format!("`sql` offers SQL: {all}")),
-            ("params.SQL".into(), format!("`SQL` offers SQL: {all}")),
-            (
-                "params.shell".into(),
-                format!("`shell` is not a key of a step: {all}")
-            ),
-            (
-                "params".into(),
-                format!("a key of `params` is none of a step's: {all}")
-            ),
-        ]
-    );
-    // No template at all, for SQL stands in its place: that is the one problem.
-    offered.name = String::new();
-    assert_eq!(two().bind(&offered, now()).unwrap_err().problems().len(), 5);
 }
 
 /// A registry of one template with the parameter's lines given.

@@ -31,7 +31,6 @@ fn call(name: &str, params: &Value) -> TemplateCall {
     TemplateCall {
         name: name.to_owned(),
         params: params.as_object().cloned().unwrap_or_else(Map::new),
-        foreign: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::now;
 use crate::allowlist::{OsquerySchema, check_file};
+use crate::problem::Placed;
 
 const SCHEMA: &str = r#"[
   {"name": "users", "platforms": ["darwin", "linux", "windows"], "evented": false, "columns": [
@@ -25,15 +26,9 @@ fn found(text: &str) -> Vec<String> {
     findings
         .problems
         .into_iter()
-        .map(|problem| {
-            let place = |number: Option<usize>| number.map_or("?".into(), |n| n.to_string());
-            format!(
-                "{}:{} {} {}",
-                place(problem.line),
-                place(problem.column),
-                problem.rule,
-                problem.message
-            )
+        .map(|Placed { problem, at }| {
+            let at = at.map_or("?:?".into(), |at| format!("{}:{}", at.line, at.column));
+            format!("{at} {} {}", problem.rule, problem.message)
         })
         .collect()
 }
@@ -214,8 +209,8 @@ proptest::proptest! {
         let text = lines.join("\n");
         for problem in check_file("one", &text, Some(&schema()), now()).problems {
             let count = text.lines().count() + 2;
-            proptest::prop_assert!(problem.line.is_none_or(|line| (1..=count).contains(&line)), "{problem:?}");
-            proptest::prop_assert!(!problem.message.is_empty());
+            proptest::prop_assert!(problem.at.is_none_or(|at| (1..=count).contains(&at.line)), "{problem:?}");
+            proptest::prop_assert!(!problem.problem.message.is_empty());
         }
     }
 }

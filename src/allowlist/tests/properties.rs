@@ -194,7 +194,7 @@ fn values_are_refused_or_leave_the_statement_as_it_is() {
                         // Refused for this parameter, and the message does not repeat the value.
                         let expected = format!("params.template_params.{}", subject.parameter);
                         for problem in error.problems() {
-                            prop_assert_eq!(&problem.path, &expected);
+                            prop_assert_eq!(&problem.path.to_string(), &expected);
                             prop_assert!(
                                 problem.rule.starts_with("parameter_"),
                                 "{}",

@@ -5,7 +5,7 @@
 
 use super::now;
 use crate::allowlist::{OsquerySchema, check_file};
-use crate::problem::Problem;
+use crate::problem::Placed;
 
 /// Tables as osquery has them; `*` marks a required column, `+` one that is looked up by, `#` a hidden one.
 const TABLES: &str = "
@@ -119,8 +119,8 @@ fn template(sql: &str, reads: &[&str], more: &str) -> String {
     )
 }
 
-fn said(problems: &[Problem]) -> Vec<String> {
-    let line = |problem: &Problem| format!("{}: {}", problem.rule, problem.message);
+fn said(problems: &[Placed]) -> Vec<String> {
+    let line = |Placed { problem, .. }: &Placed| format!("{}: {}", problem.rule, problem.message);
     problems.iter().map(line).collect()
 }
 
@@ -644,7 +644,7 @@ fn what_hosts_would_answer_with_less_is_refused() {
             let places = findings
                 .problems
                 .iter()
-                .filter(|problem| problem.line.is_none());
+                .filter(|problem| problem.at.is_none());
             assert_eq!(places.count(), 0, "{sql}: without a place");
         }
     }

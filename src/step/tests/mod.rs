@@ -4,39 +4,24 @@ mod properties;
 mod rendering;
 mod schema_messages;
 
-use crate::input::Invocation;
-use crate::secret::SecretSources;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::model::{BackendKind, Credentials};
+use super::model::{BackendKind, Credentials, RenderedStep};
+use super::render::{ContextIs, SecretUse};
+use super::schema::{Stage, violations};
 use super::*;
 use crate::campaign::OfflineHosts;
 use crate::campaign::host::Platform;
-use crate::input::{Document, decode};
-use crate::secret::Secret;
+use crate::input::{Invocation, decode};
+use crate::problem::Placed;
+use crate::schema::texts;
+use crate::secret::{Secret, SecretSources};
 
 /// Stands in every value that must not be shown.
 const MARKER: &str = "m4rk3r";
-
-/// The way of a step whose template and policy are nobody's business here.
-fn prepare(
-    invocation: &Invocation,
-    secrets: &SecretSources,
-    named: Option<NamedServer>,
-) -> Result<RenderedStep, StepError> {
-    check_written(&invocation.step)?;
-    let outline = outline(
-        &invocation.step,
-        invocation.context.as_ref(),
-        ContextIs::Complete,
-        SecretUse::Resolve(secrets),
-        named,
-    )?;
-    Ok(outline.step)
-}
 
 fn step() -> Value {
     json!({
@@ -75,7 +60,35 @@ fn sources(secrets: &[(&str, &str)]) -> SecretSources {
     SecretSources::new(secrets, None, Box::new(|_| None))
 }
 
-fn prepare_with(step: &Value, context: Value) -> Result<RenderedStep, StepError> {
+/// The first stage that stops a step, and its problems where they stand in the text.
+#[derive(Debug)]
+struct Stopped {
+    stage: &'static str,
+    problems: Vec<Placed>,
+}
+
+/// Takes a step through the stages until one stops it.
+fn prepare(invocation: &Invocation, secrets: &SecretSources) -> Result<RenderedStep, Stopped> {
+    let unless = |stage, problems: Vec<Problem>| match problems.is_empty() {
+        true => Ok(()),
+        false => {
+            let mut problems = invocation.step.placed(problems);
+            Placed::in_order(&mut problems);
+            Err(Stopped { stage, problems })
+        }
+    };
+    let step = invocation.step.value();
+    unless("schema", violations(step, Stage::Written))?;
+    unless("raw_sql", offered_sql(step))?;
+    let context = invocation.context.as_ref();
+    let secrets = SecretUse::Resolve(secrets);
+    let mut rendering = render::render(step, context, ContextIs::Complete, secrets);
+    unless("render", std::mem::take(&mut rendering.problems))?;
+    unless("schema", violations(&rendering.step, Stage::Rendered))?;
+    Ok(typed(rendering, None).unwrap())
+}
+
+fn prepare_with(step: &Value, context: Value) -> Result<RenderedStep, Stopped> {
     let invocation = json!({"protocol": 1, "step": step, "context": context}).to_string();
     let invocation = decode(invocation.as_bytes()).unwrap();
     prepare(
@@ -88,7 +101,6 @@ fn prepare_with(step: &Value, context: Value) -> Result<RenderedStep, StepError>
             ("blank", "a b"),
             ("empty", ""),
         ]),
-        None,
     )
 }
 
@@ -96,20 +108,13 @@ fn prepared(step: &Value) -> RenderedStep {
     prepare_with(step, json!(null)).unwrap()
 }
 
-/// Code, and `path: rule: message` of each problem.
+/// The stage, and `path: rule: message` of each problem.
 fn refused(step: &Value, context: Value) -> (&'static str, Vec<String>) {
-    let error = prepare_with(step, context).unwrap_err();
-    let code = match error {
-        StepError::Schema(_) => "schema",
-        StepError::RawSql(_) => "raw_sql",
-        StepError::Render(_) => "render",
-    };
-    let problems = error
-        .problems()
-        .iter()
-        .map(|problem| format!("{}: {}: {}", problem.path, problem.rule, problem.message))
-        .collect();
-    (code, problems)
+    let stopped = prepare_with(step, context).unwrap_err();
+    let problems = stopped.problems.iter().map(|placed| &placed.problem);
+    let problems =
+        problems.map(|problem| format!("{}: {}: {}", problem.path, problem.rule, problem.message));
+    (stopped.stage, problems.collect())
 }
 
 #[test]
@@ -135,7 +140,7 @@ fn the_step_of_the_contract() {
         .unwrap()
         .with_context(b"alert: {host: ' web-1.corp ', hosts: []}")
         .unwrap();
-    let step = prepare(&invocation, &sources(&[("osctrl_token", "t0k3n")]), None).unwrap();
+    let step = prepare(&invocation, &sources(&[("osctrl_token", "t0k3n")])).unwrap();
     assert_eq!(step.id, "triage-running-procs");
     assert_eq!(step.server.backend, BackendKind::Osctrl);
     assert_eq!(
@@ -163,12 +168,12 @@ fn the_step_of_the_contract() {
     );
     assert_eq!(step.targets.hosts, ["web-1.corp"]);
     assert!(step.targets.labels.is_empty() && step.targets.platforms.is_empty());
-    assert_eq!(step.timeout, Duration::from_secs(60));
+    assert_eq!(step.limits.timeout.value, Duration::from_secs(60));
     assert_eq!(
         (
-            step.limits.max_hosts,
-            step.limits.max_rows_per_host,
-            step.limits.max_bytes
+            step.limits.max_hosts.value,
+            step.limits.max_rows_per_host.value,
+            step.limits.max_bytes.value
         ),
         (1_000, 10_000, 256 << 20)
     );
@@ -201,14 +206,14 @@ fn fleet_with_a_login_labels_and_platforms() {
         assert_eq!(step.targets.platforms, [Platform::Linux, Platform::Windows]);
         assert_eq!(
             (
-                step.limits.max_hosts,
-                step.limits.max_rows_per_host,
-                step.limits.max_bytes
+                step.limits.max_hosts.value,
+                step.limits.max_rows_per_host.value,
+                step.limits.max_bytes.value
             ),
             (5, 7, 2_048)
         );
         assert_eq!(
-            (step.offline_hosts, step.timeout.as_secs()),
+            (step.offline_hosts, step.limits.timeout.value.as_secs()),
             (OfflineHosts::Skip, 900)
         );
         assert!(step.warnings.is_empty());
@@ -259,32 +264,20 @@ fn warnings() {
 fn all_violations_at_once_in_the_order_of_the_text() {
     let text = "id: a\ntype: osquery_live_query\nparams:\n  tmplate: x\n  timeout_seconds: 0\n  backend: osctrl\n  target_hosts: [a, '']\n  base_url: \"https://h\"\n  api_token: x\n";
     let invocation = decode(text.as_bytes()).unwrap();
-    let error = prepare(&invocation, &sources(&[]), None).unwrap_err();
-    let places: Vec<_> = error
-        .problems()
-        .iter()
-        .map(|problem| {
-            (
-                problem.path.as_str(),
-                problem.line.unwrap(),
-                problem.column.unwrap(),
-            )
-        })
-        .collect();
-    assert_eq!(
-        places,
-        [
-            ("params.environment", 4, 3),
-            ("params.template", 4, 3),
-            ("params.tmplate", 4, 3),
-            ("params.timeout_seconds", 5, 20),
-            ("params.target_hosts[1]", 7, 21),
-        ]
-    );
-    assert_eq!(
-        error.to_string(),
-        "the step breaks its schema: `environment` is required for osctrl (and 4 more)"
-    );
+    let stopped = prepare(&invocation, &sources(&[])).unwrap_err();
+    let places = stopped.problems.iter().map(|placed| {
+        let at = placed.at.unwrap();
+        (placed.problem.path.to_string(), at.line, at.column)
+    });
+    let expected = [
+        ("params.environment", 4, 3),
+        ("params.template", 4, 3),
+        ("params.tmplate", 4, 3),
+        ("params.timeout_seconds", 5, 20),
+        ("params.target_hosts[1]", 7, 21),
+    ];
+    let expected = expected.map(|(path, line, column)| (path.to_owned(), line, column));
+    assert_eq!(places.collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -77,7 +77,13 @@ fn expressions_give_hosts_labels_parameters_and_numbers() {
             "sneaky": "{{ secrets.token }} {% x %}\n- y: *z", "{{ alert.n }}": 1, "flag": true, "part": 1.5
         })
     );
-    assert_eq!((step.timeout.as_secs(), step.limits.max_hosts), (30, 50));
+    assert_eq!(
+        (
+            step.limits.timeout.value.as_secs(),
+            step.limits.max_hosts.value
+        ),
+        (30, 50)
+    );
     let fleet = with(
         json!({"backend": "fleet", "environment": null, "target_labels": ["{{ alert.tags[1] }}"]}),
     );
@@ -184,7 +190,7 @@ fn what_was_rendered_is_checked_again() {
         );
     }
     let step = prepare_with(&with(json!({"timeout_seconds": "{{ part }}"})), context).unwrap();
-    assert_eq!(step.timeout.as_secs(), 60);
+    assert_eq!(step.limits.timeout.value.as_secs(), 60);
 }
 
 #[test]
@@ -194,10 +200,10 @@ fn rendering_is_bounded_in_work() {
     let hosts = vec!["{{ l | join('') | lower }}"; 5_000];
     let (code, problems) = refused(&with(json!({"target_hosts": hosts})), context.clone());
     assert_eq!(code, "render");
-    assert_eq!(problems.len(), 51);
+    assert_eq!(problems.len(), 101);
     assert_eq!(
-        problems[50],
-        ": more: and 4950 more problems, which are left out here"
+        problems[100],
+        ": more: and 4900 more problems, which are left out here"
     );
     let hosts = vec!["{{ a | lower | upper | trim | lower }}"; 9_000];
     let (_, problems) = refused(&with(json!({"target_hosts": hosts})), context.clone());
@@ -220,17 +226,20 @@ fn rendering_is_bounded_in_work() {
 
 #[test]
 fn a_partial_context_leaves_what_it_does_not_know() {
-    let document = Document::without_text(with(json!({
-        "target_hosts": ["{{ alert.host }}", "{{ alert.later }}"], "timeout_seconds": "{{ later.t }}"
-    })));
+    let step = with(json!({
+        "target_hosts": ["{{ alert.host }}", "{{ alert.later }}"], "timeout_seconds": "{{ later.t }}",
+        "template_params": {"known": "{{ alert.host }}", "later": ["{{ alert.later }}"]}
+    }));
     let context = json!({"alert": {"host": "h"}});
-    let rendering = super::super::render_checked(
-        &document,
-        context.as_object(),
-        ContextIs::Partial,
-        SecretUse::CheckFormOnly,
-    )
-    .unwrap();
+    let secrets = SecretUse::CheckFormOnly;
+    let rendering = render::render(&step, context.as_object(), ContextIs::Partial, secrets);
+    assert_eq!(rendering.problems, []);
+    let open: Vec<&str> = rendering
+        .open_parameters
+        .iter()
+        .map(|name| &**name)
+        .collect();
+    assert_eq!(open, ["later"]);
     assert_eq!(
         rendering.step["params"]["target_hosts"],
         json!(["h", "{{ alert.later }}"])
@@ -242,7 +251,11 @@ fn a_partial_context_leaves_what_it_does_not_know() {
         .collect();
     assert_eq!(
         unknown,
-        ["params.target_hosts[1]", "params.timeout_seconds"]
+        [
+            "params.target_hosts[1]",
+            "params.timeout_seconds",
+            "params.template_params.later[0]"
+        ]
     );
     assert!(rendering.credentials.is_empty());
 }

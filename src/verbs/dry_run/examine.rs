@@ -9,15 +9,13 @@ use serde_json::{Map, Value};
 use super::finding::{FileReport, Finding, Plan, PlannedTargets, Severity};
 use super::{checks, playbook};
 use crate::allowlist::Binder;
-use crate::exit::Code;
 use crate::input::{self, DecodeError, Document, Form, Invocation, kind};
 use crate::path::Path;
 use crate::policy::Policy;
-use crate::problem::Problem;
 use crate::secret::SecretSources;
-use crate::session::prepare::{self, Examined, Refused};
-use crate::step::model::{BackendKind, TemplateCall};
-use crate::step::render::{self, ContextIs, SecretUse};
+use crate::session::prepare::{self, Examination, Inquiry, Passed};
+use crate::step::model::BackendKind;
+use crate::step::render::{ContextIs, SecretUse, Unknown};
 
 /// What holds for all files.
 #[derive(Debug)]
@@ -139,30 +137,46 @@ impl<'a> Examiner<'a> {
     pub fn step(&mut self, document: &Document, scope: &Scope, report: &mut FileReport) {
         let id = playbook::id_of(document.value());
         let mut plan = outline(document.value(), id.clone());
-        let secrets = match &self.secrets {
-            Some(sources) => SecretUse::Resolve(sources),
-            None => SecretUse::CheckFormOnly,
+        let inquiry = Inquiry {
+            step: document,
+            context: scope.context.as_ref(),
+            context_is: scope.context_is,
+            secrets: match &self.secrets {
+                Some(sources) => SecretUse::Resolve(sources),
+                None => SecretUse::CheckFormOnly,
+            },
+            policy: &self.settings.policy,
+            now: self.settings.now,
         };
-        let examined = prepare::examine(
-            document,
-            scope.context.as_ref(),
-            scope.context_is,
-            secrets,
-            &self.settings.policy,
-            &mut self.allowlist,
-            self.settings.now,
-        );
-        let mut findings = Vec::new();
+        let Examination {
+            verdict,
+            warnings,
+            unknown,
+        } = prepare::examine(&inquiry, &mut self.allowlist);
+        let mut findings: Vec<Finding> = Vec::new();
         let mut timeout = None;
-        match examined {
-            Ok(examined) => {
-                timeout = Some(examined.step.timeout.as_secs());
-                self.examined(document, &examined, scope, &mut plan, &mut findings);
+        match verdict {
+            Ok(passed) => {
+                timeout = Some(passed.grant.timeout.as_secs());
+                self.passed(document, &passed, &unknown, &mut plan, &mut findings);
             }
             Err(refused) => {
-                self.refused(document, scope, refused, &mut findings);
+                // What `run` would say, and what it would say next once that is mended.
+                let details = refused.failure.details.into_iter();
+                let problems = details.map(|detail| Finding::of(Severity::Error, detail.placed));
+                findings.extend(problems);
+                let asked = checks::platforms_written(document.value());
+                let template = text(document.value(), "template");
+                findings.extend(template.and_then(|template| {
+                    checks::platforms(self.settings.policy.registry(), document, template, &asked)
+                }));
             }
         }
+        let warnings = warnings.into_iter();
+        findings.extend(warnings.map(|placed| Finding::of(Severity::Warning, placed)));
+        let unknown_names = super::names::unknown_names(self.settings, &unknown, scope);
+        let unknown_names = document.placed(unknown_names).into_iter();
+        findings.extend(unknown_names.map(|placed| Finding::of(Severity::Error, placed)));
         findings.extend(checks::engine_timeout(document, timeout));
         let findings = findings.into_iter();
         report
@@ -171,20 +185,15 @@ impl<'a> Examiner<'a> {
         report.plans.push(plan);
     }
 
-    fn examined(
+    fn passed(
         &self,
         document: &Document,
-        examined: &Examined,
-        scope: &Scope,
+        passed: &Passed,
+        unknown: &[Unknown],
         plan: &mut Plan,
         findings: &mut Vec<Finding>,
     ) {
-        let Examined {
-            step, sql, unknown, ..
-        } = examined;
-        let warnings = step.warnings.iter().cloned();
-        findings.extend(warnings.map(|problem| Finding::of(Severity::Warning, problem)));
-        findings.extend(super::names::unknown_names(self.settings, unknown, scope));
+        let Passed { step, sql, grant } = passed;
         findings.extend(checks::platforms(
             self.settings.policy.registry(),
             document,
@@ -208,93 +217,7 @@ impl<'a> Examiner<'a> {
                 .collect(),
         });
         if !is_unknown("timeout_seconds") {
-            plan.timeout_seconds = Some(step.timeout.as_secs().into());
-        }
-    }
-
-    /// What `run` would say, and what it would say next once that is mended.
-    fn refused(
-        &mut self,
-        document: &Document,
-        scope: &Scope,
-        refused: Refused,
-        findings: &mut Vec<Finding>,
-    ) {
-        let failure = refused.failure;
-        let code = failure.code;
-        let mut problems = failure.details;
-        if problems.is_empty() {
-            problems.push(Problem::new("", code.name(), failure.message));
-        }
-        let told: HashSet<String> = problems
-            .iter()
-            .map(|problem| problem.path.clone())
-            .collect();
-        let secrets = match &self.secrets {
-            Some(sources) => SecretUse::Resolve(sources),
-            None => SecretUse::CheckFormOnly,
-        };
-        let context = scope.context.as_ref();
-        let (rendering, later) = render::render_all(document, context, scope.context_is, secrets);
-        if code != Code::Render {
-            problems.extend(later.into_iter().filter(|one| !told.contains(&one.path)));
-        }
-        findings.extend(super::names::unknown_names(
-            self.settings,
-            &rendering.unknown,
-            scope,
-        ));
-        let warnings = rendering.warnings.into_iter();
-        let warnings = warnings.chain(crate::step::insecure(document));
-        findings.extend(warnings.map(|problem| Finding::of(Severity::Warning, problem)));
-        let later = self
-            .allowlist_problems(document, &rendering.step)
-            .into_iter();
-        problems.extend(later.filter(|one| !told.contains(&one.path)));
-        let problems = problems.into_iter();
-        findings.extend(problems.map(|problem| Finding::of(Severity::Error, problem)));
-        let platforms_written = checks::platforms_written(document.value());
-        if let Some(template) = text(document.value(), "template") {
-            findings.extend(checks::platforms(
-                self.settings.policy.registry(),
-                document,
-                template,
-                &platforms_written,
-            ));
-        }
-    }
-
-    /// What the allowlist says of a step as far as it could be rendered: expressions that are left stand
-    /// for themselves.
-    fn allowlist_problems(&mut self, document: &Document, step: &Value) -> Vec<Problem> {
-        let Some(template) = text(step, "template").filter(|name| !name.trim().is_empty()) else {
-            return Vec::new();
-        };
-        if template.contains("{{") {
-            return Vec::new();
-        }
-        let params = step.get("params");
-        let params = params.and_then(|params| params.get("template_params"));
-        let params = match params {
-            None => Map::new(),
-            Some(Value::Object(params)) => params.clone(),
-            Some(_) => return Vec::new(),
-        };
-        let unknown: Vec<&str> = params
-            .iter()
-            .filter(|(_, value)| value.to_string().contains("{{"))
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let call = TemplateCall {
-            name: template.to_owned(),
-            params: params.clone(),
-            foreign: Vec::new(),
-        };
-        let origins = prepare::origins(document, &self.settings.policy);
-        let now = self.settings.now;
-        match self.allowlist.preview(&call, &unknown, &origins, now) {
-            Ok(_) => Vec::new(),
-            Err(error) => prepare::allowlist_problems(&error, document),
+            plan.timeout_seconds = Some(grant.timeout.as_secs().into());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::problem::{Position, Problem};
+use crate::problem::{Placed, Position};
 
 /// Whether a step would fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -66,9 +66,7 @@ impl Finding {
     }
 
     /// A problem as a finding.
-    pub fn of(severity: Severity, problem: Problem) -> Self {
-        let at = problem.line.zip(problem.column);
-        let at = at.map(|(line, column)| Position { line, column });
+    pub fn of(severity: Severity, Placed { problem, at }: Placed) -> Self {
         Self::new(severity, problem.rule, problem.message, at)
     }
 

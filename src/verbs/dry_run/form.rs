@@ -7,17 +7,14 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
-use crate::input::{Document, kind};
+use crate::input::kind;
 use crate::nearest::question;
 use crate::path::{Path, Segment, show_key};
-use crate::problem::Problem;
+use crate::problem::{Problem, Problems};
 use crate::schema::texts;
 
 /// The type of the steps that are this program's.
 pub const STEP_TYPE: &str = "osquery_live_query";
-
-/// Problems of one playbook's form at most; each one's place is looked up in the text.
-const MOST_PROBLEMS: usize = 100;
 
 static SCHEMA: LazyLock<Result<(Value, Validator), String>> = LazyLock::new(|| {
     let schema: Value = serde_json::from_str(texts::PLAYBOOK).map_err(|error| error.to_string())?;
@@ -28,29 +25,24 @@ static SCHEMA: LazyLock<Result<(Value, Validator), String>> = LazyLock::new(|| {
     Ok((schema, validator))
 });
 
-/// Every violation of the playbook's form, each with its path and its place.
-pub fn check(playbook: &Document) -> Vec<(Path, Problem)> {
+/// Every violation of the playbook's form.
+pub(super) fn violations(playbook: &Value) -> Vec<Problem> {
     let (schema, validator) = match &*SCHEMA {
         Ok(schema) => schema,
         // A test holds that the schema compiles; a playbook must not pass unchecked if it does not.
         Err(error) => {
             let message = format!("the playbook's schema can't be used (a bug): {error}");
-            return vec![(Path::default(), Problem::new("", "schema", message))];
+            return vec![Problem::new("", "schema", message)];
         }
     };
-    let value = playbook.value();
-    let mut problems = Vec::new();
-    for error in validator.iter_errors(value) {
-        let path = path_of(error.instance_path().as_str(), value);
-        if is_left_to_the_step(&path, error.kind(), value) {
-            continue;
-        }
-        explain(schema, value, path, error.kind(), playbook, &mut problems);
-        if problems.len() >= MOST_PROBLEMS {
-            break;
+    let mut problems = Problems::default();
+    for error in validator.iter_errors(playbook) {
+        let path = path_of(error.instance_path().as_str(), playbook);
+        if !is_left_to_the_step(&path, error.kind(), playbook) {
+            explain(schema, playbook, path, error.kind(), &mut problems);
         }
     }
-    problems
+    problems.into_vec()
 }
 
 /// A JSON pointer as a path.
@@ -104,14 +96,7 @@ fn is_left_to_the_step(path: &Path, error: &Kind, value: &Value) -> bool {
     ours && of_step
 }
 
-fn explain(
-    schema: &Value,
-    value: &Value,
-    path: Path,
-    error: &Kind,
-    playbook: &Document,
-    problems: &mut Vec<(Path, Problem)>,
-) {
+fn explain(schema: &Value, value: &Value, path: Path, error: &Kind, problems: &mut Problems) {
     let subject = match path.to_string() {
         text if text.is_empty() => "the playbook".to_owned(),
         text => format!("`{text}`"),
@@ -125,20 +110,19 @@ fn explain(
     };
     let (rule, message) = match error {
         Kind::AdditionalProperties { unexpected } => {
-            for key in unexpected.iter().take(MOST_PROBLEMS - problems.len()) {
-                let known = property.and_then(|property| property.get("properties"));
-                let known: Vec<&str> = known
-                    .and_then(Value::as_object)
-                    .map(|known| known.keys().map(String::as_str).collect())
-                    .unwrap_or_default();
-                let message = match question(key, known) {
-                    Some(question) => format!("unknown key `{}`: {question}", show_key(key)),
-                    None => format!("unknown key `{}` in {subject}", show_key(key)),
-                };
-                let path = path.key(key);
-                let at = playbook.position_of_key(&path);
-                let problem = Problem::new(path.to_string(), "additionalProperties", message);
-                problems.push((path, problem.at(at)));
+            let known = property.and_then(|property| property.get("properties"));
+            let known: Vec<&str> = known
+                .and_then(Value::as_object)
+                .map(|known| known.keys().map(String::as_str).collect())
+                .unwrap_or_default();
+            for key in unexpected {
+                problems.add(|| {
+                    let message = match question(key, known.iter().copied()) {
+                        Some(question) => format!("unknown key `{}`: {question}", show_key(key)),
+                        None => format!("unknown key `{}` in {subject}", show_key(key)),
+                    };
+                    Problem::new(path.key(key), "additionalProperties", message)
+                });
             }
             return;
         }
@@ -198,12 +182,10 @@ fn explain(
         ),
         _ => ("schema", format!("{subject} breaks the playbook's schema")),
     };
-    if problems.iter().any(|(known, _)| *known == path) && rule != "required" {
-        return;
+    let told = problems.kept().iter().any(|known| known.path == path);
+    if !told || rule == "required" {
+        problems.add(|| Problem::new(path, rule, message));
     }
-    let position = playbook.position_of_value(&path);
-    let problem = Problem::new(path.to_string(), rule, message).at(position);
-    problems.push((path, problem));
 }
 
 /// The schema of the node at a path.

@@ -2,7 +2,6 @@
 //! nothing of how expressions are evaluated.
 
 use super::examine::{Scope, Settings};
-use super::finding::{Finding, Severity};
 use crate::nearest::question;
 use crate::path::{Path, Segment, show_key};
 use crate::problem::Problem;
@@ -12,16 +11,18 @@ use crate::step::render::Unknown;
 const ROOTS: [&str; 3] = ["alert", "inputs", "steps"];
 
 /// Names that can't be there later either.
-pub fn unknown_names(settings: &Settings, unknown: &[Unknown], scope: &Scope) -> Vec<Finding> {
+pub(super) fn unknown_names(
+    settings: &Settings,
+    unknown: &[Unknown],
+    scope: &Scope,
+) -> Vec<Problem> {
     let problems = unknown.iter().flat_map(|unknown| {
         let missing = unknown.missing.iter();
         missing.filter_map(|missing| {
             unknown_name(settings, unknown, &missing.name, &missing.problem, scope)
         })
     });
-    problems
-        .map(|problem| Finding::of(Severity::Error, problem))
-        .collect()
+    problems.collect()
 }
 
 /// Whether a name that the context does not have can't be there later either.

@@ -21,8 +21,8 @@ const MOST_STEPS: usize = 1_000;
 /// Examines a playbook; findings and plans go to the report.
 pub fn examine(examiner: &mut Examiner<'_>, playbook: Document, report: &mut FileReport) {
     let ids = step_ids(playbook.value());
-    for (path, problem) in form::check(&playbook) {
-        let id = match path.segments() {
+    for placed in playbook.placed(form::violations(playbook.value())) {
+        let id = match placed.problem.path.segments() {
             [Segment::Key(steps), Segment::Index(index), ..] if steps == "steps" => {
                 ids.get(*index).and_then(Option::as_deref)
             }
@@ -30,7 +30,7 @@ pub fn examine(examiner: &mut Examiner<'_>, playbook: Document, report: &mut Fil
         };
         report
             .findings
-            .push(Finding::of(Severity::Error, problem).in_step(id));
+            .push(Finding::of(Severity::Error, placed).in_step(id));
     }
     if let Some(id) = playbook.value().get("id").and_then(Value::as_str) {
         let at = playbook.position_of_value(&Path::of(&["id"]));
@@ -124,8 +124,8 @@ fn inputs(playbook: &Document, report: &mut FileReport) -> Inputs {
                 show_key(name),
                 kind(default)
             );
-            let problem = Problem::new(path.to_string(), "input_default", message)
-                .at(playbook.position_of_value(&path));
+            let at = playbook.position_of_value(&path);
+            let problem = Problem::new(path, "input_default", message).at(at);
             report.findings.push(Finding::of(Severity::Error, problem));
         }
         inputs.defaults.insert(name.clone(), default.clone());

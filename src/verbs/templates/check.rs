@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{ListFormat, TemplatesCheckArgs};
 use crate::allowlist::{self, Findings, OsquerySchema};
 use crate::exit::Code;
-use crate::problem::Problem;
+use crate::problem::{Position, Problem};
 use crate::session::failure::Failure;
 
 /// A template larger than this is none.
@@ -63,15 +63,14 @@ pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
             let mut findings = match text_of(&path)? {
                 Ok(text) => checked(&stem, &text),
                 Err(problem) => Findings {
-                    problems: vec![problem],
+                    problems: vec![problem.into()],
                     ..Findings::default()
                 },
             };
             if let Some(other) = first.get(&*stem) {
                 let message = format!("`{stem}` is also the name of the template in {other}");
-                findings
-                    .problems
-                    .push(Problem::new("name", "duplicate", message));
+                let problem = Problem::new("name", "duplicate", message);
+                findings.problems.push(problem.into());
             } else {
                 first.insert(stem.into_owned(), shown.clone());
             }
@@ -172,11 +171,12 @@ fn text(files: &[File]) -> String {
     for file in files {
         let Findings { problems, warnings } = &file.findings;
         let all = problems.iter().map(|problem| ("", problem));
-        for (kind, problem) in all.chain(warnings.iter().map(|warning| ("warning: ", warning))) {
-            let (line, column) = (problem.line.unwrap_or(1), problem.column.unwrap_or(1));
+        for (kind, placed) in all.chain(warnings.iter().map(|warning| ("warning: ", warning))) {
+            let at = placed.at.unwrap_or(Position { line: 1, column: 1 });
+            let problem = &placed.problem;
             text.push_str(&format!(
-                "{}:{line}:{column}: {kind}{} [{}]\n",
-                file.path, problem.message, problem.rule
+                "{}:{}:{}: {kind}{} [{}]\n",
+                file.path, at.line, at.column, problem.message, problem.rule
             ));
         }
     }

@@ -127,7 +127,6 @@ pub fn run(args: &TemplatesExportArgs) -> Result<Exported, Failure> {
         let call = TemplateCall {
             name: name.to_owned(),
             params,
-            foreign: Vec::new(),
         };
         let bind = |moment| {
             let bound = registry.bind(&call, moment);
