@@ -67,7 +67,11 @@ pub(super) fn preview(
 }
 
 /// The SQL with its parameters written out by SQLite (`sqlite3_expanded_sql`).
-fn expand(sandbox: &Sandbox, sql: &str, values: &BTreeMap<&str, Bound>) -> Result<String, String> {
+pub(super) fn expand(
+    sandbox: &Sandbox,
+    sql: &str,
+    values: &BTreeMap<&str, Bound>,
+) -> Result<String, String> {
     let refused = |_| "SQLite does not take the values".to_owned();
     let (mut statement, _) = sandbox.prepare(sql)?;
     for (name, value) in values {

@@ -3,7 +3,7 @@
 //! are osquery's table specifications (`specs/`), its virtual tables (`osquery/sql/virtual_table.cpp`) and
 //! the flags that its event publishers declare; a test holds the lists to the schema file.
 
-use super::host_table::{Comparison, HostTable, Lookup};
+use super::host_table::{Comparison, Content, HostTable, Lookup};
 use super::powers;
 use super::template::Table;
 
@@ -66,6 +66,17 @@ const ALL_OF: [&str; 2] = ["device_file", "device_hash"];
 /// Columns by which tables are joined most, which are looked up rather than read through: without a schema
 /// file the order of a join has to be guessed from these.
 const LOOKED_UP: [(&str, &str); 3] = [("groups", "gid"), ("processes", "pid"), ("users", "uid")];
+
+/// Columns that hold numbers in every table that has them.
+const NUMBERS: [&str; 7] = [
+    "atime",
+    "ctime",
+    "local_port",
+    "mtime",
+    "pid",
+    "port",
+    "remote_port",
+];
 
 /// Tables that have rows only where events are collected, and what has to be switched on for them.
 const EVENTS: [(&str, &str); 22] = [
@@ -177,6 +188,9 @@ pub(super) fn host_table(name: &str, declared: &Table) -> HostTable {
         table.require(column);
     }
     for column in &mut table.columns {
+        if NUMBERS.contains(&column.name.as_str()) {
+            column.content = Content::Numbers;
+        }
         let known = (name, column.name.as_str());
         if column.lookup == Lookup::None
             && (PER_USER.contains(&known) || LOOKED_UP.contains(&known))
@@ -193,7 +207,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::{EVENTS, PER_USER, REQUIRED};
+    use super::{EVENTS, NUMBERS, PER_USER, REQUIRED};
     use crate::allowlist::tests::osquery_tables;
 
     #[test]
@@ -222,6 +236,10 @@ mod tests {
                 listed.unwrap_or_default(),
                 "required columns of {name}"
             );
+            for column in table["columns"].as_array().unwrap() {
+                let is_number = NUMBERS.iter().any(|known| column["name"] == *known);
+                assert!(!is_number || column["type"] != "text", "{name}: {column}");
+            }
             let is_listed = EVENTS.iter().any(|(known, _)| known == name);
             assert_eq!(table["evented"] == true, is_listed, "the events of {name}");
         }

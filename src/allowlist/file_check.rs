@@ -9,11 +9,12 @@ use crate::problem::{Placed, Position};
 use crate::step::model::TemplateCall;
 
 use super::flaw::{At, Flaw};
+use super::host_table::HostTable;
 use super::load::{self, Places};
 use super::osquery_schema::OsquerySchema;
 use super::registry::{Registry, unix_seconds};
 use super::template::Template;
-use super::{check, facts, scans};
+use super::{check, comparisons, facts, scans};
 
 /// What the check of a template's file found, in order of the places.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub fn check_file(
     problems.extend(placed(flaws));
     Findings {
         problems: sorted(problems),
-        warnings: sorted(placed(warnings(&template, osquery)).collect()),
+        warnings: sorted(placed(warnings(&template, osquery, now)).collect()),
     }
 }
 
@@ -79,16 +80,23 @@ fn of_osquery(
         return flaws;
     }
     example_sql(stem, text, template, now).map_or_else(Vec::new, |sql| {
-        scans::flaws(template, &sql, |name| {
-            let declared = template.tables.get(name)?;
-            let known = osquery.and_then(|osquery| osquery.host_table(name, declared));
-            Some(known.unwrap_or_else(|| facts::host_table(name, declared)))
-        })
+        scans::flaws(template, &sql, |name| host_table(template, osquery, name))
     })
 }
 
-/// What a template's author should know of the tables that it reads.
-fn warnings(template: &Template, osquery: Option<&OsquerySchema>) -> Vec<Flaw> {
+/// The table as a host has it, as well as it is known.
+fn host_table(
+    template: &Template,
+    osquery: Option<&OsquerySchema>,
+    name: &str,
+) -> Option<HostTable> {
+    let declared = template.tables.get(name)?;
+    let known = osquery.and_then(|osquery| osquery.host_table(name, declared));
+    Some(known.unwrap_or_else(|| facts::host_table(name, declared)))
+}
+
+/// What a template's author should know: of the tables that it reads, and of what it compares.
+fn warnings(template: &Template, osquery: Option<&OsquerySchema>, now: SystemTime) -> Vec<Flaw> {
     let of_events = |name: &String| {
         let is_evented = osquery.is_some_and(|osquery| osquery.is_evented(name));
         let flags = facts::events(name);
@@ -100,7 +108,15 @@ fn warnings(template: &Template, osquery: Option<&OsquerySchema>) -> Vec<Flaw> {
         let flaw = Flaw::new(&format!("tables.{name}"), "event_table", message);
         Some(flaw.at(At::SqlWord(name.clone())))
     };
-    template.tables.keys().filter_map(of_events).collect()
+    let compared = comparisons::warnings(template, unix_seconds(now), |name| {
+        host_table(template, osquery, name)
+    });
+    template
+        .tables
+        .keys()
+        .filter_map(of_events)
+        .chain(compared)
+        .collect()
 }
 
 fn sorted(mut problems: Vec<Placed>) -> Vec<Placed> {

@@ -19,10 +19,21 @@ pub(super) struct HostColumn {
     pub(super) name: String,
     /// Whether `SELECT *` leaves it out.
     pub(super) hidden: bool,
-    /// Whether it holds text: osquery hands no range of text to a table.
-    pub(super) is_text: bool,
+    /// What it holds, as far as that is known.
+    pub(super) content: Content,
     /// What the table does with a comparison.
     pub(super) lookup: Lookup,
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Nobody has said.
+    Unknown,
+    /// Text: osquery hands no range of it to a table.
+    Text,
+    /// Numbers.
+    Numbers,
 }
 
 /// What a table does with a comparison of one of its columns.
@@ -80,7 +91,7 @@ impl HostTable {
         let column = |name: &String, hidden: bool| HostColumn {
             name: name.clone(),
             hidden,
-            is_text: false,
+            content: Content::Unknown,
             lookup: Lookup::None,
         };
         let shown = table.columns.iter().map(|name| column(name, false));
@@ -98,7 +109,7 @@ impl HostTable {
             None => self.columns.push(HostColumn {
                 name: column.to_owned(),
                 hidden: true,
-                is_text: true,
+                content: Content::Unknown,
                 lookup: Lookup::Required,
             }),
         }
@@ -125,7 +136,7 @@ impl HostTable {
             if !offer.usable {
                 continue;
             }
-            if column.is_text && offer.comparison == Comparison::Range {
+            if column.content == Content::Text && offer.comparison == Comparison::Range {
                 cost += 10.0;
                 continue;
             }
@@ -158,7 +169,7 @@ fn bit(place: usize) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Comparison, HostColumn, HostTable, Lookup, MOST, Offer, bit};
+    use super::{Comparison, Content, HostColumn, HostTable, Lookup, MOST, Offer, bit};
 
     fn comparisons() -> impl Strategy<Value = Comparison> {
         prop_oneof![
@@ -176,10 +187,15 @@ mod tests {
             Just(Lookup::Index),
             Just(Lookup::Required)
         ];
-        let column = (any::<bool>(), lookup).prop_map(|(is_text, lookup)| HostColumn {
+        let content = prop_oneof![
+            Just(Content::Unknown),
+            Just(Content::Text),
+            Just(Content::Numbers)
+        ];
+        let column = (content, lookup).prop_map(|(content, lookup)| HostColumn {
             name: "a".to_owned(),
             hidden: false,
-            is_text,
+            content,
             lookup,
         });
         proptest::collection::vec(column, 0..70).prop_map(|columns| HostTable {
@@ -214,7 +230,7 @@ mod tests {
                 let column = offer.column.and_then(|column| table.columns.get(column));
                 let expected = offer.usable && column.is_some_and(|column| {
                     column.lookup != Lookup::None
-                        && !(column.is_text && offer.comparison == Comparison::Range)
+                        && !(column.content == Content::Text && offer.comparison == Comparison::Range)
                 });
                 prop_assert_eq!(answer.taken.contains(&place), expected);
             }

@@ -10,6 +10,7 @@
 mod account;
 mod bind;
 mod check;
+mod comparisons;
 mod declaration;
 mod embedded;
 mod error;
@@ -17,6 +18,7 @@ mod facts;
 mod file_check;
 mod flaw;
 mod functions;
+mod held;
 mod host_table;
 mod kind;
 mod load;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::flaw::{At, Flaw};
-use super::host_table::{HostTable, Lookup};
+use super::host_table::{Content, HostTable, Lookup};
 use super::template::{Table, Template};
 use super::{facts, powers};
 use crate::nearest::question;
@@ -100,7 +100,11 @@ impl OsquerySchema {
             let Some(spec) = spec.columns.iter().find(|known| known.name == column.name) else {
                 continue;
             };
-            column.is_text = spec.r#type.eq_ignore_ascii_case("text");
+            column.content = match spec.r#type.to_ascii_lowercase().as_str() {
+                "text" => Content::Text,
+                "integer" | "bigint" | "unsigned_bigint" | "double" => Content::Numbers,
+                _ => Content::Unknown,
+            };
             if spec.index || of_extension || facts::per_user(name) == Some(&column.name) {
                 column.lookup = Lookup::Index;
             }

@@ -179,6 +179,13 @@ impl Sandbox {
         read
     }
 
+    /// Everything that SQLite asks the tables while it plans a statement.
+    pub(super) fn asked(&self, sql: &str) -> rusqlite::Result<Vec<Asked>> {
+        self.tables.take_asked();
+        let _planned = self.connection.prepare(sql)?;
+        Ok(self.tables.take_asked())
+    }
+
     /// How a host would read its tables for the statement: each place in it that reads one.
     pub(super) fn plan(&self, sql: &str) -> rusqlite::Result<Vec<Asked>> {
         self.tables.take_asked();
