@@ -916,10 +916,7 @@ fn comparisons_that_are_never_true_draw_a_warning() {
             assert_eq!(said(&findings.problems), Vec::<String>::new(), "{sql}");
             assert_eq!(said(&findings.warnings), *expected, "{sql}");
             assert!(
-                findings
-                    .warnings
-                    .iter()
-                    .all(|warning| warning.line.is_some()),
+                findings.warnings.iter().all(|warning| warning.at.is_some()),
                 "{sql}"
             );
         }
