@@ -224,6 +224,7 @@ fn osctrl(recording: &Value) -> Scenario {
         password: String::new(),
         token: Some("PLUGIN_TOKEN".into()),
         admin: false,
+        second_factor: false,
         environments: vec!["dev".into()],
     }];
     let mut active = 3;
