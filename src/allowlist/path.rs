@@ -185,15 +185,19 @@ fn unix(text: &str) -> Result<String, Refusal> {
             "must not hold backslashes after a leading `/`",
         ));
     }
-    if text.ends_with(char::is_whitespace) {
-        return Err(Refusal::value("must not end in a blank"));
+    // What is dropped at the end (slashes, `.`) must not leave an end that would be refused.
+    let path = format!("/{}", parts(text, '/')?.join("/"));
+    for end in [text, &path] {
+        if end.ends_with(char::is_whitespace) {
+            return Err(Refusal::value("must not end in a blank"));
+        }
+        if end.ends_with(" (deleted)") {
+            return Err(Refusal::value(
+                "must not end in ` (deleted)`, which Linux adds where a file is gone: leave it out",
+            ));
+        }
     }
-    if text.ends_with(" (deleted)") {
-        return Err(Refusal::value(
-            "must not end in ` (deleted)`, which Linux adds where a file is gone: leave it out",
-        ));
-    }
-    Ok(format!("/{}", parts(text, '/')?.join("/")))
+    Ok(path)
 }
 
 /// A path with a drive; none where it is not absolute.
