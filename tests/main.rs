@@ -25,6 +25,7 @@ mod osctrl_answers;
 mod osctrl_ended_early;
 mod osctrl_restarts;
 mod policy;
+mod rows;
 mod templates;
 mod two_at_once;
 mod verbs;
