@@ -113,9 +113,6 @@ fn faults_schema() {
     refused("no-environment", Kind::Osctrl, 11, |step| {
         step.without("environment")
     });
-    refused("labels", Kind::Osctrl, 11, |step| {
-        step.with("target_labels", json!(["Web"]))
-    });
     refused("environment", Kind::Fleet, 11, |step| {
         step.with("environment", "dev")
     });

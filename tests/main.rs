@@ -24,6 +24,7 @@ mod lies;
 mod osctrl_answers;
 mod osctrl_ended_early;
 mod osctrl_restarts;
+mod osctrl_tags;
 mod policy;
 mod rows;
 mod templates;

@@ -208,9 +208,6 @@ pub(crate) fn examine(inquiry: &Inquiry<'_>, allowlist: &mut Binder<'_>) -> Exam
         let broken = violations(&rendering.step, stage);
         objections.add(Objection::Render, std::mem::take(&mut unrendered));
         objections.add(Objection::Schema, broken);
-        let not_had = named.as_ref();
-        let not_had = not_had.and_then(|named| step::not_had_by(named, &rendering.step));
-        objections.add(Objection::Schema, not_had.into_iter().collect());
     }
     objections.add(Objection::Render, unrendered);
     let mut warnings = rendering.warnings.clone();

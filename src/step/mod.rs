@@ -17,7 +17,6 @@ use serde_json::Value;
 
 use crate::path::Path;
 use crate::problem::Problem;
-use model::{BackendKind, NamedServer};
 pub(crate) use typed::{DEFAULT_TIMEOUT_SECONDS, insecure, sketch, typed};
 
 /// Keys that offer SQL, or another query than an allowlisted template: the allowlist's refusal, known before
@@ -34,15 +33,6 @@ pub fn offered_sql(step: &Value) -> Vec<Problem> {
         .into_iter()
         .map(refused)
         .collect()
-}
-
-/// What a step asks of the server of its instance that the server has not got: which server an instance is,
-/// the schema can't know.
-pub fn not_had_by(named: &NamedServer, step: &Value) -> Option<Problem> {
-    let labels = Path::of(&["params", "target_labels"]);
-    let asked = step.pointer("/params/target_labels").is_some();
-    (asked && named.server.backend == BackendKind::Osctrl)
-        .then(|| Problem::new(labels, "not", violation::LABELS_ARE_FLEETS))
 }
 
 #[cfg(test)]

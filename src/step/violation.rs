@@ -10,9 +10,6 @@ use crate::nearest::question;
 use crate::path::{Path, Segment, show_key};
 use crate::problem::{Problem, Problems};
 
-/// What to say of labels where the server is osctrl.
-pub(super) const LABELS_ARE_FLEETS: &str = "`target_labels` is for Fleet only: osctrl can't list the hosts of a tag, so their silence could not be named; name the hosts in `target_hosts`";
-
 pub(super) struct Checker<'a> {
     pub schema: &'a Value,
     pub step: &'a Value,
@@ -85,7 +82,7 @@ impl Checker<'_> {
                 }
             }
             Kind::AnyOf { .. } if path == Path::of(&["params"]) => violations.add(|| {
-                let message = "no target: name hosts in `target_hosts` (or `target_labels` with Fleet, or `target_platforms`)";
+                let message = "no target: name hosts in `target_hosts`, `target_labels` or `target_platforms`";
                 Problem::new(path.key("target_hosts"), "required", message)
             }),
             Kind::FalseSchema => {
@@ -160,7 +157,6 @@ impl Checker<'_> {
             Some("environment") => {
                 "`environment` is for osctrl only: remove it, Fleet has none".into()
             }
-            Some("target_labels") => LABELS_ARE_FLEETS.into(),
             Some("username" | "password") => {
                 "two ways to get in: give `api_token`, or `username` and `password`, not both"
                     .into()

@@ -190,22 +190,6 @@ async fn on_a_server_without_pages_with_an_administrators_token() {
 }
 
 #[tokio::test]
-async fn labels_are_not_osctrls() {
-    let mut bench = Bench::new(office());
-    let targets = Targets {
-        labels: vec!["web".into()],
-        ..named(&["web-01"])
-    };
-    let error = bench.candidates(&targets).await.unwrap_err();
-    assert_eq!(
-        bench.seen(&error),
-        "targets: osctrl has no labels, and no call that lists the hosts of a tag (name hosts in `target_hosts`, or \
-         platforms in `target_platforms`)"
-    );
-    assert!(bench.requests().is_empty());
-}
-
-#[tokio::test]
 async fn a_server_that_does_not_say_who_is_inactive_is_no_failure() {
     let fault = || Fault::on("status=inactive");
     let hanging = Fault {

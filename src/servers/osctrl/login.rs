@@ -192,7 +192,9 @@ impl Rest {
         }
         let answer: wire::LoggedIn = reply.json().map_err(believed)?;
         let Some(token) = answer.token.filter(|token| !token.is_empty()) else {
-            return Err(believed(self.no_token(answer.mfa_required)));
+            return Err(believed(
+                self.no_token(answer.mfa_required || answer.mfa_enrollment_required),
+            ));
         };
         if logins > 0 {
             self.notices().warn(format!("{} ended the login session (another login of the same user does that); logged in again. Tokens (`api_token`) do not have this weakness",

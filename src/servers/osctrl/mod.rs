@@ -4,6 +4,7 @@
 mod asking;
 mod dispatch;
 mod login;
+mod nodes;
 mod patience;
 mod progress;
 mod query;
@@ -68,7 +69,7 @@ impl Backend for Osctrl {
         self.rest
             .send(Call::get(&["checks-auth"], &[], SMALL))
             .await?;
-        resolve::verify(&self.rest).await?;
+        nodes::verify(&self.rest).await?;
         // Needs the level that the dispatch needs; older servers answer 404 where there are none.
         let path = ["queries", self.rest.environment(), "list", "active"];
         let query = [("page", "1"), ("page_size", "1")];

@@ -134,7 +134,7 @@ impl Progress {
                 .is_some_and(|item| !wire::is_success(item.status));
             self.error_items += u64::from(failed);
             let uuid = item.as_ref().and_then(|item| item.uuid.as_deref());
-            let (Some(item), Some(uuid)) = (&item, uuid.filter(|uuid| !uuid.is_empty())) else {
+            let (Some(item), Some(uuid)) = (&item, uuid.filter(|uuid| wire::is_uuid(uuid))) else {
                 absorbed.unnamed |= !self.unnamed;
                 self.unnamed = true;
                 continue;

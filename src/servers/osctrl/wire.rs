@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, IgnoredAny, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -68,6 +68,9 @@ pub struct LoggedIn {
     /// (0.5.6+) There is no token, but a challenge of a second factor.
     #[serde(default)]
     pub mfa_required: bool,
+    /// (0.5.6+) The same where the user has no second factor yet and must get one.
+    #[serde(default)]
+    pub mfa_enrollment_required: bool,
 }
 
 /// Body of `POST /api/v1/queries/{env}`. `uuids` may not be empty: without any list every node of the
@@ -114,14 +117,27 @@ pub struct State {
 
 /// A page of a list.
 #[derive(Debug, Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
 pub struct Page<T> {
-    /// What is on it.
+    /// What is on it; a list that is null (Go's nil) is empty, `None` where there is none at all.
+    #[serde(default = "Option::default", deserialize_with = "there")]
     pub items: Option<Vec<T>>,
     /// How many there are on all pages.
     pub total_items: Option<Count>,
     /// How many a page holds, after the server's own limits.
     pub page_size: Option<Count>,
 }
+
+/// A list that is there, even if it is null.
+fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    reader: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    let list = Option::<Vec<T>>::deserialize(reader)?;
+    Ok(Some(list.unwrap_or_default()))
+}
+
+/// Bytes of a uuid or id at most: a longer one is no node's.
+const ID_BYTES: usize = 256;
 
 /// An enrolled node; everything else in the document is left where it is.
 #[derive(Debug, Deserialize)]
@@ -136,18 +152,56 @@ pub struct Node {
     platform: Option<String>,
     #[serde(alias = "LastSeen")]
     last_seen: Option<String>,
+    /// (0.5.5+) Its tags.
+    #[serde(default = "Option::default", deserialize_with = "there")]
+    tags: Option<Vec<Tag>>,
+}
+
+/// A tag by its name, or as a document of its own that has one.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Tag {
+    Name(String),
+    Document { name: String },
+    Other(IgnoredAny),
 }
 
 impl Node {
-    /// The host that the node is; `None` where it has no uuid, by which alone it could be asked.
+    /// What the server knows the node by; `None` where it has no uuid, by which alone it could be asked.
+    pub fn id(&self) -> Option<HostId> {
+        let uuid = self.uuid.as_deref().filter(|uuid| is_uuid(uuid))?;
+        Some(host_id(uuid))
+    }
+
+    /// What the node may be named by.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.uuid, &self.hardware_serial, &self.hostname]
+            .into_iter()
+            .filter_map(|name| name.as_deref().filter(|name| !name.is_empty()))
+    }
+
+    /// Its platform, where the server's word for it is known.
+    pub fn platform(&self) -> Option<Platform> {
+        self.platform.as_deref().and_then(Platform::of_host)
+    }
+
+    /// Its tags; `None` where the server does not say.
+    pub fn tags(&self) -> Option<impl Iterator<Item = &str>> {
+        let tags = self.tags.as_ref()?;
+        Some(tags.iter().filter_map(|tag| match tag {
+            Tag::Name(name) | Tag::Document { name } => Some(name.as_str()),
+            Tag::Other(_) => None,
+        }))
+    }
+
+    /// The host that the node is; `None` where it has no uuid.
     pub fn into_host(self) -> Option<Host> {
-        let uuid = self.uuid.filter(|uuid| !uuid.trim().is_empty())?;
         Some(Host {
-            id: host_id(&uuid),
-            uuid,
+            id: self.id()?,
+            platform: self.platform(),
+            uuid: self.uuid?,
             hostname: self.hostname.unwrap_or_default(),
             serial: self.hardware_serial.unwrap_or_default(),
-            platform: self.platform.as_deref().and_then(Platform::of_host),
             online: None,
             // Go's zero time: never.
             last_seen: self
@@ -157,6 +211,11 @@ impl Node {
             check_in_interval: None,
         })
     }
+}
+
+/// Whether a node can be known by it.
+pub fn is_uuid(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= ID_BYTES
 }
 
 /// osctrl writes uuids in upper case, whatever the host sent.

@@ -86,10 +86,6 @@ fn schema_messages_word_for_word() {
             "params.backend: required: `backend` is required: `osctrl` or `fleetdm`",
         ),
         (
-            json!({"target_labels": [MARKER]}),
-            "params.target_labels: not: `target_labels` is for Fleet only: osctrl can't list the hosts of a tag, so their silence could not be named; name the hosts in `target_hosts`",
-        ),
-        (
             json!({"username": MARKER}),
             "params.username: not: two ways to get in: give `api_token`, or `username` and `password`, not both",
         ),
@@ -119,7 +115,7 @@ fn schema_messages_word_for_word() {
         ),
         (
             json!({"target_hosts": null}),
-            "params.target_hosts: required: no target: name hosts in `target_hosts` (or `target_labels` with Fleet, or `target_platforms`)",
+            "params.target_hosts: required: no target: name hosts in `target_hosts`, `target_labels` or `target_platforms`",
         ),
         (
             json!({"target_hosts": []}),
