@@ -98,6 +98,7 @@ fn faults_password_that_must_be_reset() {
         role: Role::Maintainer,
         must_reset_password: true,
         api_only: false,
+        endpoints: None,
         id: None,
     }];
     let site = Site::new(Kind::Fleet, scenario);

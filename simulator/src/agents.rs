@@ -80,13 +80,28 @@ impl Ord for Due {
 /// Has every targeted host take the query up at its check-ins.
 pub(crate) fn dispatch(world: &mut World, query: usize, propagation: Duration) {
     let now = world.now();
-    let Some(targets) = world.queries.get(query).map(|query| query.targets.clone()) else {
+    let Some(asked) = world.queries.get(query) else {
         return;
     };
+    let mut targets = asked.targets.clone();
+    if matches!(asked.owner, Owner::Fleet(_)) {
+        let intruders = world.hosts.iter().enumerate();
+        let intruders = intruders.filter(|(_, host)| host.behaviour.intrudes);
+        let places: Vec<usize> = intruders.map(|(place, _)| place).collect();
+        targets.extend(
+            places
+                .into_iter()
+                .filter(|place| !asked.targets.contains(place)),
+        );
+    }
     for host in targets {
         let Some(found) = world.hosts.get(host) else {
             continue;
         };
+        // Without osquery there is nothing that answers.
+        if found.is_mobile() {
+            continue;
+        }
         let from = match (found.online, found.behaviour.comes_back) {
             (true, _) => now + propagation,
             (false, Some(later)) => now + propagation.max(later),
@@ -190,7 +205,7 @@ fn check_in(world: &mut World, query: usize, host: usize, now: Duration) {
     if found.away {
         return;
     }
-    let uuid = found.uuid.clone();
+    let (uuid, intrudes) = (found.uuid.clone(), found.behaviour.intrudes);
     if !found.online {
         found.online = true;
         found.last_seen = SystemTime::now();
@@ -199,7 +214,13 @@ fn check_in(world: &mut World, query: usize, host: usize, now: Duration) {
         let at = now + found.behaviour.delay;
         plan(world, at, query, host, What::Answer { time: 1 });
     }
-    if let Some(record) = world.observed.campaigns.get_mut(query) {
+    // Whoever intrudes was not given it.
+    let given = !intrudes
+        || world
+            .queries
+            .get(query)
+            .is_some_and(|asked| asked.targets.contains(&host));
+    if given && let Some(record) = world.observed.campaigns.get_mut(query) {
         record.handed_out.push(uuid);
     }
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use crate::agents;
 use crate::clock;
 use crate::rows::Answered;
-use crate::scenario::{Behaviour, HostIdentifier, HostSpec, HostStatus, Scenario, ScenarioError};
+use crate::scenario::{
+    Behaviour, HostIdentifier, HostSpec, HostStatus, Scenario, ScenarioError, ServerVersion,
+};
 use crate::sql::Dataset;
 
 /// An enrolled host.
@@ -141,6 +143,9 @@ fn host(
         HostIdentifier::Specified(pattern) => HostIdentifier::Specified(named(pattern)?),
         plain => plain.clone(),
     };
+    // From 4.93 on Fleet counts phones as online that their device management has heard of.
+    let version = scenario.fleet.version;
+    let mobile_is_offline = version.is_some_and(|version| version < ServerVersion(4, 93, 0));
     Ok(Host {
         id: 0,
         number,
@@ -157,7 +162,9 @@ fn host(
         platform: spec.platform.clone(),
         enrolled: spec.enrolled,
         enrolled_at,
-        online: spec.enrolled && spec.status == HostStatus::Online,
+        online: spec.enrolled
+            && spec.status == HostStatus::Online
+            && !(mobile_is_offline && is_mobile(&spec.platform)),
         away: !spec.enrolled
             || (spec.status != HostStatus::Online && spec.behaviour.comes_back.is_none()),
         last_seen,
@@ -178,6 +185,11 @@ fn host(
         said: None,
         dataset: Arc::clone(dataset),
     })
+}
+
+/// Whether a host of this platform is a phone or tablet, without osquery.
+fn is_mobile(platform: &str) -> bool {
+    matches!(platform, "ios" | "ipados" | "android")
 }
 
 /// Spreads hosts over their interval, the same way in every run.
@@ -251,7 +263,7 @@ impl Host {
 
     /// A phone or tablet: without osquery, so that Fleet never sees it check in.
     pub fn is_mobile(&self) -> bool {
-        matches!(self.platform.as_str(), "ios" | "ipados" | "android")
+        is_mobile(&self.platform)
     }
 
     /// Whether Fleet counts it as missing: not seen for 30 days.

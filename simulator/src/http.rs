@@ -11,6 +11,7 @@ use crate::body::Content;
 use crate::pieces::Pieces;
 
 /// A request, its body read whole.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub method: Method,
     /// Decoded path segments, without empty ones.

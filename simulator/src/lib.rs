@@ -54,7 +54,7 @@ pub use scenario::{
     QuerySpec, QueryState, ReportSpec, ResultSpec, Snapshot, Team,
 };
 pub use scenario::{
-    AdminService, Answer, Behaviour, Cells, Cut, Echo, Echoed, Encoding, Endless,
+    AdminService, Answer, Behaviour, Cells, Cut, Echo, Echoed, Encoding, Endless, Endpoints,
     FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN,
     FLEET_OBSERVER_TOKEN, Fault, Fleet, FleetUser, Flood, FloodOf, HostSpec, HostStatus, Huge,
     ListError, MadeBody, NoVersion, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN,

@@ -357,6 +357,7 @@ fn fleet_user(id: u64, name: &str, email: &str, token: &str, role: Role) -> Flee
         role,
         must_reset_password: false,
         api_only: role != Role::Admin,
+        endpoints: None,
         id: Some(id),
     }
 }

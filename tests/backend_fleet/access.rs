@@ -103,6 +103,7 @@ async fn a_password_that_must_be_reset_is_said_so() {
         role: Role::Admin,
         must_reset_password: true,
         api_only: false,
+        endpoints: None,
         id: None,
     }];
     let mut bench = Bench::with(scenario, token("new-token")).await;

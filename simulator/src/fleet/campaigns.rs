@@ -171,11 +171,17 @@ fn start(
         let saved = body["query_id"]
             .as_u64()
             .and_then(|id| world.fleet.saved.get(&id))
-            .map(|saved| (saved.sql.clone(), saved.observer_can_run));
-        let (sql, runs_for_all) = match saved {
+            .map(|saved| {
+                let id = Some(saved.id);
+                (saved.sql.clone(), saved.observer_can_run, saved.team_id, id)
+            });
+        let (sql, runs_for_all, team_id, saved_id) = match saved {
             Some(saved) => saved,
             // The server does not look at the SQL, except for its presence.
-            None => (body["query"].as_str().unwrap_or_default().to_owned(), false),
+            None => {
+                let sql = body["query"].as_str().unwrap_or_default();
+                (sql.to_owned(), false, None, None)
+            }
         };
         if sql.is_empty() {
             return error(
@@ -187,14 +193,22 @@ fn start(
             );
         }
         let runner = world.fleet.users.get(user);
-        if !runs_for_all && !runner.is_some_and(super::users::User::may_run) {
+        if !runner.is_some_and(|user| user.may_run_saved(runs_for_all)) {
             return forbidden(FLEET_JSON);
         }
         let user_id = runner.map(|user| user.id);
-        let targets = match targets(world) {
+        let mut targets = match targets(world) {
             Ok(targets) => targets,
             Err(refusal) => return refusal,
         };
+        // A team's saved query runs on the team's hosts only.
+        if team_id.is_some() {
+            let is_member = |place: &usize| {
+                let host = world.hosts.get(*place);
+                host.is_some_and(|host| host.team_id == team_id)
+            };
+            targets.retain(is_member);
+        }
         if targets.is_empty() {
             return bad_request(FLEET_JSON, "no hosts targeted");
         }
@@ -211,7 +225,7 @@ fn start(
                 "NewHosts": counts.new,
             },
             "id": id,
-            "query_id": id,
+            "query_id": saved_id.unwrap_or(id),
             "status": 0,
             "user_id": user_id,
         }}))

@@ -6,11 +6,12 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::campaigns::Counts;
-use super::{bad_request, not_found, ok, teams};
+use super::{bad_request, names, not_found, ok, teams};
 use crate::clock;
 use crate::host::Host;
 use crate::http::{Call, FLEET_JSON, Reply, TEXT, page_of};
 use crate::listing;
+use crate::scenario::ServerVersion;
 use crate::world::{Shared, World};
 
 /// `GET /hosts`.
@@ -62,7 +63,15 @@ pub(super) fn page(shared: &Arc<Shared>, call: &Call, mut places: Vec<usize>) ->
         .filter(|size| *size > 0)
         .unwrap_or(usize::MAX);
     let shown = page_of(&places, call.number("page").unwrap_or(0), size);
-    let hosts = listing::of_hosts(shared, shown, document);
+    let renames = super::version(shared) >= Some(ServerVersion(4, 82, 0));
+    let hosts = listing::of_hosts(shared, shown, move |world, host| {
+        let document = document(world, host);
+        if renames {
+            names::twinned(document)
+        } else {
+            document
+        }
+    });
     Reply::made(200, FLEET_JSON, hosts.between("{\"hosts\":[", "]}"))
 }
 

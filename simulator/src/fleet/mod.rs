@@ -1,8 +1,10 @@
 //! Fleet's live-query wire: which path does what, who may call it, and how a refusal looks.
 
 mod campaigns;
+mod endpoints;
 mod hosts;
 mod labels;
+mod names;
 mod reports;
 mod rest;
 mod saved;
@@ -12,6 +14,7 @@ mod teams;
 mod users;
 
 pub(crate) use campaigns::{lose_listeners, lose_redis, receive};
+pub(crate) use endpoints::is_known as is_endpoint;
 pub(crate) use reports::{find_report, take_snapshot};
 pub(crate) use socket::{accepts, serve};
 
@@ -22,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::host::Host;
 use crate::http::{Call, FLEET_JSON, Reply, TEXT};
-use crate::scenario::{Part, Paths, Scenario, ScenarioError};
+use crate::scenario::{Part, Paths, Role, Scenario, ScenarioError, ServerVersion};
 use crate::world::{Shared, random_uuid};
 use campaigns::Campaign;
 use labels::Label;
@@ -95,7 +98,37 @@ pub(crate) fn path(call: &Call) -> Option<Vec<&str>> {
 
 /// Answers a call.
 pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> Reply {
-    let new = path.first() == Some(&"reports");
+    let renames = version(shared) >= Some(ServerVersion(4, 82, 0));
+    if !renames {
+        return answer_old(shared, call, path).await;
+    }
+    if call.body.len() > LARGEST_BODY {
+        let reason = "Request body is too large";
+        return error(413, FLEET_JSON, reason, "base", reason);
+    }
+    let mut understood = call.clone();
+    if let Err(refusal) = names::understand(&mut understood, path) {
+        return refusal;
+    }
+    let mut reply = answer_old(shared, &understood, path).await;
+    names::twin(&mut reply);
+    reply
+}
+
+/// From 4.82 on a request holds no more.
+const LARGEST_BODY: usize = 1 << 20;
+
+/// Which Fleet it is, where the scenario says so.
+fn version(shared: &Shared) -> Option<ServerVersion> {
+    shared.look().scenario.fleet.version
+}
+
+/// Answers a call that speaks the old names.
+async fn answer_old(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> Reply {
+    let called = path;
+    let new = is_new_path(path);
+    // Answers of a server whose version is known carry both names.
+    let only_new = new && version(shared).is_none();
     let path = &match spelled(shared, path) {
         Some(path) => path,
         None => return Reply::no_such_path(),
@@ -115,7 +148,11 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
         Ok(user) => user,
         Err(refusal) => return refusal,
     };
+    if let Some(refusal) = limits(shared, user, method, called, path) {
+        return refusal;
+    }
     match (method, path.as_slice()) {
+        ("GET", ["config"]) => config(shared),
         ("POST", ["logout"]) => users::logout(shared, call),
         ("GET", ["me"]) => users::me(shared, user),
         ("GET", ["version"]) => ok(&json!({
@@ -129,7 +166,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
         ("GET", ["hosts"]) => hosts::list(shared, call),
         ("GET", ["hosts", "count"]) => hosts::count(&shared.look(), call),
         ("GET", ["host_summary"]) => hosts::summary(&shared.look(), call),
-        ("GET", ["teams"]) => teams::list(&shared.look()),
+        ("GET", ["teams"]) => teams::list(&shared.look(), only_new),
         ("GET", ["hosts", "identifier", identifier]) => {
             hosts::by_identifier(&shared.look(), identifier)
         }
@@ -146,7 +183,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
         }
         ("POST", ["hosts", id, "query"]) => rest::ask_by_id(shared, user, id, call).await,
         ("POST", ["queries"]) => saved::create(shared, user, call),
-        ("GET", ["queries"]) => saved::list(&shared.look(), call, new),
+        ("GET", ["queries"]) => saved::list(&shared.look(), call, only_new),
         ("GET", ["queries", id]) => saved::show(&shared.look(), id),
         ("GET", ["queries", id, "report"]) => reports::show(shared, id, call, new),
         ("POST", ["queries", id, "run"]) => saved::run(shared, user, id, call).await,
@@ -155,14 +192,70 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> 
     }
 }
 
+/// Whether the path is one of those that came with the new names.
+fn is_new_path(path: &[&str]) -> bool {
+    matches!(path.first(), Some(&("reports" | "fleets")))
+}
+
 /// The path in its old spelling, where the scenario's server knows the one that was used.
 fn spelled<'path>(shared: &Shared, path: &[&'path str]) -> Option<Vec<&'path str>> {
-    let paths = shared.look().scenario.fleet.paths;
+    let fleet = &shared.look().scenario.fleet;
+    let paths = match fleet.version {
+        Some(version) if version < ServerVersion(4, 82, 0) => Paths::Old,
+        _ => fleet.paths,
+    };
     match (path, paths) {
-        (["queries", ..], Paths::New) | (["reports", ..], Paths::Old) => None,
+        (["queries" | "teams", ..], Paths::New) | (["reports" | "fleets", ..], Paths::Old) => None,
         (["reports", rest @ ..], _) => Some([&["queries"], rest].concat()),
+        (["fleets", rest @ ..], _) => Some([&["teams"], rest].concat()),
         _ => Some(path.to_vec()),
     }
+}
+
+/// What a user may not, whatever it is that is asked for.
+fn limits(
+    shared: &Shared,
+    user: usize,
+    method: &str,
+    called: &[&str],
+    path: &[&str],
+) -> Option<Reply> {
+    let world = shared.look();
+    let user = world.fleet.users.get(user)?;
+    let version = world
+        .scenario
+        .fleet
+        .version
+        .unwrap_or(ServerVersion::FLEET_2026);
+    if let Some(refusal) = endpoints::refusal(user, version, method, called) {
+        return Some(refusal);
+    }
+    let runs = method == "POST"
+        && matches!(
+            path,
+            ["queries", "run" | "run_by_identifiers" | "run_by_names"]
+                | ["queries", _, "run"]
+                | ["hosts", _, "query"]
+                | ["hosts", "identifier", _, "query"]
+        );
+    if runs && !world.scenario.fleet.live_queries {
+        let reason = "Permission Denied";
+        return Some(error(403, FLEET_JSON, reason, "base", reason));
+    }
+    let reads_hosts =
+        method == "GET" && matches!(path.first(), Some(&("hosts" | "host_summary" | "labels")));
+    (reads_hosts && user.spec.role == Role::Gitops).then(|| forbidden(FLEET_JSON))
+}
+
+/// `GET /config`: as much of it as says whether live queries are switched off.
+fn config(shared: &Shared) -> Reply {
+    let world = shared.look();
+    let off = !world.scenario.fleet.live_queries;
+    let mut settings = json!({"server_url": "", "live_query_disabled": off});
+    if world.scenario.fleet.version >= Some(ServerVersion(4, 82, 0)) {
+        settings["live_reporting_disabled"] = json!(off);
+    }
+    ok(&json!({"org_info": {"org_name": "simulated"}, "server_settings": settings}))
 }
 
 /// What the server says to anyone while its database is away.

@@ -204,12 +204,8 @@ pub(super) async fn run(shared: &Arc<Shared>, user: usize, id: &str, call: &Call
         if world.outages.is_away(Part::Redis) {
             return super::no_redis();
         }
-        let may = world
-            .fleet
-            .users
-            .get(user)
-            .is_some_and(super::users::User::may_run);
-        if !may && !saved.observer_can_run {
+        let runner = world.fleet.users.get(user);
+        if !runner.is_some_and(|user| user.may_run_saved(saved.observer_can_run)) {
             return forbidden(TEXT);
         }
         let ids: Vec<u64> = body["host_ids"]

@@ -45,8 +45,8 @@ pub(super) fn asked(call: &Call) -> Option<u64> {
     Some(id as u64)
 }
 
-/// `GET /teams`.
-pub(super) fn list(world: &World) -> Reply {
+/// `GET /teams`, newly `GET /fleets`.
+pub(super) fn list(world: &World, new: bool) -> Reply {
     let teams = all(world);
     if teams.is_empty() {
         let reason = "Requires Fleet Premium license";
@@ -60,5 +60,6 @@ pub(super) fn list(world: &World) -> Reply {
             json!({"id": id, "name": name, "description": "", "user_count": 0, "host_count": hosts})
         })
         .collect();
-    ok(&json!({ "teams": teams }))
+    let key = if new { "fleets" } else { "teams" };
+    ok(&json!({ key: teams }))
 }

@@ -20,7 +20,12 @@ pub(super) struct User {
 impl User {
     /// Whether the user may run ad-hoc SQL.
     pub fn may_run(&self) -> bool {
-        self.spec.role != Role::Observer
+        !matches!(self.spec.role, Role::Observer | Role::Gitops)
+    }
+
+    /// Whether the user may run a saved query; `open` is one that observers may run.
+    pub fn may_run_saved(&self, open: bool) -> bool {
+        self.may_run() || open && self.spec.role == Role::Observer
     }
 
     fn document(&self) -> Value {
@@ -28,6 +33,9 @@ impl User {
             Role::Admin => "admin",
             Role::Maintainer => "maintainer",
             Role::Observer => "observer",
+            Role::ObserverPlus => "observer_plus",
+            Role::Technician => "technician",
+            Role::Gitops => "gitops",
         };
         json!({
             "created_at": clock::seconds(self.created),

@@ -262,6 +262,8 @@ pub struct Behaviour {
     pub lost_answers: usize,
     /// The answer carries this uuid instead of the host's own: a host that nobody asked.
     pub answers_as: Option<String>,
+    /// Fleet: it answers campaigns that it is not a target of, as any enrolled host can (fleet#53259).
+    pub intrudes: bool,
 }
 
 impl Default for Behaviour {
@@ -277,6 +279,7 @@ impl Default for Behaviour {
             counter_lag: Duration::ZERO,
             lost_answers: 0,
             answers_as: None,
+            intrudes: false,
         }
     }
 }

@@ -23,7 +23,7 @@ pub use aisoc_direct::{
 pub use changes::{Change, HostChange, Snapshot};
 pub use faults::{Cut, Fault, SlowBody, SocketClose, SocketFault};
 pub use fleet::{
-    FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN,
+    Endpoints, FLEET_ADMIN_EMAIL, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN,
     FLEET_OBSERVER_TOKEN, Fleet, FleetUser, Paths, Role,
 };
 pub use history::{LateResult, QuerySpec, QueryState, ResultSpec};

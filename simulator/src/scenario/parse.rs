@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Answer, HostSpec, Scenario, ServerVersion, TableSpec};
+use super::{Answer, Endpoints, HostSpec, Scenario, ServerVersion, TableSpec};
 use crate::tables;
 
 /// Why a scenario can't be simulated.
@@ -88,6 +88,20 @@ impl Scenario {
             return Err(ScenarioError::new(
                 "osctrl.admin_service.every_ms must be at least 1",
             ));
+        }
+        for (index, user) in self.fleet.users.iter().enumerate() {
+            if let Some(Endpoints::These(list)) = &user.endpoints
+                && let Some(unknown) = list.iter().find(|one| !crate::fleet::is_endpoint(one))
+            {
+                return Err(ScenarioError::new(format!(
+                    "fleet.users[{index}].endpoints: '{unknown}' can't be listed; write it as POST reports/run"
+                )));
+            }
+            if user.endpoints.is_some() && self.fleet.version < Some(ServerVersion(4, 85, 0)) {
+                return Err(ScenarioError::new(format!(
+                    "fleet.users[{index}].endpoints needs fleet.version 4.85"
+                )));
+            }
         }
         let users = self.osctrl.users.iter().enumerate();
         for (index, user) in users {

@@ -10,6 +10,13 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub struct ServerVersion(pub u32, pub u32, pub u32);
 
+impl ServerVersion {
+    /// The recorded Fleet, built from sources of June 2025: no `/reports`.
+    pub const FLEET_2025: Self = Self(4, 69, 0);
+    /// Fleet as of September 2026.
+    pub const FLEET_2026: Self = Self(4, 93, 0);
+}
+
 /// A text that is no version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no version: write it as 4.93 or 0.5.5, in quotes")]

@@ -71,6 +71,7 @@ fn fleet(hosts: Vec<HostSpec>) -> Scenario {
         role,
         must_reset_password: false,
         api_only: false,
+        endpoints: None,
         id: Some(id),
     };
     let mut scenario = Scenario::of(hosts);

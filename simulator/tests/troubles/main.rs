@@ -8,6 +8,7 @@ mod client;
 
 mod admin_service;
 mod counters;
+mod fleet_versions;
 mod floods;
 mod hostile;
 mod osctrl_versions;
