@@ -135,9 +135,21 @@ impl Problems {
         }
     }
 
-    /// Those that are kept so far.
-    pub(crate) fn kept(&self) -> &[Problem] {
-        &self.kept
+    /// Adds a problem, unless one of its path is told already: that one says enough.
+    pub(crate) fn add_first(&mut self, problem: impl FnOnce() -> Problem) {
+        if self.kept.len() >= Self::MOST {
+            self.left_out += 1;
+            return;
+        }
+        let problem = problem();
+        if !self.tell_of(&problem.path) {
+            self.kept.push(problem);
+        }
+    }
+
+    /// Whether a problem at a path is told.
+    pub(crate) fn tell_of(&self, path: &Path) -> bool {
+        self.kept.iter().any(|known| known.path == *path)
     }
 
     /// All of them; the last one says how many were left out.

@@ -10,6 +10,7 @@ pub mod locks;
 mod rules;
 mod templates;
 pub mod trust;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};

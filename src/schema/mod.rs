@@ -1,3 +1,224 @@
-//! The JSON Schemas, and what breaks them in words.
+//! The one engine that turns what breaks a JSON Schema into words: by field and rule, never with a value.
+//! Whoever has a schema gives its name and its text, and [`Words`] for what only it knows; what the rules of
+//! a schema say of any document is said here. Knows no step, no policy and no playbook.
 
+mod general;
 pub mod texts;
+
+use std::sync::OnceLock;
+
+use jsonschema::error::ValidationErrorKind as Kind;
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value;
+
+use crate::path::{Path, Segment};
+use crate::problem::{Problem, Problems};
+
+/// A JSON Schema, compiled when it is first asked.
+pub(crate) struct Schema {
+    name: &'static str,
+    text: &'static str,
+    compiled: OnceLock<Result<(Value, Validator), String>>,
+}
+
+/// A rule of a schema that a document breaks.
+pub(crate) struct Violation<'a> {
+    /// Where: the value that breaks the rule; a key that is missing (`required`) or unknown
+    /// (`additionalProperties`) is the path's last.
+    pub path: &'a Path,
+    /// The keyword of the schema; `not` where nothing is accepted, `schema` for those without words.
+    pub rule: &'static str,
+    /// What stands there.
+    pub value: Option<&'a Value>,
+    schema: &'a Value,
+}
+
+impl<'a> Violation<'a> {
+    /// The problem that the violation is, in these words.
+    pub(crate) fn says(&self, message: impl Into<String>) -> Problem {
+        Problem::new(self.path, self.rule, message)
+    }
+
+    /// What the schema says of the violation's path.
+    fn property(&self) -> Option<&'a Value> {
+        property(self.schema, self.path)
+    }
+
+    /// The keys that the schema knows at a path.
+    pub(crate) fn known_keys(&self, path: &Path) -> Vec<&'a str> {
+        property(self.schema, path)
+            .and_then(|node| node.get("properties"))
+            .and_then(Value::as_object)
+            .map(|known| known.keys().map(String::as_str).collect())
+            .unwrap_or_default()
+    }
+
+    /// A keyword's value at the violation's path.
+    pub(crate) fn keyword(&self, name: &str) -> Option<&'a Value> {
+        self.property().and_then(|property| property.get(name))
+    }
+}
+
+/// The words of one kind of document, where the general ones don't say enough.
+pub(crate) trait Words {
+    /// Whether messages begin with the name of what they speak of; not where their readers see the path
+    /// before them.
+    fn with_subject(&self) -> bool {
+        true
+    }
+
+    /// Whether nothing is said of a violation. Asked of each, so it has to be cheap.
+    fn leave_out(&self, _violation: &Violation<'_>) -> bool {
+        false
+    }
+
+    /// The problem that a violation is; nothing where the general words do.
+    fn own(&self, violation: &Violation<'_>) -> Option<Problem>;
+}
+
+impl Schema {
+    /// The schema of a kind of document (`step`), as it stands in `schemas/`.
+    pub(crate) const fn new(name: &'static str, text: &'static str) -> Self {
+        Self {
+            name,
+            text,
+            compiled: OnceLock::new(),
+        }
+    }
+
+    fn compiled(&self) -> &Result<(Value, Validator), String> {
+        self.compiled.get_or_init(|| {
+            let schema: Value =
+                serde_json::from_str(self.text).map_err(|error| error.to_string())?;
+            let validator = jsonschema::draft202012::options()
+                .with_pattern_options(PatternOptions::regex())
+                .build(&schema)
+                .map_err(|error| error.to_string())?;
+            Ok((schema, validator))
+        })
+    }
+
+    /// All that breaks the schema, in the schema's order; of several rules that one value breaks, the first.
+    pub(crate) fn violations(&self, document: &Value, words: &dyn Words) -> Problems {
+        let mut problems = Problems::default();
+        let (schema, validator) = match self.compiled() {
+            Ok(schema) => schema,
+            // Tests hold that each schema compiles; nothing may pass unchecked if one does not.
+            Err(error) => {
+                problems.add(|| {
+                    let name = self.name;
+                    let message = format!("the {name}'s schema can't be used (a bug): {error}");
+                    Problem::new("", "$schema", message)
+                });
+                return problems;
+            }
+        };
+        let mut tell = |path: &Path, rule| {
+            let violation = Violation {
+                path,
+                rule,
+                value: value_at(document, path),
+                schema,
+            };
+            if !words.leave_out(&violation) {
+                problems.add_first(|| {
+                    let own = words.own(&violation);
+                    own.unwrap_or_else(|| general::problem(self.name, &violation, words))
+                });
+            }
+        };
+        for error in validator.iter_errors(document) {
+            let path = path_of(document, error.instance_path().as_str());
+            let rule = rule(error.kind());
+            match error.kind() {
+                Kind::AdditionalProperties { unexpected } => {
+                    for key in unexpected {
+                        tell(&path.key(key), rule);
+                    }
+                }
+                Kind::Required { property } => {
+                    tell(&path.key(property.as_str().unwrap_or_default()), rule);
+                }
+                _ => tell(&path, rule),
+            }
+        }
+        problems
+    }
+}
+
+/// A JSON pointer into a document as a path.
+fn path_of(document: &Value, pointer: &str) -> Path {
+    let mut node = Some(document);
+    let mut path = Path::default();
+    for part in pointer.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        let segment = match node {
+            Some(Value::Array(_)) => Segment::Index(part.parse().unwrap_or(usize::MAX)),
+            _ => Segment::Key(part),
+        };
+        node = node.and_then(|node| child(node, &segment));
+        path = path.with(segment);
+    }
+    path
+}
+
+fn child<'a>(node: &'a Value, segment: &Segment) -> Option<&'a Value> {
+    match segment {
+        Segment::Key(key) => node.get(key.as_str()),
+        Segment::Index(index) => node.get(*index),
+    }
+}
+
+/// What stands at a path of a document.
+pub(crate) fn value_at<'a>(document: &'a Value, path: &Path) -> Option<&'a Value> {
+    path.segments().iter().try_fold(document, child)
+}
+
+/// What a schema says of the value at a path: by its properties, those without a name of their own, its
+/// items; references followed, and what holds under a condition (`then`) taken as what is meant.
+fn property<'a>(schema: &'a Value, path: &Path) -> Option<&'a Value> {
+    let meant = |node: &'a Value| {
+        let node = match node.get("$ref").and_then(Value::as_str) {
+            Some(reference) => schema.pointer(reference.strip_prefix('#')?)?,
+            None => node,
+        };
+        Some(match node.get("properties") {
+            Some(_) => node,
+            None => node.get("then").unwrap_or(node),
+        })
+    };
+    path.segments().iter().try_fold(schema, |node, segment| {
+        meant(match segment {
+            Segment::Key(key) => node
+                .get("properties")
+                .and_then(|properties| properties.get(key.as_str()))
+                .or_else(|| node.get("additionalProperties"))?,
+            Segment::Index(_) => node.get("items")?,
+        })
+    })
+}
+
+fn rule(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::AdditionalProperties { .. } => "additionalProperties",
+        Kind::AnyOf { .. } => "anyOf",
+        Kind::Constant { .. } => "const",
+        Kind::Enum { .. } => "enum",
+        Kind::FalseSchema => "not",
+        Kind::MaxItems { .. } => "maxItems",
+        Kind::Maximum { .. } => "maximum",
+        Kind::MaxLength { .. } => "maxLength",
+        Kind::MinItems { .. } => "minItems",
+        Kind::Minimum { .. } => "minimum",
+        Kind::MinLength { .. } => "minLength",
+        Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => "oneOf",
+        Kind::Pattern { .. } => "pattern",
+        Kind::PropertyNames { .. } => "propertyNames",
+        Kind::Required { .. } => "required",
+        Kind::Type { .. } => "type",
+        _ => "schema",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ pub mod model;
 pub mod render;
 pub mod schema;
 mod typed;
-mod violation;
+mod words;
 
 use serde_json::Value;
 

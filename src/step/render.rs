@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::evaluate::{Evaluator, MAX_ITEMS, MAX_SCALAR_BYTES, NoValue, no_value};
 use super::expression::{Part, Template, holds_expression, secret_reference};
 use super::schema::offers_sql;
-use super::violation::target_fault;
+use super::words::target_fault;
 use crate::input::kind;
 use crate::path::{Path, Segment};
 use crate::problem::{Problem, Problems};

@@ -2,15 +2,13 @@
 //! expressions beyond that `{{` begins one, and nothing of how a violation is worded.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
-use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
-use super::violation::Checker;
+use super::words::StepWords;
 use crate::path::Path;
-use crate::problem::{Problem, Problems};
-use crate::schema::texts;
+use crate::problem::Problem;
+use crate::schema::{Schema, texts};
 
 /// When a step is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,54 +27,17 @@ const WHOLE_NUMBERS: &[&str] = &[
     "timeout_seconds",
 ];
 
-static SCHEMA: LazyLock<Result<(Value, Validator), String>> = LazyLock::new(|| {
-    let schema: Value = serde_json::from_str(texts::STEP).map_err(|error| error.to_string())?;
-    let validator = jsonschema::draft202012::options()
-        .with_pattern_options(PatternOptions::regex())
-        .build(&schema)
-        .map_err(|error| error.to_string())?;
-    Ok((schema, validator))
-});
+static SCHEMA: Schema = Schema::new("step", texts::STEP);
 
 /// What the schema has to say of a step, in the schema's order.
 ///
 /// Keys that offer SQL are no violation: they are the allowlist's to refuse ([`foreign_keys`]).
 pub fn violations(step: &Value, stage: Stage) -> Vec<Problem> {
-    let (schema, validator) = match &*SCHEMA {
-        Ok(schema) => schema,
-        // A test holds that the schema compiles; a step must not pass unchecked if it does not.
-        Err(error) => {
-            return vec![Problem::new(
-                "",
-                "$schema",
-                format!("the step's schema can't be used (a bug): {error}"),
-            )];
-        }
-    };
-    let instance = whole_numbers_as_numbers(step, stage);
-    let checker = Checker {
-        schema,
-        step: &instance,
-        stage,
-    };
-    let mut violations = Problems::default();
-    for error in validator.iter_errors(&instance) {
-        let path = checker.path_of(error.instance_path().as_str());
-        checker.explain(path, error.kind(), &mut violations);
-    }
-    checker.check_url(&mut violations);
-    let mut problems: Vec<Problem> = Vec::new();
-    for violation in violations.into_vec() {
-        // Several rules may be broken by one value (an empty text); the first one says enough.
-        let says_the_same = |known: &Problem| {
-            known.path == violation.path && !violation.counts_others()
-                || known.message == violation.message
-        };
-        if !problems.iter().any(says_the_same) {
-            problems.push(violation);
-        }
-    }
-    problems
+    let step = &*whole_numbers_as_numbers(step, stage);
+    let words = StepWords { step, stage };
+    let mut problems = SCHEMA.violations(step, &words);
+    words.add_wrong_url(&mut problems);
+    problems.into_vec()
 }
 
 /// Keys of the step and its `params` that offer SQL or another query than a template: never the schema's

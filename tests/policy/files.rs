@@ -98,7 +98,7 @@ fn what_is_not_understood_stops_the_run() {
         ),
         (
             "require_instance: yes",
-            "require_instance: line 1: must be true or false, in lower case and without quotes, not text",
+            "require_instance: line 1: must be true or false, in lower case and without quotes",
         ),
         (
             "allow_http: true\ntemplates:\n  forbid: {names: [a]}\nmax_hosts: 0\n",

@@ -1,0 +1,112 @@
+//! A policy's words for what breaks its schema, and what no schema can say of its URLs. The path stands
+//! before each message, so none has a subject.
+
+use serde_json::Value;
+use url::Url;
+
+use crate::address;
+use crate::path::{Path, Segment};
+use crate::problem::Problem;
+use crate::schema::{Schema, Violation, Words, texts};
+
+static SCHEMA: Schema = Schema::new("policy", texts::POLICY);
+
+/// Everything that the schema, and the URLs' reader, have to say.
+pub(super) fn violations(policy: &Value) -> Vec<Problem> {
+    let mut problems = SCHEMA.violations(policy, &PolicyWords);
+    for (path, url) in base_urls(policy) {
+        let reason = url.as_str().and_then(why_no_base_url);
+        if let Some(reason) = reason.filter(|_| !problems.tell_of(&path)) {
+            problems.add(|| Problem::new(path, "format", reason));
+        }
+    }
+    problems.into_vec()
+}
+
+struct PolicyWords;
+
+impl Words for PolicyWords {
+    fn with_subject(&self) -> bool {
+        false
+    }
+
+    fn own(&self, violation: &Violation<'_>) -> Option<Problem> {
+        let path = violation.path;
+        let list = matches!(path.segments().last(), Some(Segment::Index(_)));
+        let parent = path.parent();
+        let field = path.last_key().or(parent.last_key()).unwrap_or_default();
+        let mapping = violation.value.is_some_and(Value::is_object);
+        let message = match (violation.rule, field) {
+            ("required", "lock_dir") => {
+                "`max_concurrent` needs `lock_dir`: the folder that holds the locks"
+            }
+            ("required", "environment") => "`environment` is required for osctrl",
+            ("required" | "additionalProperties", _) => return None,
+            (_, "environment") => {
+                "must be the name or uuid of an osctrl environment, and is for osctrl only"
+            }
+            (_, "allowed_base_urls") if list => URL,
+            (_, "base_url") => URL,
+            (_, "tables_denied" | "names") if list => {
+                "must be a name in lower case, digits and `_`"
+            }
+            (_, "tags") if list => "must be a tag such as `T1053.003` or `persistence`",
+            (_, "credentials") => "must be either `api_token`, or `username` and `password`",
+            (_, "api_token" | "username" | "password") => {
+                "must say where the secret comes from, with exactly one of `file`, `env`, `secret` (and `text` for a username): a secret itself is never written into the policy"
+            }
+            (_, "env") => "must be a variable's name",
+            (_, "secret") => "must be a secret's name: letters, digits, `_` and `-`",
+            (_, "instances") if mapping => {
+                "instances must be named with letters, digits, `.`, `_` and `-`, 64 at most"
+            }
+            (_, "allow" | "deny") if mapping => "must have `names`, `tags` or both",
+            ("pattern" | "minLength", _) => "must not be empty or hold control characters",
+            _ => return None,
+        };
+        Some(violation.says(message))
+    }
+}
+
+const URL: &str = "must be a URL such as `https://fleet.example.com`: http or https, without user name, query and fragment";
+
+/// Every base URL that the policy writes.
+fn base_urls(policy: &Value) -> Vec<(Path, &Value)> {
+    let instances = policy.get("instances").and_then(Value::as_object);
+    let of_instances = instances
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, instance)| {
+            let place = Path::of(&["instances", name, "base_url"]);
+            Some((place, instance.get("base_url")?))
+        });
+    let allowed = policy.get("allowed_base_urls").and_then(Value::as_array);
+    let allowed = allowed.into_iter().flatten().enumerate();
+    of_instances
+        .chain(allowed.map(|(index, url)| (Path::of(&["allowed_base_urls"]).index(index), url)))
+        .collect()
+}
+
+fn why_no_base_url(text: &str) -> Option<&'static str> {
+    let Ok(url) = Url::parse(text) else {
+        return Some("must be a URL such as `https://fleet.example.com`");
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        Some("must begin with `https://` or `http://`")
+    } else if !url.username().is_empty() || url.password().is_some() {
+        Some("must not hold a user name or password")
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Some("must not have a query (`?`) or a fragment (`#`)")
+    } else if url
+        .host_str()
+        .is_none_or(|host| host.is_empty() || host.contains('*'))
+    {
+        Some("must name one server: there are no wildcards")
+    } else if address::literal(&url).is_some_and(|address| address::forbidden(address).is_some()) {
+        Some(
+            "is an address that no server has (link-local, metadata service, multicast, broadcast or unspecified)",
+        )
+    } else {
+        None
+    }
+}

@@ -1,0 +1,222 @@
+//! A step's words for what breaks its schema, where the general ones don't say enough. What no pattern can
+//! say of a URL is here, too.
+
+use serde_json::Value;
+
+use super::schema::{Stage, foreign_keys, offers_sql};
+use crate::input::kind;
+use crate::path::{Path, Segment};
+use crate::problem::{Problem, Problems};
+use crate::schema::{Violation, Words, value_at};
+
+/// A step's words for what breaks its schema.
+pub(super) struct StepWords<'a> {
+    pub step: &'a Value,
+    pub stage: Stage,
+}
+
+impl Words for StepWords<'_> {
+    fn leave_out(&self, violation: &Violation<'_>) -> bool {
+        let key = violation.path.last_key().unwrap_or_default();
+        match violation.rule {
+            "additionalProperties" => offers_sql(key),
+            // A step that brings SQL instead is the allowlist's to refuse.
+            "required" => key == "template" && !foreign_keys(self.step).is_empty(),
+            "not" => self.is_said_of_the_other(key),
+            _ => self.stage == Stage::Written && holds_expression(violation.value),
+        }
+    }
+
+    fn own(&self, violation: &Violation<'_>) -> Option<Problem> {
+        let path = violation.path;
+        let whole = *path == Path::of(&["params"]);
+        match violation.rule {
+            "additionalProperties" => misplaced_key(violation),
+            "required" => self.missing(violation),
+            "anyOf" if whole => {
+                let message = "no target: name hosts in `target_hosts`, `target_labels` or `target_platforms`";
+                Some(Problem::new(path.key("target_hosts"), "required", message))
+            }
+            "not" => self.not_here(violation),
+            _ => wrong_value(violation),
+        }
+    }
+}
+
+impl StepWords<'_> {
+    fn has(&self, field: &str) -> bool {
+        let params = self.step.get("params");
+        params.is_some_and(|params| params.get(field).is_some())
+    }
+
+    /// Of two fields that shut out the same, only the first is told.
+    fn is_said_of_the_other(&self, field: &str) -> bool {
+        field == "password" && self.has("username") && !self.has("instance")
+    }
+
+    /// What to say of a missing key.
+    fn missing(&self, violation: &Violation<'_>) -> Option<Problem> {
+        let given = ["username", "password"]
+            .into_iter()
+            .find(|field| self.has(field));
+        let key = violation.path.last_key().unwrap_or_default();
+        let message = match key {
+            "environment" => "`environment` is required for osctrl".into(),
+            "username" | "password" => match given {
+                // They are only one way to get in: the message names both.
+                None => {
+                    let path = violation.path.parent().key("api_token");
+                    let message = "no credentials: give `api_token`, or `username` and `password`";
+                    return Some(Problem::new(path, violation.rule, message));
+                }
+                Some(other) => format!("`{key}` is required with `{other}`"),
+            },
+            "backend" => "`backend` is required: `osctrl` or `fleetdm`".into(),
+            "template" => "`template` is required: the name of an allowlisted template".into(),
+            "type" => "`type` is required: `osquery_live_query`".into(),
+            _ => return None,
+        };
+        Some(violation.says(message))
+    }
+
+    /// What to say of a key that another one shuts out.
+    fn not_here(&self, violation: &Violation<'_>) -> Option<Problem> {
+        if self.has("instance") {
+            return Some(violation.says(format!(
+                "`{}` does not go with `instance`: the operator's policy says where the instance is and how to get in",
+                violation.path.subject()
+            )));
+        }
+        let message = match violation.path.last_key() {
+            Some("environment") => "`environment` is for osctrl only: remove it, Fleet has none",
+            Some("username" | "password") => {
+                "two ways to get in: give `api_token`, or `username` and `password`, not both"
+            }
+            _ => return None,
+        };
+        Some(violation.says(message))
+    }
+
+    /// What a pattern can't say of a URL.
+    pub(super) fn add_wrong_url(&self, problems: &mut Problems) {
+        let path = Path::of(&["params", "base_url"]);
+        let url = value_at(self.step, &path);
+        if problems.tell_of(&path) || holds_expression(url) {
+            return;
+        }
+        if let Some(reason) = url.and_then(Value::as_str).and_then(why_not_a_url) {
+            problems.add(|| Problem::new(path, "format", reason));
+        }
+    }
+}
+
+fn holds_expression(value: Option<&Value>) -> bool {
+    matches!(value, Some(Value::String(text)) if text.contains("{{"))
+}
+
+/// A key of `params` that stands in the step itself.
+fn misplaced_key(violation: &Violation<'_>) -> Option<Problem> {
+    let [Segment::Key(key)] = violation.path.segments() else {
+        return None;
+    };
+    let elsewhere = violation.known_keys(&Path::of(&["params"]));
+    elsewhere.contains(&key.as_str()).then(|| {
+        violation.says(format!(
+            "unknown key `{key}` in the step: it belongs in `params`"
+        ))
+    })
+}
+
+/// What to say of a value that its own rule refuses.
+fn wrong_value(violation: &Violation<'_>) -> Option<Problem> {
+    let subject = format!("`{}`", violation.path.subject());
+    let field = (violation.path.segments().iter().rev()).find_map(|segment| match segment {
+        Segment::Key(key) => Some(key.as_str()),
+        Segment::Index(_) => None,
+    });
+    let message = match (field, violation.rule) {
+        (Some("type"), _) => {
+            format!("{subject} must be `osquery_live_query`: no other steps are run")
+        }
+        (_, "minItems") => {
+            format!("{subject} is an empty list: name at least one, or remove it")
+        }
+        (Some("target_hosts" | "target_labels"), _) => wrong_target(violation, &subject),
+        (Some("environment"), "pattern") => format!(
+            "{subject} must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks and control characters"
+        ),
+        (Some("api_token"), "pattern") => format!(
+            "{subject} must be ASCII without blanks and line breaks: anything else can't stand in a header"
+        ),
+        (Some("base_url"), "pattern") => {
+            match violation.value.and_then(Value::as_str).map(why_not_a_url) {
+                Some(Some(reason)) => reason.into(),
+                _ => format!("{subject} must be a URL such as `https://fleet.example.com`"),
+            }
+        }
+        (Some("id"), _) => return None,
+        (_, "pattern") if violation.keyword("maximum").is_none() => {
+            format!("{subject} must not hold control characters")
+        }
+        _ => return None,
+    };
+    Some(violation.says(message))
+}
+
+fn wrong_target(violation: &Violation<'_>, subject: &str) -> String {
+    let one = matches!(violation.path.segments().last(), Some(Segment::Index(_)));
+    let value = violation.value;
+    let found = value.map_or("nothing", kind);
+    match violation.rule {
+        "maxItems" => format!("{subject} has more than 10000 items"),
+        "maxLength" => format!("{subject} is longer than any name: 65536 characters at most"),
+        "type" if one => match value {
+            Some(Value::Number(_) | Value::Bool(_)) => {
+                format!("{subject} must be text, not {found}: put it in quotes")
+            }
+            _ => format!("{subject} must be text, not {found}"),
+        },
+        "type" => format!("{subject} must be a list of names or one name, not {found}"),
+        _ => {
+            let fault = value.and_then(Value::as_str).and_then(target_fault);
+            format!("{subject} {}", fault.unwrap_or("is not a name"))
+        }
+    }
+}
+
+/// What is wrong with a target's name, as the end of a sentence.
+pub(super) fn target_fault(name: &str) -> Option<&'static str> {
+    if name.chars().any(char::is_control) {
+        Some("holds a control character: no host or label is named so")
+    } else if name.trim().is_empty() {
+        Some("is empty: an empty name would address hosts that nobody meant")
+    } else {
+        None
+    }
+}
+
+/// Why text is not the URL of a server.
+fn why_not_a_url(text: &str) -> Option<&'static str> {
+    let Ok(url) = url::Url::parse(text) else {
+        return Some("`base_url` must be a URL such as `https://fleet.example.com`");
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        Some("`base_url` must begin with `https://` or `http://`")
+    } else if authority(text).contains('@') {
+        Some(
+            "`base_url` must not hold a user name or password: give `api_token`, or `username` and `password`",
+        )
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Some("`base_url` must not have a query (`?`) or a fragment (`#`)")
+    } else if url.host_str().is_none_or(str::is_empty) {
+        Some("`base_url` names no server")
+    } else {
+        None
+    }
+}
+
+/// What stands between `//` and the path.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("//").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '\\', '?', '#']).next().unwrap_or(rest)
+}
