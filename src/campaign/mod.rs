@@ -52,6 +52,8 @@ pub struct Campaign {
     targets_of: Vec<Vec<usize>>,
     bytes_left: usize,
     answered: usize,
+    /// Hosts that have not answered and are not held for offline.
+    online_silent: usize,
     rows: usize,
     truncated: bool,
 }
@@ -139,7 +141,7 @@ impl Campaign {
             .enumerate()
             .map(|(index, host)| (host.id.clone(), index))
             .collect();
-        let hosts = roster
+        let hosts: Vec<State> = roster
             .hosts
             .iter()
             .map(|host| State {
@@ -158,6 +160,7 @@ impl Campaign {
         }
         Self {
             index_of,
+            online_silent: hosts.iter().filter(|host| !host.offline).count(),
             hosts,
             offline_hosts,
             targets_of,
@@ -193,7 +196,9 @@ impl Campaign {
     /// The server says that a host is offline.
     pub fn offline(&mut self, id: &HostId) {
         if let Some(&index) = self.index_of.get(id) {
-            self.hosts[index].offline = true;
+            let host = &mut self.hosts[index];
+            let was_online = !std::mem::replace(&mut host.offline, true);
+            self.online_silent -= usize::from(was_online && host.answer.is_none());
         }
     }
 
@@ -228,6 +233,7 @@ impl Campaign {
         };
         let host = &mut self.hosts[index];
         host.asked = true;
+        self.online_silent -= usize::from(!host.offline);
         host.answer = Some(Kept { after, result });
         self.answered += 1;
         Recorded::New(index)
@@ -247,12 +253,7 @@ impl Campaign {
     /// Whether nobody is left to wait for: every host has answered, or (`offline_hosts: skip`) every
     /// one that the server does not hold for offline.
     pub fn is_finished(&self) -> bool {
-        self.all_answered()
-            || self.offline_hosts == OfflineHosts::Skip
-                && self
-                    .hosts
-                    .iter()
-                    .all(|host| host.answer.is_some() || host.offline)
+        self.all_answered() || self.offline_hosts == OfflineHosts::Skip && self.online_silent == 0
     }
 
     /// Whether every host has answered.
@@ -426,13 +427,20 @@ mod tests {
             answers in prop::collection::vec((0usize..10, 0usize..9, any::<bool>()), 0..30),
             max_bytes in 0usize..4_000,
             skip in any::<bool>(),
+            gone in prop::collection::vec((0usize..30, 0usize..10), 0..4),
         ) {
             let mut campaign = campaign(hosts, unknown, max_bytes, skip);
             campaign.started(Asked::All);
             let mut first = HashMap::new();
+            for (_, number) in gone.iter().filter(|(step, _)| *step >= answers.len()) {
+                campaign.offline(&HostId(number.to_string()));
+            }
             for (step, (number, count, fails)) in answers.into_iter().enumerate() {
                 let answer = if fails { Answer::Error("x".repeat(count)) } else { rows(count) };
                 let after = Duration::from_millis(step as u64);
+                for (_, number) in gone.iter().filter(|(when, _)| *when == step) {
+                    campaign.offline(&HostId(number.to_string()));
+                }
                 match campaign.record(&HostId(number.to_string()), answer, after) {
                     Recorded::New(index) => {
                         prop_assert_eq!(&campaign.roster().hosts[index].id.0, &number.to_string());
@@ -463,7 +471,8 @@ mod tests {
             }
             prop_assert!(bytes <= max_bytes);
             if skip {
-                let silent_online = (0..hosts).any(|host| host % 3 != 2 && !first.contains_key(&host));
+                let is_gone = |host| host % 3 == 2 || gone.iter().any(|(_, gone)| *gone == host);
+                let silent_online = (0..hosts).any(|host| !is_gone(host) && !first.contains_key(&host));
                 prop_assert_eq!(campaign.is_finished(), !silent_online);
             }
         }

@@ -49,6 +49,7 @@ impl Roster {
             roster: Self::default(),
             index_of: HashMap::new(),
             owners: HashMap::new(),
+            shared: SharedNames::default(),
             // Written names keep their spelling, so no host of a label may take one.
             written: targets.hosts.iter().map(String::as_str).collect(),
         };
@@ -84,7 +85,7 @@ impl Roster {
                 roster.target(key, Some(index));
             }
             if !keys.is_empty() {
-                roster.warn_of_shared_name(name, meant.len(), &keys);
+                roster.shared.add(name, meant.len(), &keys);
             }
         }
         if !left_out.is_empty() {
@@ -94,7 +95,7 @@ impl Roster {
             ));
         }
         roster.group(candidates.grouped);
-        roster.roster
+        roster.finish()
     }
 
     /// Names that no enrolled host has.
@@ -112,6 +113,40 @@ impl Roster {
     }
 }
 
+/// Names that several enrolled hosts have: told one by one as far as people read, the others counted.
+#[derive(Default)]
+struct SharedNames {
+    lines: Vec<String>,
+    more: usize,
+}
+
+impl SharedNames {
+    /// So many names have a line of their own.
+    const LINES: usize = 5;
+
+    fn add(&mut self, name: &str, hosts: usize, keys: &[String]) {
+        if self.lines.len() == Self::LINES {
+            self.more += 1;
+            return;
+        }
+        let name = listed(&[name]);
+        self.lines.push(format!(
+            "`{name}` is the name of {hosts} enrolled hosts: all are asked, as {}",
+            listed(keys)
+        ));
+    }
+
+    fn into_warnings(self) -> impl Iterator<Item = String> {
+        let more = (self.more > 0).then(|| {
+            format!(
+                "{} more names are those of several enrolled hosts each: all of them are asked, as NAME@UUID",
+                self.more
+            )
+        });
+        self.lines.into_iter().chain(more)
+    }
+}
+
 /// A key, and when its host was last seen: that often tells hosts of one name apart.
 fn with_last_seen(key: &str, host: &Host) -> String {
     let last = host.last_seen.as_deref().unwrap_or("never");
@@ -124,6 +159,8 @@ struct Index {
     uuids: HashMap<String, Vec<usize>>,
     serials: HashMap<String, Vec<usize>>,
     hostnames: HashMap<String, Vec<usize>>,
+    /// By uuid and hostname, where several hosts claim one uuid.
+    twins: HashMap<(String, String), Vec<usize>>,
 }
 
 impl Index {
@@ -134,6 +171,7 @@ impl Index {
             uuids: HashMap::new(),
             serials: HashMap::new(),
             hostnames: HashMap::new(),
+            twins: HashMap::new(),
         };
         for host in candidates {
             // A page may repeat a host that moved while the pages were read.
@@ -152,25 +190,44 @@ impl Index {
             }
             index.hosts.push(host);
         }
+        for (uuid, hosts) in index.uuids.iter().filter(|(_, hosts)| hosts.len() > 1) {
+            for &at in hosts {
+                let key = (uuid.clone(), index.hosts[at].hostname.to_lowercase());
+                index.twins.entry(key).or_default().push(at);
+            }
+        }
         index
     }
 
     fn meaning_of(&self, name: &str) -> Vec<&Host> {
-        let name = name.to_lowercase();
+        let found = self.places_of(&name.to_lowercase());
+        found.iter().map(|&at| &self.hosts[at]).collect()
+    }
+
+    /// Whether this host alone is meant.
+    fn means_only(&self, name: &str, host: &Host) -> bool {
+        matches!(*self.places_of(&name.to_lowercase()), [one] if self.hosts[one].id == host.id)
+    }
+
+    /// Costs the same however many hosts there are.
+    fn places_of(&self, name: &str) -> &[usize] {
         for map in [&self.uuids, &self.serials, &self.hostnames] {
-            if let Some(found) = map.get(&name) {
-                return found.iter().map(|&at| &self.hosts[at]).collect();
+            if let Some(found) = map.get(name) {
+                return found;
             }
         }
         let Some((hostname, uuid)) = name.rsplit_once('@') else {
-            return Vec::new();
+            return &[];
         };
-        let found = self.uuids.get(uuid).map_or(&[][..], Vec::as_slice);
-        found
-            .iter()
-            .map(|&at| &self.hosts[at])
-            .filter(|host| host.hostname.to_lowercase() == hostname)
-            .collect()
+        match self.uuids.get(uuid).map(Vec::as_slice) {
+            None => &[],
+            Some(&[one]) if self.hosts[one].hostname.to_lowercase() != hostname => &[],
+            Some(one @ [_]) => one,
+            Some(_) => {
+                let key = (uuid.to_owned(), hostname.to_owned());
+                self.twins.get(&key).map_or(&[], Vec::as_slice)
+            }
+        }
     }
 }
 
@@ -181,6 +238,7 @@ struct Builder<'a> {
     index_of: HashMap<HostId, usize>,
     /// Keys that stand, with their hosts.
     owners: HashMap<String, Option<usize>>,
+    shared: SharedNames,
     /// Names that the step wrote, which stand or will.
     written: HashSet<&'a str>,
 }
@@ -197,28 +255,25 @@ impl Builder<'_> {
         self.roster.warnings.push(warning);
     }
 
-    fn warn_of_shared_name(&mut self, name: &str, hosts: usize, keys: &[String]) {
-        self.warn(format!(
-            "`{name}` is the name of {hosts} enrolled hosts: all are asked, as {}",
-            listed(keys)
-        ));
+    fn host(&mut self, host: &Host) -> usize {
+        if let Some(&index) = self.index_of.get(&host.id) {
+            return index;
+        }
+        self.new_host(host.clone())
     }
 
-    fn host(&mut self, host: &Host) -> usize {
-        let next = self.roster.hosts.len();
-        let index = *self.index_of.entry(host.id.clone()).or_insert(next);
-        if index == next {
-            self.roster.hosts.push(host.clone());
-        }
+    fn new_host(&mut self, host: Host) -> usize {
+        let index = self.roster.hosts.len();
+        self.index_of.insert(host.id.clone(), index);
+        self.roster.hosts.push(host);
         index
     }
 
     fn target(&mut self, key: String, host: Option<usize>) {
-        let target = Target { key, host };
         // `dup` and `dup@UUID` in one step lead to the same key of the same host.
-        if !self.roster.targets.contains(&target) || target.host.is_none() {
-            self.owners.insert(target.key.clone(), target.host);
-            self.roster.targets.push(target);
+        if host.is_none() || self.owners.get(&key) != Some(&host) {
+            self.owners.insert(key.clone(), host);
+            self.roster.targets.push(Target { key, host });
         }
     }
 
@@ -228,10 +283,7 @@ impl Builder<'_> {
         let taken = match self.owners.get(&key) {
             Some(owner) => *owner != Some(index),
             // The step may itself have written `NAME@UUID` and mean this host.
-            None => {
-                self.written.contains(&*key)
-                    && !matches!(*self.named.meaning_of(&key), [one] if one.id == host.id)
-            }
+            None => self.written.contains(&*key) && !self.named.means_only(&key, host),
         };
         if taken || host.uuid.is_empty() {
             format!("{key}#{}", host.id.0)
@@ -243,39 +295,49 @@ impl Builder<'_> {
     /// Adds the hosts of labels and platforms that no name brought in already, by hostname.
     fn group(&mut self, grouped: Vec<Host>) {
         let mut seen = HashSet::new();
-        let mut added: Vec<Host> = grouped
+        let mut added: Vec<(String, Host)> = grouped
             .into_iter()
             .filter(|host| !self.index_of.contains_key(&host.id) && self.wants(host))
             .filter(|host| seen.insert(host.id.clone()))
+            .map(|host| (host.hostname.to_lowercase(), host))
             .collect();
-        added.sort_by(|one, other| {
-            (one.hostname.to_lowercase(), &one.uuid, &one.id).cmp(&(
-                other.hostname.to_lowercase(),
-                &other.uuid,
-                &other.id,
-            ))
+        added.sort_by(|(name, one), (other_name, other)| {
+            (name, &one.uuid, &one.id).cmp(&(other_name, &other.uuid, &other.id))
         });
-        for group in added
-            .chunk_by(|one, other| one.hostname.to_lowercase() == other.hostname.to_lowercase())
-        {
+        let same = |(one, _): &(String, _), (other, _): &(String, _)| one == other;
+        let sizes: Vec<usize> = added.chunk_by(same).map(<[_]>::len).collect();
+        let mut added = added.into_iter().map(|(_, host)| host);
+        for size in sizes {
             let mut keys = Vec::new();
-            for host in group {
-                let index = self.host(host);
+            let mut name = String::new();
+            for host in added.by_ref().take(size) {
+                let index = self.roster.hosts.len();
                 let taken = self.owners.contains_key(&host.hostname)
                     || self.written.contains(&*host.hostname);
-                let shared = group.len() > 1 || taken;
-                let key = if shared || host.hostname.is_empty() {
-                    self.distinct_key(&host.hostname, host, index)
+                let key = if size > 1 || taken || host.hostname.is_empty() {
+                    self.distinct_key(&host.hostname, &host, index)
                 } else {
                     host.hostname.clone()
                 };
-                keys.push(with_last_seen(&key, host));
+                if size > 1 {
+                    if keys.is_empty() {
+                        name.clone_from(&host.hostname);
+                    }
+                    keys.push(with_last_seen(&key, &host));
+                }
                 self.target(key, Some(index));
+                self.new_host(host);
             }
-            if group.len() > 1 {
-                self.warn_of_shared_name(&group[0].hostname, group.len(), &keys);
+            if size > 1 {
+                self.shared.add(&name, size, &keys);
             }
         }
+    }
+
+    fn finish(self) -> Roster {
+        let mut roster = self.roster;
+        roster.warnings.extend(self.shared.into_warnings());
+        roster
     }
 }
 
@@ -401,6 +463,66 @@ mod tests {
             found.warnings,
             ["left out, being of another platform than `target_platforms` says: lin"]
         );
+    }
+
+    #[test]
+    fn many_shared_names_draw_few_warnings() {
+        let hosts = |from: usize| -> Vec<Host> {
+            let names = (from..from + 500).flat_map(|name| [(name, 0), (name, 1)]);
+            names
+                .map(|(name, twin)| {
+                    let id = format!("{name}-{twin}");
+                    host(&id, &format!("host-{name}"), &format!("u-{id}"), "")
+                })
+                .collect()
+        };
+        let names: Vec<String> = (0..500).map(|name| format!("host-{name}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let found = roster(&names, hosts(0), hosts(500));
+        assert_eq!(found.targets.len(), 2_000);
+        assert_eq!(found.warnings.len(), 6, "{:?}", found.warnings);
+        assert!(
+            found.warnings[5].starts_with("995 more names are those of several"),
+            "{}",
+            found.warnings[5]
+        );
+    }
+
+    /// Minutes, where any step of it looks at every host for each host.
+    #[test]
+    fn many_hosts_of_any_kind() {
+        const HOSTS: usize = 30_000;
+        type Make = fn(usize) -> Host;
+        let kinds: [(&str, Make); 4] = [
+            ("each its own", |n| {
+                host(&n.to_string(), &format!("host-{n}"), &format!("u{n}"), "")
+            }),
+            ("one name", |n| {
+                host(&n.to_string(), "web", &format!("u{n}"), "")
+            }),
+            ("one uuid", |n| {
+                host(&n.to_string(), &format!("host-{n}"), "u", "")
+            }),
+            ("one name and uuid", |n| {
+                host(&n.to_string(), "web", "u", "")
+            }),
+        ];
+        for (kind, make) in kinds {
+            let hosts: Vec<Host> = (0..HOSTS).map(make).collect();
+            let every_tenth = hosts.iter().step_by(10);
+            let names: Vec<String> = every_tenth
+                .map(|host| format!("{}@{}", host.hostname, host.uuid))
+                .chain(["web".into(), "nobody".into()])
+                .collect::<HashSet<_>>()
+                .into_iter()
+                .collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let found = roster(&names, hosts.clone(), hosts);
+            assert_eq!(found.hosts.len(), HOSTS, "{kind}");
+            let keys: HashSet<&str> = found.targets.iter().map(|it| it.key.as_str()).collect();
+            assert_eq!(keys.len(), found.targets.len(), "{kind}");
+            assert!(found.warnings.len() <= 6, "{kind}");
+        }
     }
 
     proptest! {

@@ -20,12 +20,14 @@ use crate::campaign::{Campaign, Recorded};
 use crate::exit::Code;
 use crate::notices::Notices;
 use crate::servers::open::AnyBackend;
-use crate::servers::{BackendError, Event};
+use crate::servers::{BackendError, Event, away};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// After so many events that were there at once, the word from outside is listened for: a server that
 /// sends without a pause must not be the only one that is heard.
 const EVENTS_AT_A_STRETCH: usize = 16;
+/// What a host weighs in work that is done for each: about as much as so many bytes of JSON.
+const HOST_BYTES: usize = 256;
 
 /// How far an execution is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -101,9 +103,9 @@ impl Drive<'_> {
             server.verify().await?;
         }
         state.phase = Phase::Resolving;
-        let roster = self.resolve(server).await?;
-        let nobody = roster.hosts.is_empty();
-        let unknown = roster.unknown_listed();
+        let resolved = self.resolve(server).await?;
+        let nobody = resolved.roster().hosts.is_empty();
+        let unknown = resolved.roster().unknown_listed();
         if let (Some(names), false) = (&unknown, nobody) {
             self.notices.warn(format!(
                 "not enrolled, or not visible to these credentials: {names}"
@@ -111,14 +113,9 @@ impl Drive<'_> {
         }
         if nobody && unknown.is_none() {
             // No campaign: the document names the hosts as the step wrote them.
-            return Err(no_target(&roster));
+            return Err(no_target(resolved.roster()));
         }
-        let asked_for = self.step.step();
-        let campaign = state.campaign.insert(Campaign::new(
-            roster,
-            self.step.limits(),
-            asked_for.offline_hosts,
-        ));
+        let campaign = state.campaign.insert(resolved);
         if nobody {
             return Err(no_target(campaign.roster()));
         }
@@ -143,27 +140,32 @@ impl Drive<'_> {
         self.collect(server, campaign).await
     }
 
-    /// Whom the targets mean.
-    async fn resolve(&self, server: &mut dyn AnyBackend) -> Result<Roster, Failure> {
+    /// Whom the targets mean: a campaign of which nobody has been asked.
+    async fn resolve(&self, server: &mut dyn AnyBackend) -> Result<Campaign, Failure> {
         let asked_for = self.step.step();
-        let candidates = server
-            .resolve(&asked_for.targets, self.step.limits())
-            .await?;
-        let roster = Roster::new(
-            &asked_for.targets,
-            shown(candidates, &asked_for.targets.hosts, self.notices),
-        );
+        let limits = *self.step.limits();
+        let candidates = server.resolve(&asked_for.targets, &limits).await?;
+        let found = candidates.named.len() + candidates.grouped.len();
+        let (targets, notices) = (asked_for.targets.clone(), self.notices.clone());
+        let roster = move || {
+            let candidates = shown(candidates, &targets.hosts, &notices);
+            Roster::new(&targets, candidates)
+        };
+        let roster = away(found.saturating_mul(HOST_BYTES), roster).await;
         for warning in &roster.warnings {
             self.notices.warn(warning);
         }
-        if roster.hosts.len() > self.step.limits().max_hosts {
+        if roster.hosts.len() > limits.max_hosts {
             return Err(BackendError::TooManyHosts {
-                max_hosts: self.step.limits().max_hosts,
+                max_hosts: limits.max_hosts,
             }
             .into());
         }
         warn_of_slow_check_ins(&roster, self.step.timeout(), self.notices);
-        Ok(roster)
+        let offline_hosts = asked_for.offline_hosts;
+        let bytes = roster.targets.len().saturating_mul(HOST_BYTES);
+        let campaign = move || Campaign::new(roster, &limits, offline_hosts);
+        Ok(away(bytes, campaign).await)
     }
 
     async fn collect(
