@@ -22,8 +22,16 @@ use serde_json::Value;
 /// How many recordings there are. Leaving one out, or adding one without a look at it, fails.
 const RECORDINGS: usize = 35;
 
-/// Replayed by `collect/recordings.rs`; `webhooks` holds what the server sent by itself.
-const ELSEWHERE: [&str; 4] = ["host-posture", "query-lists", "reports", "webhooks"];
+/// Replayed by `collect/recordings.rs` and `troubles/osctrl_recordings.rs`; `webhooks` holds what the server
+/// sent by itself.
+const ELSEWHERE: [&str; 6] = [
+    "database-away",
+    "ended-early",
+    "host-posture",
+    "query-lists",
+    "reports",
+    "webhooks",
+];
 
 /// How many requests and sockets they hold.
 const EXCHANGES: usize = 158;

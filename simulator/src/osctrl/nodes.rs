@@ -185,7 +185,7 @@ fn last_seen(world: &World, host: &Host) -> SystemTime {
 }
 
 fn document(world: &World, host: &Host, shown: Shown) -> Value {
-    let enrolled = clock::micros(host.last_seen);
+    let enrolled = clock::micros(host.enrolled_at);
     let mut node = json!({
         "id": host.id,
         "created_at": enrolled,

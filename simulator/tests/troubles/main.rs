@@ -11,8 +11,13 @@ mod counters;
 mod fleet_versions;
 mod floods;
 mod hostile;
+mod osctrl_recordings;
 mod osctrl_versions;
 mod outages;
 mod proxy;
+#[path = "../replay/mod.rs"]
+mod replay;
+#[path = "../replay/http.rs"]
+mod replay_http;
 mod site;
 mod sizes;
