@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use super::flaw::{At, Flaw};
 use super::host_table::{Content, HostTable, Lookup};
+use super::sandbox::Sandbox;
 use super::template::{Table, Template};
+use super::words::words;
 use super::{facts, powers};
 use crate::nearest::question;
 
@@ -85,6 +87,92 @@ impl OsquerySchema {
             match self.table(name) {
                 Some(table) => table_flaws(template, name, table, declared, &mut flaws),
                 None => flaws.push(self.unknown_table(name)),
+            }
+        }
+        if flaws.is_empty() {
+            flaws = self.brought_by_star(template);
+        }
+        flaws
+    }
+
+    /// Columns that `SELECT *` brings on a host and that the template does not list. Read on whole tables,
+    /// so that it is SQLite who says what a `*` stands for: a table, a subquery, one side of a join.
+    fn brought_by_star(&self, template: &Template) -> Vec<Flaw> {
+        let platforms = template.platforms.len();
+        let on = |table: &TableSpec, column: &ColumnSpec| {
+            let named = column.platforms.as_ref().unwrap_or(&table.platforms);
+            platforms - missing(template, named).len()
+        };
+        let whole = |name: &String| {
+            let table = self.table(name)?;
+            let names = |hidden: bool| {
+                let there = table.columns.iter().filter(|column| on(table, column) > 0);
+                let kept = there.filter(|column| column.hidden == hidden);
+                kept.map(|column| column.name.clone()).collect()
+            };
+            let columns = Table {
+                columns: names(false),
+                hidden: names(true),
+            };
+            Some(HostTable::declared(name, &columns))
+        };
+        let tables: Vec<HostTable> = template.tables.keys().filter_map(whole).collect();
+        let Ok(sandbox) = Sandbox::whole(template, tables.clone()) else {
+            return Vec::new();
+        };
+        // Whole tables can make a name ambiguous that is none over the columns that are declared.
+        let (_, shape) = match sandbox.prepare(&template.sql) {
+            Ok(prepared) => prepared,
+            Err(invalid) => {
+                let message = format!(
+                    "`sql` {} on hosts, where the tables have all their columns",
+                    invalid.reason
+                );
+                let flaw = Flaw::new("sql", "sql", message);
+                return vec![Flaw {
+                    at: invalid.at,
+                    ..flaw
+                }];
+            }
+        };
+        let used = sandbox.read();
+        let is_natural = words(&template.sql).iter().any(|word| word.is("natural"));
+        let by = if is_natural {
+            "`NATURAL` compares"
+        } else {
+            "`SELECT *` brings"
+        };
+        let mut flaws = Vec::new();
+        for table in &tables {
+            let declared = &template.tables[&table.name];
+            let path = format!("tables.{}", table.name);
+            let is_used = |place: usize, column: &str| {
+                // SQLite counts the columns of very wide tables together.
+                let counted = place < 63
+                    && used
+                        .get(&table.name)
+                        .is_some_and(|used| used.contains(column));
+                counted || shape.reads_column(&table.name, column)
+            };
+            for (place, column) in table
+                .columns
+                .iter()
+                .enumerate()
+                .filter(|(_, column)| !column.hidden)
+            {
+                let name = &column.name;
+                // What only some of the platforms have, a template can't list.
+                let everywhere = self.table(&table.name).is_some_and(|spec| {
+                    let mut columns = spec.columns.iter();
+                    columns.any(|known| known.name == *name && on(spec, known) == platforms)
+                });
+                if everywhere
+                    && is_used(place, name)
+                    && !declared.all_columns().any(|known| known == name)
+                {
+                    let message = format!("`{path}` must list `{name}` too, for {by} it");
+                    flaws.push(Flaw::new(&path, "select_all", message));
+                }
             }
         }
         flaws
@@ -178,43 +266,22 @@ fn table_flaws(
             flaws.push(Flaw::new(&path, "hidden_column", message).at(at(column)));
         }
     }
-    if selects_all(&template.sql) {
-        for column in table.columns.iter().filter(|column| !column.hidden) {
-            let platforms = column.platforms.as_ref().unwrap_or(&table.platforms);
-            if missing_on(template, platforms).is_empty()
-                && !declared.columns.contains(&column.name)
-            {
-                let message = format!(
-                    "`{path}` must list `{}` too, for `SELECT *` brings it",
-                    column.name
-                );
-                flaws.push(Flaw::new(&path, "select_all", message));
-            }
-        }
-    }
 }
 
 /// The template's platforms that are not among these, in words; empty where all are.
 fn missing_on(template: &Template, platforms: &[String]) -> String {
-    // A file that names no platforms says nothing of them; fleetd's tables say `macos`.
+    missing(template, platforms).join(" and ")
+}
+
+/// The template's platforms that are not among these. A file that names none says nothing of them; fleetd's
+/// tables say `macos`.
+fn missing(template: &Template, platforms: &[String]) -> Vec<&'static str> {
     let is_on = |name: &str| {
         platforms.is_empty()
             || platforms
                 .iter()
                 .any(|platform| platform == name || (platform == "macos" && name == "darwin"))
     };
-    let platforms = template.platforms.iter().map(|platform| platform.name());
-    let missing: Vec<&str> = platforms.filter(|name| !is_on(name)).collect();
-    missing.join(" and ")
-}
-
-/// Whether the SQL asks for all columns. It looks at words: what it misses is only said less closely.
-fn selects_all(sql: &str) -> bool {
-    let words: Vec<String> = sql
-        .split_whitespace()
-        .map(str::to_ascii_lowercase)
-        .collect();
-    words
-        .windows(2)
-        .any(|pair| pair[0] == "select" && (pair[1] == "*" || pair[1] == "*,"))
+    let names = template.platforms.iter().map(|platform| platform.name());
+    names.filter(|name| !is_on(name)).collect()
 }

@@ -90,23 +90,40 @@ impl Sandbox {
         template: &Template,
         host: impl Fn(&str) -> Option<HostTable>,
     ) -> rusqlite::Result<Self> {
+        let tables = template.tables.keys().filter_map(|name| host(name));
+        let allowed = template.tables.iter().map(|(name, table)| {
+            let columns = table.all_columns().map(str::to_owned);
+            (name.clone(), columns.collect())
+        });
+        Self::make(template, tables.collect(), allowed.collect())
+    }
+
+    /// The same with whole tables, all of which may be read: for what `*` brings and `NATURAL` compares.
+    pub(super) fn whole(template: &Template, tables: Vec<HostTable>) -> rusqlite::Result<Self> {
+        let allowed = tables.iter().map(|table| {
+            let columns = table.columns.iter().map(|column| column.name.clone());
+            (table.name.clone(), columns.collect())
+        });
+        let allowed = allowed.collect();
+        Self::make(template, tables, allowed)
+    }
+
+    fn make(
+        template: &Template,
+        tables: Vec<HostTable>,
+        allowed: BTreeMap<String, BTreeSet<String>>,
+    ) -> rusqlite::Result<Self> {
         let mut connection = Connection::open_in_memory()?;
         // `"typo"` would otherwise turn from a missing column into a string.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-        let mut watch = Watch {
+        let watch = Watch {
             recursive: template.recursive,
             functions: template.functions.iter().cloned().collect(),
+            tables: allowed,
             ..Watch::default()
         };
-        for (name, table) in &template.tables {
-            let columns = table.all_columns().map(str::to_owned).collect();
-            watch.tables.insert(name.clone(), columns);
-        }
-        let tables = Tables::create(
-            &connection,
-            template.tables.keys().filter_map(|name| host(name)),
-        )?;
+        let tables = Tables::create(&connection, tables)?;
         for name in &template.functions {
             connection.create_scalar_function(
                 name.as_str(),

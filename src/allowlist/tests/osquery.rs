@@ -131,6 +131,54 @@ fn platforms_and_hidden_columns() {
         found(&text),
         ["7:14 select_all `tables.users` must list `username` too, for `SELECT *` brings it"]
     );
+    for (sql, columns, missing) in [
+        ("SELECT DISTINCT u.* FROM users AS u", "uid", true),
+        ("SELECT * FROM (SELECT uid FROM users)", "uid", false),
+        (
+            "SELECT count(*) AS accounts FROM users WHERE uid > 5",
+            "uid",
+            false,
+        ),
+        (
+            "SELECT s.* FROM (SELECT uid AS id FROM users) AS u, shadow AS s",
+            "uid",
+            false,
+        ),
+        ("SELECT * FROM users", "uid, username", false),
+        ("SELECT uid FROM users NATURAL JOIN shadow", "uid", true),
+    ] {
+        let text = template(&format!(
+            "platforms: [linux]\nsql: {sql}\ntables:\n  users:\n    columns: [{columns}]{}",
+            if sql.contains("NATURAL") {
+                "\n  shadow:\n    columns: []"
+            } else if sql.contains("shadow") {
+                "\n  shadow:\n    columns: [username]"
+            } else {
+                ""
+            }
+        ));
+        let brought =
+            ["7:14 select_all `tables.users` must list `username` too, for `SELECT *` brings it"];
+        let compared = [
+            "7:14 select_all `tables.users` must list `username` too, for `NATURAL` compares it",
+            "9:14 select_all `tables.shadow` must list `username` too, for `NATURAL` compares it",
+        ];
+        let expected: &[&str] = match (missing, sql.contains("NATURAL")) {
+            (true, true) => &compared,
+            (true, false) => &brought,
+            _ => &[],
+        };
+        assert_eq!(found(&text), expected, "{sql}");
+    }
+    let text = template(
+        "platforms: [linux]\nsql: SELECT username FROM shadow, users\ntables:\n  users:\n    columns: []\n  shadow:\n    columns: [username]",
+    );
+    assert_eq!(
+        found(&text),
+        [
+            "4:13 sql `sql` is not valid: ambiguous column name: username on hosts, where the tables have all their columns"
+        ]
+    );
 }
 
 #[test]
