@@ -6,9 +6,10 @@ use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// Whether a link at the end of the path is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,26 @@ pub enum Links {
     Follow,
     /// It is refused.
     Refuse,
+}
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading what is in it.
+    Read,
+    /// Reading it and adding to it; it is made where it is missing, for this process's user alone.
+    Append,
+    /// Its lock, whatever is in it; it is made where it is missing, for this process's user alone.
+    Lock,
+}
+
+/// A regular file that is open.
+#[derive(Debug)]
+pub struct Opened {
+    /// The file.
+    pub file: File,
+    /// What the system said of it once it was open.
+    pub metadata: Metadata,
 }
 
 /// A file's content.
@@ -37,6 +58,8 @@ pub enum NoFile {
     Denied,
     /// It is something else: `a folder`.
     Other(&'static str),
+    /// It is a link that leads out of the folder that was given.
+    Outside,
     /// It holds more bytes than this.
     TooLarge(usize),
     /// The process or the machine can't open further files.
@@ -51,6 +74,9 @@ impl fmt::Display for NoFile {
             Self::Missing => formatter.write_str("does not exist"),
             Self::Denied => formatter.write_str("may not be read by this process"),
             Self::Other(what) => write!(formatter, "is {what}, not a regular file"),
+            Self::Outside => {
+                formatter.write_str("is a link that leads out of the folder that was given")
+            }
             Self::TooLarge(most) if *most < 1 << 20 => {
                 write!(formatter, "is larger than {} KiB", most >> 10)
             }
@@ -63,8 +89,25 @@ impl fmt::Display for NoFile {
 }
 
 impl NoFile {
-    fn of(error: &std::io::Error) -> Self {
-        use rustix::io::Errno;
+    /// What to do about it, where no more is known than that a file was named.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Missing => "look at how the path is written",
+            Self::Denied => "have the file's owner let this process's user read it",
+            Self::Other("a pipe") => {
+                "write what the pipe brings into a file first, and name that (the shell's `<(…)` is a pipe, too)"
+            }
+            Self::Other("a folder") => "name a file in it",
+            Self::Other(_) => "name a regular file",
+            Self::Outside => "name the file itself, or put a copy into the folder",
+            Self::TooLarge(_) => "look whether it is another file than was meant",
+            Self::Limit => "raise the limit of open files (`ulimit -n`; in a service LimitNOFILE)",
+            Self::Failed(_) => "look at the disk or the share that it lies on",
+        }
+    }
+
+    /// What an error of the system says of a path.
+    pub fn of(error: &std::io::Error) -> Self {
         let errno = error.raw_os_error().map(Errno::from_raw_os_error);
         match (errno, error.kind()) {
             // A link, where none is followed.
@@ -81,37 +124,44 @@ impl NoFile {
     }
 }
 
-/// Opens a regular file to read it. Never waits: what is no regular file is looked at and left alone, and
-/// where it changes in the very moment it is opened without blocking and given back.
+/// Opens a regular file. Never waits: what is no regular file is looked at and left alone, and where it
+/// changes in the very moment it is opened without blocking and given back.
 ///
 /// # Errors
 /// [`NoFile`]
-pub fn open(path: &Path, links: Links) -> Result<(File, Metadata), NoFile> {
+pub fn open(path: &Path, links: Links, access: Access) -> Result<Opened, NoFile> {
     let looked = match links {
         Links::Follow => fs::metadata(path),
         Links::Refuse => fs::symlink_metadata(path),
     };
     // Before it is opened: opening alone has an effect on some devices.
-    regular(&looked.map_err(|error| match error.raw_os_error() {
+    match looked {
+        Ok(metadata) => regular(&metadata)?,
+        Err(error) if error.kind() == ErrorKind::NotFound && access != Access::Read => {}
         // Links in a circle.
-        Some(raw) if raw == rustix::io::Errno::LOOP.raw_os_error() => NoFile::Failed(error.kind()),
-        _ => NoFile::of(&error),
-    })?)?;
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            return Err(NoFile::Failed(error.kind()));
+        }
+        Err(error) => return Err(NoFile::of(&error)),
+    }
     let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     if links == Links::Refuse {
         flags |= OFlags::NOFOLLOW;
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(|error| NoFile::of(&error))?;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags.bits().cast_signed());
+    match access {
+        Access::Read => &mut options,
+        Access::Append => options.append(true).create(true).mode(0o600),
+        Access::Lock => options.write(true).create(true).truncate(false).mode(0o600),
+    };
+    let file = options.open(path).map_err(|error| NoFile::of(&error))?;
     let metadata = file.metadata().map_err(|error| NoFile::of(&error))?;
     regular(&metadata)?;
     if is_made_up(&file) {
         return Err(NoFile::Other("made up by the kernel"));
     }
-    Ok((file, metadata))
+    Ok(Opened { file, metadata })
 }
 
 /// Reads a regular file of at most so many bytes.
@@ -119,24 +169,52 @@ pub fn open(path: &Path, links: Links) -> Result<(File, Metadata), NoFile> {
 /// # Errors
 /// [`NoFile`]
 pub fn read(path: &Path, most: usize, links: Links) -> Result<Content, NoFile> {
-    let (file, metadata) = open(path, links)?;
-    if metadata.len() > most as u64 {
-        return Err(NoFile::TooLarge(most));
-    }
-    let size = usize::try_from(metadata.len()).unwrap_or(most);
-    // One byte more shows the end.
-    let mut bytes = Vec::with_capacity(size + 1);
-    // It may grow while it is read.
-    file.take(most as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| NoFile::of(&error))?;
-    if bytes.len() > most {
-        return Err(NoFile::TooLarge(most));
-    }
-    Ok(Content { bytes, metadata })
+    open(path, links, Access::Read)?.read(most)
 }
 
-fn regular(metadata: &Metadata) -> Result<(), NoFile> {
+/// Where a file that was found in a folder really stands; links lead no further than into that folder, for
+/// who gave the folder gave no more.
+///
+/// # Errors
+/// [`NoFile::Outside`] where it leads out, or [`NoFile`] where it leads to nothing.
+pub fn within(folder: &Path, path: &Path) -> Result<PathBuf, NoFile> {
+    let real = |path: &Path| fs::canonicalize(path).map_err(|error| NoFile::of(&error));
+    let found = real(path)?;
+    match found.starts_with(real(folder)?) {
+        true => Ok(found),
+        false => Err(NoFile::Outside),
+    }
+}
+
+impl Opened {
+    /// All of it, which are at most so many bytes.
+    ///
+    /// # Errors
+    /// [`NoFile`]
+    pub fn read(self, most: usize) -> Result<Content, NoFile> {
+        let Self { file, metadata } = self;
+        if metadata.len() > most as u64 {
+            return Err(NoFile::TooLarge(most));
+        }
+        let size = usize::try_from(metadata.len()).unwrap_or(most);
+        // One byte more shows the end.
+        let mut bytes = Vec::with_capacity(size + 1);
+        // It may grow while it is read.
+        file.take(most as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| NoFile::of(&error))?;
+        if bytes.len() > most {
+            return Err(NoFile::TooLarge(most));
+        }
+        Ok(Content { bytes, metadata })
+    }
+}
+
+/// Whether it is a regular file, as far as the system says so without opening it.
+///
+/// # Errors
+/// [`NoFile::Other`]
+pub fn regular(metadata: &Metadata) -> Result<(), NoFile> {
     let kind = metadata.file_type();
     Err(NoFile::Other(if kind.is_file() {
         return Ok(());

@@ -142,3 +142,58 @@ fn a_room_names_only_rooms_below_it() {
         "no offences any more, take them out: {mended:#?}"
     );
 }
+
+/// What opens or reads a file, and the words that a file of `src/` may not hold for it.
+const READS_FILES: &[&str] = &[
+    "fs::read(",
+    "read_to_string(",
+    "read_to_end(",
+    "File::open",
+    "File::create",
+    "File::options",
+    "OpenOptions",
+    "fs::write(",
+    "fs::copy(",
+    "fs::read_to_string",
+];
+
+/// Who may, beside `regular_file.rs`, and why.
+const READS: &[(&str, &str)] = &[
+    // stdin, which is whatever the engine gives, within a size and a time.
+    ("process/stdin.rs", "read_to_end("),
+    // The last line of a log that `regular_file.rs` has opened, within a size.
+    ("policy/audit/file.rs", "read_to_end("),
+];
+
+/// A pipe, a device or a file that never ends can be named wherever a file is; one function knows how to
+/// refuse it.
+#[test]
+fn files_are_read_in_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut found = BTreeSet::new();
+    for file in files {
+        let inside = file.strip_prefix(&root).unwrap().display().to_string();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or(&text);
+        let code = code
+            .split("#[cfg(test)]\npub(super) mod ")
+            .next()
+            .unwrap_or(code);
+        for line in code.lines() {
+            let code = line.split("//").next().unwrap_or(line);
+            for words in READS_FILES.iter().filter(|words| code.contains(**words)) {
+                found.insert((inside.clone(), (*words).to_owned()));
+            }
+        }
+    }
+    let own = |(file, _): &(String, String)| file == "regular_file.rs";
+    assert!(found.iter().any(own), "nothing was found at all");
+    found.retain(|one| !own(one));
+    let known: BTreeSet<(String, String)> = READS
+        .iter()
+        .map(|(file, words)| ((*file).to_owned(), (*words).to_owned()))
+        .collect();
+    assert_eq!(found, known, "these read files by themselves");
+}

@@ -21,6 +21,7 @@ mod fleet_restarts;
 mod harness;
 mod layers;
 mod lies;
+mod no_files;
 mod osctrl_answers;
 mod osctrl_ended_early;
 mod osctrl_restarts;

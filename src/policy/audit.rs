@@ -1,12 +1,10 @@
 //! `audit_log`: two JSON lines for each run, under one run id: the intent before anything is sent, the
-//! outcome at the end. Never a secret, never rows. Whole lines only: each is one write under the file's
-//! lock, and what a dying writer left torn is cut off by the next.
+//! outcome at the end. Never a secret, never rows. How a line gets into the file, `file.rs` knows.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+mod file;
+
 use std::hash::{BuildHasher, Hasher};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
@@ -16,6 +14,7 @@ use crate::exit::Code;
 use crate::notices::Notices;
 use crate::step::model::RenderedStep;
 use crate::time::rfc3339;
+use file::{Sync, append};
 
 /// How long the outcome waits for other runs' lines.
 const OUTCOME_PATIENCE: Duration = Duration::from_secs(2);
@@ -23,12 +22,6 @@ const OUTCOME_PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of names in a line at most; what is left out is counted.
 const MAX_NAMES_BYTES: usize = 256 * 1024;
-/// A torn line is no longer than this.
-const MAX_TORN_BYTES: u64 = 1024 * 1024;
-/// What to say of a file with other lines.
-const NOT_OURS: &str = "it holds other lines than an audit log's: is it another file?";
-/// How every line begins.
-const BEGINNING: &[u8] = b"{\"event\":\"";
 
 /// The file that runs are recorded in.
 #[derive(Debug, Clone)]
@@ -78,7 +71,7 @@ impl AuditLog {
     /// # Errors
     /// [`PolicyError::AuditLog`], where it can't.
     pub fn probe(&self) -> Result<(), PolicyError> {
-        open(&self.path)
+        file::open(&self.path)
             .map(drop)
             .map_err(|reason| self.unusable(&reason))
     }
@@ -259,123 +252,10 @@ fn run_id() -> String {
     format!("{:016x}{:016x}", half(), half())
 }
 
-/// Whether a line must be on the disk before one goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sync {
-    Yes,
-    No,
-}
-
-/// Appends a line; false where another process has the file's lock right now.
-fn append(path: &Path, line: &str, sync: Sync) -> Result<bool, String> {
-    let words = |error: std::io::Error| error.kind().to_string();
-    let mut file = open(path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(false),
-        Err(TryLockError::Error(error)) => return Err(words(error)),
-    }
-    // Moved away (rotated) between opening and locking: once more, into the new one.
-    let opened = file.metadata().map_err(words)?;
-    if !fs::metadata(path).is_ok_and(|now| (now.dev(), now.ino()) == (opened.dev(), opened.ino())) {
-        return Ok(false);
-    }
-    let (end, torn) = mend(&mut file, opened.len())?;
-    let line = match torn {
-        true => format!("\n{line}"),
-        false => line.to_owned(),
-    };
-    match file.write(line.as_bytes()) {
-        Ok(written) if written == line.len() => {}
-        incomplete => {
-            // A full disk: better no line than a half.
-            let _ = file.set_len(end);
-            return Err(incomplete.map_or_else(words, |_| "no space for a whole line".into()));
-        }
-    }
-    if sync == Sync::Yes {
-        // Others may write meanwhile: waiting for the disk is most of what a line takes.
-        file.unlock().map_err(words)?;
-        file.sync_data().map_err(words)?;
-    }
-    Ok(true)
-}
-
-/// Cuts off what a writer that died left without a newline. Returns where the file ends, and whether the
-/// torn line is still there (the file may be append-only).
-fn mend(file: &mut File, length: u64) -> Result<(u64, bool), String> {
-    let words = |error: std::io::Error| error.kind().to_string();
-    let from = length.saturating_sub(MAX_TORN_BYTES);
-    let mut last = [0];
-    if length == 0 {
-        return Ok((0, false));
-    }
-    // A path that was mistyped, or a link: nothing is added to another program's file.
-    let mut first = [0; BEGINNING.len()];
-    let known = BEGINNING
-        .len()
-        .min(usize::try_from(length).unwrap_or(usize::MAX));
-    file.seek(SeekFrom::Start(0)).map_err(words)?;
-    file.read_exact(&mut first[..known]).map_err(words)?;
-    if first[..known] != BEGINNING[..known] {
-        return Err(NOT_OURS.into());
-    }
-    file.seek(SeekFrom::Start(length - 1)).map_err(words)?;
-    file.read_exact(&mut last).map_err(words)?;
-    if last == *b"\n" {
-        return Ok((length, false));
-    }
-    file.seek(SeekFrom::Start(from)).map_err(words)?;
-    let mut tail = Vec::new();
-    Read::by_ref(file)
-        .take(length - from)
-        .read_to_end(&mut tail)
-        .map_err(words)?;
-    let begins = tail
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map(|at| at + 1)
-        .or((from == 0).then_some(0));
-    // Nothing but a torn line of our own is ever cut off.
-    let ours = |torn: &[u8]| torn.iter().zip(BEGINNING).all(|(one, other)| one == other);
-    match begins.and_then(|at| Some((at, tail.get(at..)?))) {
-        Some((at, torn)) if ours(torn) => {
-            let end = from + at as u64;
-            match file.set_len(end) {
-                Ok(()) => Ok((end, false)),
-                Err(_) => Ok((length, true)),
-            }
-        }
-        _ => Err(NOT_OURS.into()),
-    }
-}
-
-/// Opens the file to append to it; makes it where it is missing, for this process's user alone.
-fn open(path: &Path) -> Result<File, String> {
-    // Asked before it is opened: opening a pipe would wait for a reader.
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err("it is not a regular file".into()),
-        Ok(metadata) if metadata.mode() & 0o002 != 0 => {
-            return Err("every user of this machine can write to it: chmod o-w".into());
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error.kind().to_string()),
-    }
-    OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| match error.kind() {
-            ErrorKind::NotFound => "its folder does not exist".into(),
-            kind => kind.to_string(),
-        })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct Log(PathBuf);
@@ -396,48 +276,6 @@ mod tests {
         fn drop(&mut self) {
             fs::remove_file(&self.0).unwrap();
         }
-    }
-
-    const WHOLE: &str = "{\"event\":\"intent\",\"run\":\"a\"}\n";
-
-    #[test]
-    fn a_torn_line_is_cut_off_wherever_it_was_torn() {
-        for torn in 1..WHOLE.len() {
-            let torn = &WHOLE[..torn];
-            for before in ["", WHOLE] {
-                let log = Log::new("torn", format!("{before}{torn}").as_bytes());
-                assert_eq!(append(&log.0, WHOLE, Sync::No), Ok(true));
-                let torn = if torn.ends_with('\n') { torn } else { "" };
-                assert_eq!(log.text(), format!("{before}{torn}{WHOLE}"));
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_audit_log_is_left_alone() {
-        for text in [
-            "localhost",
-            "a\nb",
-            "root:x:0:0\n",
-            "{\"level\": 1}\n",
-            "{\"event\":\"x\"}\n{\"other",
-        ] {
-            let log = Log::new("other", text.as_bytes());
-            let refused = append(&log.0, WHOLE, Sync::No).unwrap_err();
-            assert_eq!(refused, NOT_OURS);
-            assert_eq!(log.text(), text);
-        }
-    }
-
-    #[test]
-    fn a_locked_file_is_waited_for() {
-        let log = Log::new("locked", b"");
-        let other = open(&log.0).unwrap();
-        other.lock().unwrap();
-        assert_eq!(append(&log.0, WHOLE, Sync::No), Ok(false));
-        assert_eq!(log.text(), "");
-        drop(other);
-        assert_eq!(append(&log.0, WHOLE, Sync::No), Ok(true));
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn find(source: &Source, secrets: &SecretSources) -> Result<FoundSecret, String>
 fn of_file(path: &Path) -> Result<FoundSecret, String> {
     let shown = path.display();
     let (secret, exposed) = secret::read_file(path)
-        .map_err(|reason| format!("{shown}: {reason}"))?
+        .map_err(|reason| format!("the file {shown} {reason}"))?
         .ok_or_else(|| format!("the file {shown} does not exist"))?;
     if secret.expose().is_empty() {
         return Err(format!("the file {shown} is empty"));

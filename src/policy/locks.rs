@@ -1,8 +1,7 @@
 //! `max_concurrent`: campaigns at once against one server from this machine. A slot is a file's lock, which
 //! the system takes back when its process ends, however it ends. Knows nothing of servers.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use url::Url;
 use super::error::PolicyError;
 use super::trust;
 use crate::notices::Notices;
+use crate::regular_file::{self, Access, Links, Opened};
 
 /// Pauses between two looks at the slots grow from the first to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -75,14 +75,8 @@ impl Slots {
                 path: path.clone(),
                 reason,
             };
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)
-                .map_err(|error| unusable(error.kind().to_string()))?;
+            let Opened { file, .. } = regular_file::open(&path, Links::Refuse, Access::Lock)
+                .map_err(|error| unusable(format!("it {error}")))?;
             trust::file(&path, 0).map_err(|error| unusable(format!("it {error}")))?;
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Slot(file))),

@@ -20,7 +20,7 @@ use crate::step::model::AskedLimits;
 const MAX_HOSTS: usize = 1_000;
 
 /// A file of roots that is larger is no file of roots.
-const CA_FILE_BYTES: u64 = 4 * 1024 * 1024;
+const CA_FILE_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a policy says of every step, its defaults filled in.
 #[derive(Debug)]

@@ -1,13 +1,18 @@
 //! Whether a file or folder can be changed by anyone but root and this process's own user: itself, every
 //! folder on the way to it, and every link that is followed. Knows nothing of what is in a file.
 
-use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Read};
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use crate::regular_file::{self, Access, Links, NoFile};
+
 /// Links that are followed at most, as in the kernel.
 const MOST_LINKS: usize = 40;
+
+/// In a folder with this bit only owners can take files away.
+const STICKY: u32 = 0o1000;
 
 /// Why a path can't be relied on, as the end of a sentence that begins with the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +37,15 @@ impl Untrusted {
     }
 }
 
+impl From<NoFile> for Untrusted {
+    fn from(error: NoFile) -> Self {
+        match error {
+            NoFile::Missing => Self::Missing,
+            error => Self::Unfit(error.to_string()),
+        }
+    }
+}
+
 impl std::fmt::Display for Untrusted {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -46,23 +60,9 @@ impl std::fmt::Display for Untrusted {
 /// # Errors
 /// Where others can, or it is no regular file, is larger than `max_bytes`, or is not UTF-8.
 pub fn read(path: &Path, max_bytes: usize) -> Result<String, Untrusted> {
-    let real = walk(path)?;
-    // Asked before it is opened: opening a pipe would wait for a writer.
-    regular(&fs::metadata(&real).map_err(|error| Untrusted::of(&error))?)?;
-    let file = File::open(&real).map_err(|error| Untrusted::of(&error))?;
-    let metadata = file.metadata().map_err(|error| Untrusted::of(&error))?;
-    regular(&metadata)?;
-    own(&metadata, "")?;
-    let mut bytes = Vec::new();
-    file.take(max_bytes as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Untrusted::of(&error))?;
-    if bytes.len() > max_bytes {
-        return Err(Untrusted::unfit(format!(
-            "is larger than {} KiB",
-            max_bytes >> 10
-        )));
-    }
+    let opened = regular_file::open(&walk(path, passable)?, Links::Refuse, Access::Read)?;
+    own(&opened.metadata, "")?;
+    let bytes = opened.read(max_bytes)?.bytes;
     String::from_utf8(bytes).map_err(|_| Untrusted::unfit("is not UTF-8"))
 }
 
@@ -70,16 +70,13 @@ pub fn read(path: &Path, max_bytes: usize) -> Result<String, Untrusted> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn file(path: &Path, max_bytes: u64) -> Result<PathBuf, Untrusted> {
-    let real = walk(path)?;
+pub fn file(path: &Path, max_bytes: usize) -> Result<PathBuf, Untrusted> {
+    let real = walk(path, passable)?;
     let metadata = fs::metadata(&real).map_err(|error| Untrusted::of(&error))?;
-    regular(&metadata)?;
+    regular_file::regular(&metadata)?;
     own(&metadata, "")?;
-    if metadata.len() > max_bytes {
-        return Err(Untrusted::unfit(format!(
-            "is larger than {} KiB",
-            max_bytes >> 10
-        )));
+    if metadata.len() > max_bytes as u64 {
+        return Err(NoFile::TooLarge(max_bytes).into());
     }
     Ok(real)
 }
@@ -89,7 +86,7 @@ pub fn file(path: &Path, max_bytes: u64) -> Result<PathBuf, Untrusted> {
 /// # Errors
 /// Where it is none, or others can.
 pub fn folder(path: &Path) -> Result<PathBuf, Untrusted> {
-    let real = walk(path)?;
+    let real = walk(path, passable)?;
     let metadata = fs::metadata(&real).map_err(|error| Untrusted::of(&error))?;
     if !metadata.is_dir() {
         return Err(Untrusted::unfit("is not a folder"));
@@ -98,12 +95,47 @@ pub fn folder(path: &Path) -> Result<PathBuf, Untrusted> {
     Ok(real)
 }
 
-fn regular(metadata: &Metadata) -> Result<(), Untrusted> {
-    if metadata.is_file() {
-        Ok(())
-    } else {
-        Err(Untrusted::unfit("is not a regular file"))
+/// Where a log really stands, or will stand: nobody but root and this process's user can change it, put
+/// another in its place or take it away, except whom root has let write to its folders (a group, as in
+/// `/var/log`, or everybody where only owners can take files away, as in `/tmp`).
+///
+/// # Errors
+/// Where others can.
+pub fn log(path: &Path) -> Result<PathBuf, Untrusted> {
+    match walk(path, given_by_root) {
+        Ok(real) => {
+            given_by_root(real.parent().unwrap_or(Path::new("/")))?;
+            own_log(&fs::metadata(&real).map_err(|error| Untrusted::of(&error))?)?;
+            Ok(real)
+        }
+        Err(Untrusted::Missing) => {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let real = match walk(folder.unwrap_or(Path::new(".")), given_by_root) {
+                Ok(folder) => folder.join(path.file_name().unwrap_or_default()),
+                Err(Untrusted::Missing) => {
+                    return Err(Untrusted::unfit("lies in a folder that does not exist"));
+                }
+                Err(error) => return Err(error),
+            };
+            given_by_root(real.parent().unwrap_or(Path::new("/")))?;
+            match fs::symlink_metadata(&real) {
+                Ok(_) => Err(Untrusted::unfit("is a link that leads nowhere")),
+                Err(_) => Ok(real),
+            }
+        }
+        Err(error) => Err(error),
     }
+}
+
+/// Whether a log that is there can be relied on.
+///
+/// # Errors
+/// Where it is no regular file, or others own it or can write to it.
+pub fn own_log(metadata: &Metadata) -> Result<(), Untrusted> {
+    regular_file::regular(metadata)?;
+    own(metadata, "")
 }
 
 /// Nobody but root and this process's user owns it or may write to it. `what` names what is not the path
@@ -130,15 +162,15 @@ fn owner(metadata: &Metadata, what: &str) -> Result<(), Untrusted> {
     )))
 }
 
-/// Follows a path as the kernel does and checks every folder and link on the way: whoever may change one
-/// of them decides what stands at the path. Returns where it leads, without links.
-fn walk(path: &Path) -> Result<PathBuf, Untrusted> {
+/// Follows a path as the kernel does and checks every folder (by the rule) and link on the way: whoever may
+/// change one of them decides what stands at the path. Returns where it leads, without links.
+fn walk(path: &Path, rule: impl Fn(&Path) -> Result<(), Untrusted>) -> Result<PathBuf, Untrusted> {
     let path = std::path::absolute(path).map_err(|error| Untrusted::of(&error))?;
     let mut to_come: Vec<PathBuf> = components(&path);
     let mut reached = PathBuf::from("/");
     let mut links = 0;
     while let Some(next) = to_come.pop() {
-        passable(&reached)?;
+        rule(&reached)?;
         if next == Path::new("..") {
             reached.pop();
             continue;
@@ -181,13 +213,22 @@ fn components(path: &Path) -> Vec<PathBuf> {
 /// Whether what stands in a folder can be relied on: others can't write to it, or it is one like `/tmp`,
 /// where they can't take away what is not theirs.
 fn passable(folder: &Path) -> Result<(), Untrusted> {
-    const STICKY: u32 = 0o1000;
     let metadata = fs::metadata(folder).map_err(|error| Untrusted::of(&error))?;
     let what = format!("lies under {}, which ", folder.display());
     if metadata.is_dir() && metadata.mode() & STICKY != 0 {
         return owner(&metadata, &what);
     }
     own(&metadata, &what)
+}
+
+/// As [`passable`], and root may have let a group write to it.
+fn given_by_root(folder: &Path) -> Result<(), Untrusted> {
+    let metadata = fs::metadata(folder).map_err(|error| Untrusted::of(&error))?;
+    let for_a_group = metadata.mode() & 0o002 == 0;
+    if metadata.is_dir() && metadata.uid() == 0 && for_a_group {
+        return Ok(());
+    }
+    passable(folder)
 }
 
 #[cfg(test)]
@@ -238,7 +279,7 @@ mod tests {
         assert_eq!(read(&dir.file("a", 0o644), 4), Ok("text".into()));
         assert_eq!(words(read(&dir.at("a"), 3)), "is larger than 0 KiB");
         assert_eq!(read(&dir.at("b"), 4), Err(Untrusted::Missing));
-        assert_eq!(words(read(&dir.0, 4)), "is not a regular file");
+        assert_eq!(words(read(&dir.0, 4)), "is a folder, not a regular file");
         assert_eq!(words(folder(&dir.at("a"))), "is not a folder");
         assert!(folder(&dir.0).is_ok());
     }
@@ -294,7 +335,7 @@ mod tests {
     fn a_device_or_pipe_is_no_file() {
         assert_eq!(
             words(read(Path::new("/dev/null"), 9)),
-            "is not a regular file"
+            "is a device, not a regular file"
         );
     }
 }

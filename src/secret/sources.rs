@@ -127,7 +127,7 @@ impl SecretSources {
                         .ok_or_else(|| unusable("its file is empty".into()));
                 }
                 Ok(None) => {}
-                Err(reason) => return Err(unusable(reason)),
+                Err(reason) => return Err(unusable(format!("its file {reason}"))),
             }
         }
         let variable = variable_of(name);
@@ -172,19 +172,16 @@ pub(crate) fn variable_of(name: &str) -> String {
 
 /// A file's text without one newline at its end, and whether every user may read it; `None` where there
 /// is no such file. Links are followed: secrets are often mounted as links.
+///
+/// # Errors
+/// As the end of a sentence that begins with the file.
 pub(crate) fn read_file(path: &Path) -> Result<Option<(Secret, bool)>, String> {
     let content = match regular_file::read(path, MAX_FILE_BYTES, Links::Follow) {
         Ok(content) => content,
         Err(NoFile::Missing) => return Ok(None),
-        Err(NoFile::Other(what)) => {
-            return Err(format!(
-                "what stands under its name in the secrets directory is {what}, not a file"
-            ));
-        }
-        Err(error) => return Err(format!("its file {error}")),
+        Err(error) => return Err(format!("{error}: {}", error.advice())),
     };
-    let mut text =
-        String::from_utf8(content.bytes).map_err(|_| "its file is not UTF-8".to_owned())?;
+    let mut text = String::from_utf8(content.bytes).map_err(|_| "is not UTF-8".to_owned())?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -317,17 +314,20 @@ mod tests {
                 ),
                 (
                     "long",
-                    "the secret `long` can't be used: its file is larger than 64 KiB",
+                    "the secret `long` can't be used: its file is larger than 64 KiB: look whether it is another file than was meant",
                 ),
                 (
                     "directory",
-                    "the secret `directory` can't be used: what stands under its name in the secrets directory is a folder, not a file",
+                    "the secret `directory` can't be used: its file is a folder, not a regular file: name a file in it",
                 ),
                 (
                     "loop",
-                    "the secret `loop` can't be used: its file can't be read: filesystem loop or indirection limit (e.g. symlink loop)",
+                    "the secret `loop` can't be used: its file can't be read: filesystem loop or indirection limit (e.g. symlink loop): look at the disk or the share that it lies on",
                 ),
-                (long.as_str(), "its file can't be read: invalid filename"),
+                (
+                    long.as_str(),
+                    "its file can't be read: invalid filename: look at the disk or the share that it lies on",
+                ),
                 (
                     "../file",
                     "the secret `../file` can't be used: its name may hold letters, digits, `_` and `-` only",

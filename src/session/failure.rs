@@ -13,6 +13,7 @@ use crate::exit::Code;
 use crate::input::{ContextError, DecodeError};
 use crate::policy::PolicyError;
 use crate::problem::{Placed, Problem};
+use crate::regular_file::NoFile;
 use crate::servers::BackendError;
 
 /// Problems that the one line on stderr names; the document lists all.
@@ -314,11 +315,20 @@ impl From<DecodeError> for Failure {
 }
 
 impl Failure {
-    /// The file that `--context` names can't be read: `what` goes on after its name.
-    pub(crate) fn of_context_file(path: &Path, what: &str) -> Self {
-        let message = format!("the context file {} {what}", path.display());
-        Self::new(Code::Usage, message)
-            .hint("`--context` names a YAML or JSON file with a mapping such as `alert: {…}`")
+    /// A file that was named can't be read: `what` goes before its path, with a blank at its end.
+    pub(crate) fn of_file(what: &str, path: &Path, error: NoFile) -> Self {
+        let message = format!("{what}{} {error}", path.display());
+        Self::new(Code::Usage, message).hint(error.advice())
+    }
+
+    /// The file that `--context` names can't be read.
+    pub(crate) fn of_context_file(path: &Path, error: NoFile) -> Self {
+        let form = "`--context` names a YAML or JSON file with a mapping such as `alert: {…}`";
+        let hint = match error {
+            NoFile::Missing => form.to_owned(),
+            error => format!("{}; {form}", error.advice()),
+        };
+        Self::of_file("the context file ", path, error).hint(hint)
     }
 
     /// What the file that `--context` names holds can't be used.

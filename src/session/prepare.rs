@@ -2,8 +2,6 @@
 //! policy. Nothing here touches the network; `run`, `check` and `dry-run` take this one path.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +14,7 @@ use crate::input::{self, Document, MAX_INPUT_BYTES};
 use crate::path::Path as Place;
 use crate::policy::{Grant, Policy};
 use crate::problem::{Placed, Problem};
+use crate::regular_file::{self, Links};
 use crate::secret::SecretSources;
 use crate::session::failure::{Detail, Failure, Objection};
 use crate::step;
@@ -337,20 +336,9 @@ pub(crate) fn read_context(path: &Path) -> Result<Map<String, Value>, Failure> {
 }
 
 fn context_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    let unusable = |what: &str| Failure::of_context_file(path, what);
-    let file = File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => unusable("does not exist"),
-        ErrorKind::PermissionDenied => unusable("may not be read by this process"),
-        kind => unusable(&format!("can't be opened: {kind}")),
-    })?;
-    let mut bytes = Vec::new();
-    file.take(MAX_INPUT_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unusable(&format!("can't be read: {}", error.kind())))?;
-    if bytes.len() > MAX_INPUT_BYTES {
-        return Err(unusable("is larger than 4 MiB"));
-    }
-    Ok(bytes)
+    regular_file::read(path, MAX_INPUT_BYTES, Links::Follow)
+        .map(|content| content.bytes)
+        .map_err(|error| Failure::of_context_file(path, error))
 }
 
 /// Whatever stops a run before a step is typed.

@@ -340,7 +340,7 @@ fn exit_codes() {
     for (path, message) in [
         (
             "no/such.yaml",
-            "error[usage]: no/such.yaml can't be examined: entity not found\n",
+            "error[usage]: no/such.yaml does not exist; look at how the path is written\n",
         ),
         (
             "src/verbs/dry_run",

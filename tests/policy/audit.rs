@@ -182,12 +182,15 @@ fn nothing_is_sent_where_the_intent_cannot_be_written() {
     folder.mode("open", 0o666);
     folder.file("hosts", "127.0.0.1 localhost");
     for (log, reason) in [
-        ("none/audit.jsonl", "its folder does not exist"),
-        ("dir", "it is not a regular file"),
-        ("/dev/full", "it is not a regular file"),
+        (
+            "none/audit.jsonl",
+            "it lies in a folder that does not exist",
+        ),
+        ("dir", "it is a folder, not a regular file"),
+        ("/dev/full", "it is a device, not a regular file"),
         (
             "open",
-            "every user of this machine can write to it: chmod o-w",
+            "it can be written to by others (mode 0666): chmod go-w",
         ),
     ] {
         let shown = folder.at("").join(log).display().to_string();
@@ -270,4 +273,203 @@ fn an_instance_is_named_and_a_secret_is_not() {
     assert_eq!(intent["instance"], "corp");
     assert_eq!(intent["environment"], "dev");
     assert_eq!(intent["targets"]["hosts"], json!(["web-01", "[redacted]"]));
+}
+
+/// Who may change the log, or put another in its place: nobody but root and this process's user, and whom
+/// root has let write to its folder.
+#[test]
+fn others_can_neither_change_nor_replace_it() {
+    let simulator = server();
+    let other = 12_345;
+    // Only root can give files away; where the test is not root, those rows are left out.
+    let is_root = {
+        let folder = Folder::new();
+        std::os::unix::fs::chown(folder.at(""), Some(other), None).is_ok()
+    };
+    // The folder's mode and owner, the log's mode and owner (0: none yet), and what is said; nothing where
+    // the run goes on. `None` as owner is this process's user, who in the tests may be root.
+    type Row = (u32, Option<u32>, u32, Option<u32>, &'static str);
+    let own_folder_is_roots = is_root;
+    let rows: &[Row] = &[
+        (0o755, None, 0o600, None, ""),
+        (0o755, None, 0o644, None, ""),
+        (0o755, None, 0, None, ""),
+        (0o700, None, 0o600, None, ""),
+        (
+            0o755,
+            None,
+            0o620,
+            None,
+            "it can be written to by others (mode 0620): chmod go-w",
+        ),
+        (
+            0o755,
+            None,
+            0o660,
+            None,
+            "it can be written to by others (mode 0660): chmod go-w",
+        ),
+        (
+            0o755,
+            None,
+            0o602,
+            None,
+            "it can be written to by others (mode 0602): chmod go-w",
+        ),
+        (
+            0o755,
+            None,
+            0o666,
+            None,
+            "it can be written to by others (mode 0666): chmod go-w",
+        ),
+        (
+            0o1777,
+            None,
+            0o666,
+            None,
+            "it can be written to by others (mode 0666): chmod go-w",
+        ),
+        (
+            0o777,
+            None,
+            0o600,
+            None,
+            "it lies under FOLDER, which can be written to by others (mode 0777): chmod go-w",
+        ),
+        (
+            0o777,
+            None,
+            0,
+            None,
+            "it lies under FOLDER, which can be written to by others (mode 0777): chmod go-w",
+        ),
+        (
+            0o757,
+            None,
+            0o600,
+            None,
+            "it lies under FOLDER, which can be written to by others (mode 0757): chmod go-w",
+        ),
+        (0o1777, None, 0o600, None, ""),
+        (0o1777, None, 0, None, ""),
+        (
+            0o755,
+            None,
+            0o600,
+            Some(other),
+            "it belongs to the user 12345, who is neither root nor the user of this process (0), and can change it",
+        ),
+        (
+            0o755,
+            Some(other),
+            0o600,
+            None,
+            "it lies under FOLDER, which belongs to the user 12345, who is neither root nor the user of this process (0), and can change it",
+        ),
+        (
+            0o755,
+            Some(other),
+            0,
+            None,
+            "it lies under FOLDER, which belongs to the user 12345, who is neither root nor the user of this process (0), and can change it",
+        ),
+        (
+            0o1777,
+            Some(other),
+            0o600,
+            None,
+            "it lies under FOLDER, which belongs to the user 12345, who is neither root nor the user of this process (0), and can change it",
+        ),
+        // root's, and a group's, as /var/log often is.
+        (0o775, Some(0), 0o600, None, ""),
+        (0o2775, Some(0), 0, None, ""),
+        (
+            0o775,
+            Some(0),
+            0o660,
+            None,
+            "it can be written to by others (mode 0660): chmod go-w",
+        ),
+    ];
+    for (index, (folder_mode, folder_owner, mode, owner, reason)) in rows.iter().enumerate() {
+        let foreign = [folder_owner, owner].iter().any(|one| one.is_some());
+        if foreign && !is_root {
+            continue;
+        }
+        for verb in ["run", "check"] {
+            let folder = Folder::new();
+            let logs = folder.folder("logs");
+            if *mode != 0 {
+                folder.file("logs/audit.jsonl", "");
+                folder.mode("logs/audit.jsonl", *mode);
+                std::os::unix::fs::chown(folder.at("logs/audit.jsonl"), *owner, None)
+                    .expect("an owner");
+            }
+            std::os::unix::fs::chown(&logs, *folder_owner, None).expect("an owner");
+            folder.mode("logs", *folder_mode);
+            let policy = folder.policy("audit_log: logs/audit.jsonl");
+            let connections = simulator.connections();
+            let ran = binary(&fleet_step(&simulator.base_url(), ""))
+                .arg(verb)
+                .arg("--policy")
+                .arg(&policy)
+                .run();
+            if reason.is_empty() {
+                assert_eq!(ran.status, 0, "{index}: {ran:?}");
+                assert!(folder.at("logs/audit.jsonl").exists() || verb == "check");
+                continue;
+            }
+            let reason = reason.replace("FOLDER", &logs.display().to_string());
+            let path = logs.join("audit.jsonl").display().to_string();
+            assert_refused(
+                &ran,
+                &format!("the audit log {path} can't be written to, so nothing is sent: {reason}"),
+            );
+            assert_eq!(simulator.connections(), connections, "{index}");
+        }
+    }
+    // A group's folder of a user who is not root: the group may not be the operator's to trust.
+    let folder = Folder::new();
+    let logs = folder.folder("logs");
+    folder.mode("logs", 0o775);
+    let policy = folder.policy("audit_log: logs/audit.jsonl");
+    let ran = under(&policy, &fleet_step(&simulator.base_url(), "")).run();
+    assert_eq!(
+        ran.status == 0,
+        own_folder_is_roots,
+        "{} {ran:?}",
+        logs.display()
+    );
+}
+
+/// The folder that a link leads to counts, and the folders above.
+#[test]
+fn links_and_folders_above_are_looked_at_too() {
+    let simulator = server();
+    let folder = Folder::new();
+    let open = folder.folder("open");
+    folder.folder("open/logs");
+    folder.folder("closed");
+    folder.file("open/logs/audit.jsonl", "");
+    folder.mode("open", 0o777);
+    std::os::unix::fs::symlink("../open/logs/audit.jsonl", folder.at("closed/link"))
+        .expect("a link");
+    std::os::unix::fs::symlink("nothing", folder.at("closed/broken")).expect("a link");
+    let open = open.display();
+    let lies =
+        format!("it lies under {open}, which can be written to by others (mode 0777): chmod go-w");
+    for (log, reason) in [
+        ("open/logs/audit.jsonl", lies.as_str()),
+        ("closed/link", &lies),
+        ("closed/broken", "it is a link that leads nowhere"),
+    ] {
+        let policy = folder.policy(&format!("audit_log: {log}"));
+        let path = folder.at(log).display().to_string();
+        assert_refused(
+            &under(&policy, &fleet_step(&simulator.base_url(), "")).run(),
+            &format!("the audit log {path} can't be written to, so nothing is sent: {reason}"),
+        );
+    }
+    assert_eq!(simulator.connections(), 0);
 }

@@ -73,9 +73,12 @@ fn a_policy_of_another_user_is_refused() {
 #[test]
 fn what_is_no_regular_file_of_sane_size_is_refused() {
     let folder = Folder::new();
-    refused(&folder.0, "the policy $POLICY is not a regular file");
+    refused(
+        &folder.0,
+        "the policy $POLICY is a folder, not a regular file",
+    );
     let large = folder.policy(&"#\n".repeat(600_000));
-    refused(&large, "the policy $POLICY is larger than 1024 KiB");
+    refused(&large, "the policy $POLICY is larger than 1 MiB");
     fs::write(&large, [0xff]).expect("a file");
     refused(&large, "the policy $POLICY is not UTF-8");
 }

@@ -231,7 +231,7 @@ fn an_authority_that_others_can_change_is_refused() {
     assert_refused(
         &binary(&text).run(),
         &format!(
-            "the defaults forbid the step: params.ca_file (line 9): `ca_file` {} is not a regular file",
+            "the defaults forbid the step: params.ca_file (line 9): `ca_file` {} is a folder, not a regular file",
             folder.0.display()
         ),
     );

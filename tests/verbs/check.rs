@@ -146,7 +146,7 @@ fn templates_check_for_machines_and_exit_statuses() {
     let missing = folder.path("missing.yaml");
     usage(
         check("missing.yaml").run(),
-        &format!("{missing} can't be read: entity not found"),
+        &format!("{missing} does not exist"),
     );
     let empty = folder.path("empty");
     usage(

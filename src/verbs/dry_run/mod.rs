@@ -172,11 +172,8 @@ pub(crate) fn run(args: DryRunArgs, process: &Process) -> Exit {
     let options = Options::from(args);
     match examined(&options, &process.stderr) {
         Ok(files) => write(&options, &files, process),
-        Err(failure) => {
-            process.stderr.failure(&failure);
-            process.stderr.flush();
-            failure.code.into()
-        }
+        // No document says what to do.
+        Err(failure) => process.fail(&failure),
     }
 }
 

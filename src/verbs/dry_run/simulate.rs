@@ -13,7 +13,9 @@ use super::finding::{FileReport, Rehearsal, Severity};
 use super::form::STEP_TYPE;
 use super::playbook;
 use crate::exit::Code;
+use crate::input::MAX_INPUT_BYTES;
 use crate::process::stderr::Stderr;
+use crate::regular_file::{self, Links};
 use crate::session::failure::Failure;
 use crate::verbs::rehearsed;
 
@@ -69,15 +71,17 @@ pub fn rehearse(
 }
 
 fn read(path: &Path) -> Result<Scenario, Failure> {
-    let unusable = |reason: String| {
-        Failure::new(
-            Code::Usage,
-            format!("the scenario {} can't be used: {reason}", path.display()),
-        )
-        .hint("simulator/README.md describes scenario files")
+    let hint = "simulator/README.md describes scenario files";
+    let content = regular_file::read(path, MAX_INPUT_BYTES, Links::Follow).map_err(|error| {
+        let advice = error.advice();
+        Failure::of_file("the scenario ", path, error).hint(format!("{advice}; {hint}"))
+    })?;
+    let unusable = |reason: &str| {
+        let message = format!("the scenario {} can't be used: {reason}", path.display());
+        Failure::new(Code::Usage, message).hint(hint)
     };
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(error.kind().to_string()))?;
-    Scenario::from_yaml(&text).map_err(|error| unusable(error.to_string()))
+    let text = String::from_utf8(content.bytes).map_err(|_| unusable("it is not UTF-8"))?;
+    Scenario::from_yaml(&text).map_err(|error| unusable(&error.to_string()))
 }
 
 /// The steps of ours in a file without errors, in their order, and what is known of their context.

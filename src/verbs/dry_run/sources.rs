@@ -1,13 +1,13 @@
 //! Which files are examined: those that are named, and in folders those whose names say what they are.
 //! Knows nothing of what is in them.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Code;
 use crate::input::MAX_INPUT_BYTES;
 use crate::process::stdin::read_stdin;
+use crate::regular_file::{self, Links, NoFile};
 use crate::session::failure::Failure;
 
 /// Folders inside folders: more is taken for a loop.
@@ -18,8 +18,15 @@ const DEEPEST: usize = 64;
 pub enum Source {
     /// `-`.
     Stdin,
-    /// A file.
+    /// A file that was named.
     File(PathBuf),
+    /// A file that was found in a folder that was named.
+    Found {
+        /// The file.
+        path: PathBuf,
+        /// The folder.
+        within: PathBuf,
+    },
 }
 
 /// The endings of names, before which comes what the file is.
@@ -38,12 +45,7 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
             found.push(Source::Stdin);
             continue;
         }
-        let unusable = |error: &std::io::Error| {
-            Failure::new(
-                Code::Usage,
-                format!("{} can't be examined: {}", path.display(), error.kind()),
-            )
-        };
+        let unusable = |error: &std::io::Error| Failure::of_file("", path, NoFile::of(error));
         let metadata = fs::metadata(path).map_err(|error| unusable(&error))?;
         if !metadata.is_dir() {
             found.push(Source::File(path.clone()));
@@ -61,7 +63,10 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
             ));
         }
         files.sort();
-        found.extend(files.into_iter().map(Source::File));
+        found.extend(files.into_iter().map(|file| Source::Found {
+            path: file,
+            within: path.clone(),
+        }));
     }
     let mut known = std::collections::HashSet::new();
     found.retain(|source| known.insert(source.shown()));
@@ -106,7 +111,7 @@ impl Source {
     pub fn shown(&self) -> String {
         match self {
             Self::Stdin => "-".into(),
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) | Self::Found { path, .. } => path.display().to_string(),
         }
     }
 
@@ -114,7 +119,7 @@ impl Source {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Stdin => None,
-            Self::File(path) => Some(path),
+            Self::File(path) | Self::Found { path, .. } => Some(path),
         }
     }
 
@@ -124,28 +129,23 @@ impl Source {
         name.is_some_and(|name| is_named(&name.to_string_lossy(), "playbook"))
     }
 
-    /// Its bytes, one more than is accepted at most.
+    /// Its bytes.
     ///
     /// # Errors
     /// In words for a report.
     pub fn read(&self) -> Result<Vec<u8>, String> {
-        let path = match self {
+        let read = match self {
             Self::Stdin => return read_stdin().map_err(|error| error.message),
-            Self::File(path) => path,
+            Self::File(path) => regular_file::read(path, MAX_INPUT_BYTES, Links::Follow),
+            // A folder may be anybody's work (a change that was proposed): what it links to elsewhere
+            // is not shown.
+            Self::Found { path, within } => regular_file::within(within, path)
+                .and_then(|real| regular_file::read(&real, MAX_INPUT_BYTES, Links::Refuse)),
         };
-        let cant = |error: std::io::Error| format!("the file can't be read: {}", error.kind());
-        // Asked before it is opened: opening a pipe would wait for a writer.
-        if !fs::metadata(path).map_err(cant)?.is_file() {
-            return Err("this is not a file; `-` reads stdin".into());
+        match read {
+            Ok(content) => Ok(content.bytes),
+            Err(error) => Err(format!("the file {error}: {}", error.advice())),
         }
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| {
-                file.take(MAX_INPUT_BYTES as u64 + 1)
-                    .read_to_end(&mut bytes)
-            })
-            .map_err(cant)?;
-        Ok(bytes)
     }
 }
 

@@ -11,10 +11,14 @@ use super::{ListFormat, TemplatesCheckArgs};
 use crate::allowlist::{self, Findings, OsquerySchema};
 use crate::exit::Code;
 use crate::problem::{Position, Problem};
+use crate::regular_file::{self, Links, NoFile};
 use crate::session::failure::Failure;
 
 /// A template larger than this is none.
-const MOST_BYTES: u64 = 1 << 20;
+const MOST_BYTES: usize = 1 << 20;
+
+/// osquery's own schema has 1 MiB, Fleet's with everything 3 MiB.
+const MOST_SCHEMA_BYTES: usize = 32 << 20;
 
 /// What the verb found.
 #[derive(Debug)]
@@ -57,10 +61,10 @@ pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
     } else {
         let mut first: BTreeMap<String, String> = BTreeMap::new();
         let mut files = Vec::new();
-        for path in found(&args.paths)? {
-            let shown = path.display().to_string();
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let mut findings = match text_of(&path)? {
+        for file in found(&args.paths)? {
+            let shown = file.path.display().to_string();
+            let stem = file.path.file_stem().unwrap_or_default().to_string_lossy();
+            let mut findings = match text_of(&file)? {
                 Ok(text) => checked(&stem, &text),
                 Err(problem) => Findings {
                     problems: vec![problem.into()],
@@ -98,32 +102,42 @@ fn osquery_schema(path: &Path) -> Result<OsquerySchema, Failure> {
                 (osquery-site: src/data/osquery_schema_versions/VERSION.json)";
     let failure =
         |what: String| Failure::new(Code::Usage, format!("{} {what}", path.display())).hint(hint);
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| failure(format!("can't be read: {}", error.kind())))?;
+    let content = regular_file::read(path, MOST_SCHEMA_BYTES, Links::Follow)
+        .map_err(|error| failure(error.to_string()))?;
+    let text = String::from_utf8(content.bytes).map_err(|_| failure("is not UTF-8".into()))?;
     OsquerySchema::parse(&text).map_err(failure)
 }
 
+/// A file that is to be checked, and the folder that it was found in; `None` where it was named itself.
+struct Found {
+    path: PathBuf,
+    within: Option<PathBuf>,
+}
+
 /// The files that were named, and the YAML files in the folders that were, in order of their names.
-fn found(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+fn found(paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
             let before = files.len();
-            in_folder(path, &mut files)?;
+            in_folder(path, path, &mut files)?;
             if files.len() == before {
                 let message = format!("{} holds no template (*.yaml, *.yml)", path.display());
                 return Err(Failure::new(Code::Usage, message));
             }
         } else {
-            files.push(path.clone());
+            files.push(Found {
+                path: path.clone(),
+                within: None,
+            });
         }
     }
     Ok(files)
 }
 
-fn in_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+fn in_folder(within: &Path, folder: &Path, files: &mut Vec<Found>) -> Result<(), Failure> {
     let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let mut entries = entries.map_err(|error| unreadable(folder, &error))?;
+    let mut entries = entries.map_err(|error| unreadable(folder, NoFile::of(&error)))?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
@@ -131,37 +145,46 @@ fn in_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
         // Symbolic links to folders are left out: they may lead back up.
         let kind = entry
             .file_type()
-            .map_err(|error| unreadable(&path, &error))?;
+            .map_err(|error| unreadable(&path, NoFile::of(&error)))?;
         if name.to_string_lossy().starts_with('.') {
             continue;
         }
         if kind.is_dir() {
-            in_folder(&path, files)?;
+            in_folder(within, &path, files)?;
         } else if path
             .extension()
             .is_some_and(|end| end == "yaml" || end == "yml")
         {
-            files.push(path);
+            files.push(Found {
+                path,
+                within: Some(within.to_owned()),
+            });
         }
     }
     Ok(())
 }
 
-fn text_of(path: &Path) -> Result<Result<String, Problem>, Failure> {
-    let size = std::fs::metadata(path)
-        .map_err(|error| unreadable(path, &error))?
-        .len();
-    if size > MOST_BYTES {
-        let message = "is larger than 1 MiB, which is no template";
-        return Ok(Err(Problem::new("", "size", message)));
+/// A file's text, or what is wrong with a file that can be read.
+fn text_of(file: &Found) -> Result<Result<String, Problem>, Failure> {
+    let read = match &file.within {
+        None => regular_file::read(&file.path, MOST_BYTES, Links::Follow),
+        Some(folder) => regular_file::within(folder, &file.path)
+            .and_then(|real| regular_file::read(&real, MOST_BYTES, Links::Refuse)),
+    };
+    match read {
+        Ok(content) => Ok(String::from_utf8(content.bytes)
+            .map_err(|_| Problem::new("", "encoding", "must be UTF-8 text"))),
+        Err(error @ NoFile::TooLarge(_)) => Ok(Err(Problem::new(
+            "",
+            "size",
+            format!("{error}, which is no template: {}", error.advice()),
+        ))),
+        Err(error) => Err(unreadable(&file.path, error)),
     }
-    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
-    Ok(String::from_utf8(bytes).map_err(|_| Problem::new("", "encoding", "must be UTF-8 text")))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    let message = format!("{} can't be read: {}", path.display(), error.kind());
-    Failure::new(Code::Usage, message).hint("name files or folders with templates")
+fn unreadable(path: &Path, error: NoFile) -> Failure {
+    Failure::of_file("", path, error)
 }
 
 /// `PATH:LINE:COLUMN: MESSAGE [RULE]`, as editors and CI read it, warnings with that word in front of the
