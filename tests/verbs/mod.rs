@@ -5,6 +5,7 @@ mod check;
 mod export;
 mod list;
 mod manual;
+mod real_sql;
 mod whole;
 
 use std::path::PathBuf;

@@ -8,7 +8,6 @@ mod forms;
 mod osquery;
 mod pack;
 mod properties;
-mod real_sql;
 mod rows;
 
 use std::path::Path;
