@@ -18,6 +18,7 @@ mod faults_stream;
 mod faults_time;
 mod fleet_answers;
 mod fleet_restarts;
+mod fleet_saved;
 mod harness;
 mod layers;
 mod lies;

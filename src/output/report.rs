@@ -248,6 +248,13 @@ impl Serialize for CampaignReport<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("backend", about.backend.name())?;
         map.serialize_entry("id", &about.id)?;
+        if let Some(saved) = &about.saved_query {
+            let saved = SavedQueryReport {
+                id: &saved.id,
+                name: &saved.name,
+            };
+            map.serialize_entry("saved_query", &saved)?;
+        }
         map.serialize_entry("targeted", &self.campaign.map_or(0, Campaign::targeted))?;
         map.serialize_entry("responded", &self.campaign.map_or(0, Campaign::responded))?;
         map.serialize_entry("rows", &self.campaign.map_or(0, Campaign::rows))?;
@@ -257,6 +264,12 @@ impl Serialize for CampaignReport<'_> {
         }
         map.end()
     }
+}
+
+#[derive(Serialize)]
+struct SavedQueryReport<'a> {
+    id: &'a str,
+    name: &'a str,
 }
 
 fn milliseconds(duration: Duration) -> u64 {

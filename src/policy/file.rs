@@ -26,6 +26,7 @@ pub(super) struct File {
     pub allow_http: bool,
     pub allow_insecure_tls: bool,
     pub allow_unc_paths: bool,
+    pub saved_queries_only: bool,
     pub templates: Templates,
     pub template_dirs: Vec<PathBuf>,
     pub tables_denied: Option<Vec<String>>,
@@ -46,6 +47,8 @@ pub(super) struct Instance {
     pub base_url: Url,
     pub environment: Option<String>,
     pub ca_file: Option<PathBuf>,
+    #[serde(default)]
+    pub saved_queries_only: bool,
     pub credentials: Credentials,
 }
 

@@ -48,6 +48,7 @@ pub struct Policy {
     instances: BTreeMap<String, file::Instance>,
     rules: Rules,
     allow_unc_paths: bool,
+    saved_queries_only: bool,
     /// The built-in templates and the operator's own; `None` where there are only the built-in ones.
     registry: Option<Registry>,
     slots: Option<(usize, PathBuf)>,
@@ -65,6 +66,8 @@ pub struct Grant {
     pub slots: Option<Slots>,
     /// `audit_log`.
     pub audit: Option<AuditLog>,
+    /// `saved_queries_only`, of the policy or of the instance.
+    pub saved_queries_only: bool,
 }
 
 impl Policy {
@@ -99,6 +102,7 @@ impl Policy {
             instances: BTreeMap::new(),
             rules: Rules::of(&file::File::default(), false),
             allow_unc_paths: false,
+            saved_queries_only: false,
             registry: None,
             slots: None,
             audit_log: None,
@@ -134,6 +138,7 @@ impl Policy {
             instances: file.instances,
             rules,
             allow_unc_paths: file.allow_unc_paths,
+            saved_queries_only: file.saved_queries_only,
             registry,
             slots: file.max_concurrent.zip(file.lock_dir),
             audit_log: file.audit_log,
@@ -237,6 +242,13 @@ impl Policy {
                 problems.extend(rules::ca_file(path, !own));
             }
         }
+        let instance = step.instance.as_deref();
+        let instance = instance.and_then(|name| self.instances.get(name));
+        let saved_queries_only =
+            self.saved_queries_only || instance.is_some_and(|it| it.saved_queries_only);
+        if saved_queries_only {
+            problems.extend(rules::keeps_queries(server.backend, !own));
+        }
         self.unless_none(problems)?;
         let slots = self.slots.clone();
         let (limits, timeout) = self.rules.lowered(&step.limits);
@@ -245,6 +257,7 @@ impl Policy {
             timeout,
             slots: slots.map(|(most, dir)| Slots::new(most, dir, &server.base_url)),
             audit: self.audit_log.clone().map(AuditLog::new),
+            saved_queries_only,
         })
     }
 

@@ -14,7 +14,7 @@ use crate::allowlist::{self, Power, Registry, Template};
 use crate::campaign::Limits;
 use crate::path::Path;
 use crate::problem::Problem;
-use crate::step::model::AskedLimits;
+use crate::step::model::{AskedLimits, BackendKind};
 
 /// Hosts of a step at most where a policy does not say.
 const MAX_HOSTS: usize = 1_000;
@@ -219,6 +219,22 @@ impl Rules {
             "the template `{name}` reads the table `{table}`, which `tables_denied` lists{why}"
         ))
     }
+}
+
+/// Whether the server runs queries by the id that it keeps them under.
+pub(super) fn keeps_queries(server: BackendKind, of_instance: bool) -> Option<Problem> {
+    if server.keeps_queries() {
+        return None;
+    }
+    let message = format!(
+        "the policy says `saved_queries_only: true`, and {} runs no query by the name that it is kept under",
+        server.title()
+    );
+    let place = match of_instance {
+        true => "params.instance",
+        false => "params.backend",
+    };
+    Some(Problem::new(place, "saved_queries_only", message))
 }
 
 /// Whether a file of roots can be relied on: who writes to it chooses the server. One that is missing is

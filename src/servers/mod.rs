@@ -16,6 +16,15 @@ use crate::campaign::Limits;
 use crate::campaign::host::{Answer, Asked, Candidates, Host, HostId};
 use crate::campaign::roster::Targets;
 
+/// A query that the server keeps, and whose text is the step's statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedQuery {
+    /// The server's id of it.
+    pub id: String,
+    /// Its name there, fit to be shown.
+    pub name: String,
+}
+
 /// What came from the server while the campaign runs.
 #[derive(Debug)]
 pub enum Event {
@@ -58,8 +67,22 @@ pub trait Backend {
         hosts: &[Host],
     ) -> impl Future<Output = Result<Asked, BackendError>>;
 
+    /// Proves that the statement may be run on these hosts, without dispatching it (`check`).
+    fn permits(
+        &mut self,
+        _statement: &Statement,
+        _hosts: &[Host],
+    ) -> impl Future<Output = Result<(), BackendError>> {
+        async { Ok(()) }
+    }
+
     /// The campaign's id at the server, once there is one.
     fn campaign_id(&self) -> Option<String>;
+
+    /// The query kept at the server that was run in the statement's place, where one was.
+    fn saved_query(&self) -> Option<SavedQuery> {
+        None
+    }
 
     /// The next thing that happens. Never called again after an error or [`Event::Exhausted`].
     fn next(&mut self) -> impl Future<Output = Result<Event, BackendError>>;

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use super::http::{Http, Patience};
-use super::{Backend, BackendError, Event, fleet, osctrl};
+use super::{Backend, BackendError, Event, SavedQuery, fleet, osctrl};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
 use crate::campaign::host::{Asked, Candidates, Host};
@@ -14,8 +14,9 @@ use crate::notices::Notices;
 use crate::step::model::{BackendKind, Server};
 
 /// A client for the step's server; nothing is sent yet. `patience` is the deadline, or a [`Patience`] that
-/// gives up earlier on a server that can't be reached; `keep` bounds one host's answer; `notices` hear what
-/// the session's owner should know.
+/// gives up earlier on a server that can't be reached; `keep` bounds one host's answer; where
+/// `saved_queries_only`, nothing is run but what the server keeps; `notices` hear what the session's owner
+/// should know.
 ///
 /// # Errors
 /// As [`Http::new`].
@@ -23,11 +24,14 @@ pub fn open(
     server: &Server,
     patience: impl Into<Patience>,
     keep: Keep,
+    saved_queries_only: bool,
     notices: Notices,
 ) -> Result<Box<dyn AnyBackend>, BackendError> {
     let http = Http::new(server, patience, notices)?;
     Ok(match server.backend {
-        BackendKind::Fleet => Box::new(fleet::Fleet::new(server, http, keep)),
+        BackendKind::Fleet => {
+            Box::new(fleet::Fleet::new(server, http, keep).saved_queries_only(saved_queries_only))
+        }
         BackendKind::Osctrl => Box::new(osctrl::Osctrl::new(server, http, keep)),
     })
 }
@@ -50,8 +54,16 @@ pub trait AnyBackend {
         statement: &'a Statement,
         hosts: &'a [Host],
     ) -> LocalBoxFuture<'a, Result<Asked, BackendError>>;
+    /// [`Backend::permits`]
+    fn permits<'a>(
+        &'a mut self,
+        statement: &'a Statement,
+        hosts: &'a [Host],
+    ) -> LocalBoxFuture<'a, Result<(), BackendError>>;
     /// [`Backend::campaign_id`]
     fn campaign_id(&self) -> Option<String>;
+    /// [`Backend::saved_query`]
+    fn saved_query(&self) -> Option<SavedQuery>;
     /// [`Backend::next`]
     fn next(&mut self) -> LocalBoxFuture<'_, Result<Event, BackendError>>;
     /// [`Backend::may_be_running`]
@@ -85,8 +97,20 @@ impl<B: Backend> AnyBackend for B {
         Backend::start(self, statement, hosts).boxed_local()
     }
 
+    fn permits<'a>(
+        &'a mut self,
+        statement: &'a Statement,
+        hosts: &'a [Host],
+    ) -> LocalBoxFuture<'a, Result<(), BackendError>> {
+        Backend::permits(self, statement, hosts).boxed_local()
+    }
+
     fn campaign_id(&self) -> Option<String> {
         Backend::campaign_id(self)
+    }
+
+    fn saved_query(&self) -> Option<SavedQuery> {
+        Backend::saved_query(self)
     }
 
     fn next(&mut self) -> LocalBoxFuture<'_, Result<Event, BackendError>> {

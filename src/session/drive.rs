@@ -120,6 +120,8 @@ impl Drive<'_> {
             return Err(no_target(campaign.roster()));
         }
         if self.mode == Mode::Check {
+            let hosts = &campaign.roster().hosts;
+            server.permits(self.step.statement(), hosts).await?;
             state.planned = true;
             return Ok(End::Complete);
         }

@@ -132,7 +132,13 @@ pub async fn execute(
         deadline,
         reach_within: (mode == Mode::Check).then_some(CHECK_REACHES_WITHIN),
     };
-    let opened = open(&asked_for.server, patience, keep, notices.clone());
+    let opened = open(
+        &asked_for.server,
+        patience,
+        keep,
+        step.grant().saved_queries_only,
+        notices.clone(),
+    );
     let mut server = match opened {
         Ok(server) => server,
         Err(error) => {
@@ -233,6 +239,7 @@ fn concluded(
         backend: step.step().server.backend,
         // A server chooses it.
         id: server.campaign_id().map(|id| session.notices.id(&id)),
+        saved_query: server.saved_query(),
         elapsed: session.started.elapsed(),
         may_be_running: server.may_be_running(all_answered),
     };

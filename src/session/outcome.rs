@@ -7,6 +7,7 @@ use super::cancel::Cancelled;
 use super::failure::Failure;
 use crate::campaign::{Campaign, Status};
 use crate::exit::{Code, Exit};
+use crate::servers::SavedQuery;
 use crate::step::model::BackendKind;
 
 /// What became of one step.
@@ -68,6 +69,8 @@ pub struct About {
     pub backend: BackendKind,
     /// The campaign's id there, fit to be shown; `None` where there is none.
     pub id: Option<String>,
+    /// The query kept at the server that was run in the statement's place, where one was.
+    pub saved_query: Option<SavedQuery>,
     /// From the start of the execution to its outcome.
     pub elapsed: Duration,
     /// The server was not known to have stopped.

@@ -85,6 +85,11 @@ impl BackendKind {
         }
     }
 
+    /// Whether the server runs queries that it keeps, by their id, on hosts of the client's choosing.
+    pub fn keeps_queries(self) -> bool {
+        self == Self::Fleet
+    }
+
     /// The product's name, for messages.
     pub fn title(self) -> &'static str {
         match self {

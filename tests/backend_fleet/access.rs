@@ -54,24 +54,28 @@ async fn a_wrong_token_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn an_observer_is_told_which_role_is_missing() {
+async fn an_observer_is_told_what_has_to_be_saved() {
     let mut bench = Bench::with(one_host(), token(FLEET_OBSERVER_TOKEN)).await;
-    let verified = bench.fleet.verify().await.unwrap_err();
+    bench.fleet.verify().await.unwrap();
+    let hint = "give the user one of the roles observer+ or technician (where Fleet is licensed for them), \
+                maintainer or admin; or save this SQL, to the letter, with `observer_can_run: true` (`templates \
+                export --format fleet` writes such files): SELECT * FROM processes LIMIT 2";
+    let permitted = bench.fleet.permits(&statement(), &[]).await.unwrap_err();
     assert_eq!(
-        words_of(&bench, &verified),
-        "Fleet at SERVER does not let this user run live queries: its role is observer | give the \
-         user one of the roles observer+ or technician (where Fleet is licensed for them), maintainer \
-         or admin; an observer may run a saved query whose SQL is the step's and whose \
-         `observer_can_run` is set"
+        words_of(&bench, &permitted),
+        format!(
+            "Fleet at SERVER does not let this user run live queries: its role is observer, and no \
+                 saved query that this user sees is this step's statement | {hint}"
+        )
     );
     let refused = bench.ask(&["a"]).await.unwrap_err();
     assert!(matches!(refused, BackendError::Auth { .. }));
     assert_eq!(
         words_of(&bench, &refused),
-        "Fleet at SERVER does not let this user run live queries on these hosts (HTTP 403: \
-         forbidden) | give the user one of the roles observer+ or technician (where Fleet is \
-         licensed for them), maintainer or admin; an observer may run a saved query whose SQL is the \
-         step's and whose `observer_can_run` is set"
+        format!(
+            "Fleet at SERVER does not let this user run live queries on these hosts (HTTP 403: \
+                 forbidden), and no saved query that this user sees is this step's statement | {hint}"
+        )
     );
     assert!(!bench.fleet.may_be_running(false));
 }
@@ -82,12 +86,18 @@ async fn a_team_role_that_may_run_is_enough() {
     for (roles, good) in [
         (r#"{"role":"observer"},{"role":"maintainer"}"#, true),
         (r#"{"role":"observer_plus"}"#, true),
+        (r#"{"role":"technician"}"#, true),
         (r#"{"role":"observer"},{"role":"gitops"}"#, false),
+        (r#"{"role":"gitops"}"#, false),
         (r#"{"role":"of-a-later-version"}"#, true),
         ("", true),
     ] {
         let scenario = one_host().with_fault(Fault::on("fleet/me").body(user(roles)));
-        let verified = Bench::new(scenario).await.fleet.verify().await;
+        let mut bench = Bench::new(scenario).await;
+        let verified = match bench.fleet.verify().await {
+            Ok(()) => bench.fleet.permits(&statement(), &[]).await,
+            refused => refused,
+        };
         assert_eq!(verified.is_ok(), good, "{roles}: {verified:?}");
     }
 }

@@ -44,12 +44,20 @@ pub struct Host {
 pub struct Campaign {
     pub backend: String,
     pub id: Option<String>,
+    pub saved_query: Option<SavedQuery>,
     pub targeted: u64,
     pub responded: u64,
     pub rows: u64,
     pub elapsed_ms: u64,
     #[serde(default)]
     pub may_be_running: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedQuery {
+    pub id: String,
+    pub name: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

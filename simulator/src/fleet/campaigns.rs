@@ -168,8 +168,9 @@ fn start(
         if world.outages.is_away(Part::Redis) {
             return super::no_redis();
         }
-        let saved = body["query_id"]
+        let saved = body["report_id"]
             .as_u64()
+            .or(body["query_id"].as_u64())
             .and_then(|id| world.fleet.saved.get(&id))
             .map(|saved| {
                 let id = Some(saved.id);

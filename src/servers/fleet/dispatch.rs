@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::rest::{Created, NotRun, Rest};
+use super::saved::Way;
 
 /// The answer to a dispatch is worth waiting for a little after the deadline: only who knows the
 /// campaign's id can end it.
@@ -25,10 +26,10 @@ pub(super) struct Dispatch {
 
 impl Dispatch {
     /// Nothing is sent before it is waited for.
-    pub(super) fn begin(rest: &Rest, sql: &str, hosts: &[u64]) -> Self {
+    pub(super) fn begin(rest: &Rest, way: &Way, hosts: &[u64]) -> Self {
         let under_way = Arc::new(AtomicBool::new(false));
         let answer_by = rest.http.deadline() + GRACE;
-        let call = rest.run(sql, hosts, answer_by, Arc::clone(&under_way));
+        let call = rest.run(way, hosts, answer_by, Arc::clone(&under_way));
         Self {
             call: call.boxed(),
             under_way,

@@ -2,13 +2,13 @@
 //! Knows nothing of how a campaign is kept going.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::{join_all, select_all};
 use tokio::time::Instant;
 
 use super::rest::Rest;
+use super::saved::Way;
 use super::socket::Socket;
 use super::stream::Stream;
 use crate::campaign::rows::Keep;
@@ -31,15 +31,14 @@ impl Live {
         rest: &Rest,
         keep: Keep,
         socket: Socket,
-        sql: &str,
+        way: &Way,
         hosts: &BTreeSet<u64>,
     ) -> Self {
-        let sql: Arc<str> = sql.into();
         let hosts: Vec<u64> = hosts.iter().copied().collect();
         let mut socket = Some(socket);
         let streams = hosts.chunks(MOST_HOSTS).map(|hosts| {
             let hosts = hosts.iter().copied().collect();
-            Stream::new(rest.clone(), keep, Arc::clone(&sql), hosts, socket.take())
+            Stream::new(rest.clone(), keep, way.clone(), hosts, socket.take())
         });
         Self {
             streams: streams.collect(),
@@ -56,6 +55,11 @@ impl Live {
             .map(|id| id.to_string())
             .collect();
         (!ids.is_empty()).then(|| ids.join(","))
+    }
+
+    /// What they ask.
+    pub(super) fn way(&self) -> Option<&Way> {
+        self.streams.first().map(Stream::way)
     }
 
     /// Creates the campaigns and listens to them.

@@ -14,11 +14,13 @@ mod patience;
 mod reading;
 mod refusal;
 mod rest;
+mod saved;
 mod socket;
 mod stream;
 mod wire;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -28,10 +30,11 @@ use tokio::time::Instant;
 use self::live::Live;
 use self::one_by_one::OneByOne;
 use self::reading::Heard;
-use self::rest::Rest;
+use self::rest::{May, Rest};
+use self::saved::{Because, Way};
 use self::socket::{NotOpen, Socket};
 use super::http::Http;
-use super::{Backend, BackendError, Event};
+use super::{Backend, BackendError, Event, SavedQuery};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
 use crate::campaign::host::{Asked, Candidates, Host};
@@ -49,6 +52,10 @@ pub struct Fleet {
     keep: Keep,
     line: Line,
     mode: Mode,
+    /// The operator's policy wants nothing but saved queries.
+    saved_only: bool,
+    /// What the user's roles allow, once they are known.
+    may: May,
 }
 
 /// The results socket before there is a campaign.
@@ -74,7 +81,15 @@ impl Fleet {
             keep,
             line: Line::Closed,
             mode: Mode::Idle,
+            saved_only: false,
+            may: May::Run,
         }
+    }
+
+    /// Nothing is run but queries that the server keeps (the policy's `saved_queries_only`).
+    #[must_use]
+    pub fn saved_queries_only(self, saved_only: bool) -> Self {
+        Self { saved_only, ..self }
     }
 
     /// The socket, opened and good for a campaign. It was opened while the hosts were looked for, which may
@@ -131,7 +146,24 @@ impl Backend for Fleet {
     }
 
     async fn verify(&mut self) -> Result<(), BackendError> {
-        self.rest.verify().await
+        self.may = self.rest.verify().await?;
+        Ok(())
+    }
+
+    async fn permits(&mut self, statement: &Statement, _: &[Host]) -> Result<(), BackendError> {
+        let because = match self.may {
+            _ if self.saved_only => Because::Policy,
+            May::Run => return Ok(()),
+            May::RunSaved => Because::Role(BackendError::Auth {
+                message: format!(
+                    "{} does not let this user run live queries: its role is observer",
+                    self.rest.server()
+                ),
+                hint: None,
+            }),
+        };
+        let found = saved::find(&self.rest, statement.sql(), &because).await;
+        found.map(drop)
     }
 
     async fn resolve(
@@ -166,6 +198,11 @@ impl Backend for Fleet {
             })?;
             ids.insert(id);
         }
+        let way = if self.saved_only {
+            Way::Saved(saved::find(&self.rest, statement.sql(), &Because::Policy).await?)
+        } else {
+            Way::Sql(Arc::from(statement.sql()))
+        };
         // Before the dispatch, however long it takes: what nobody hears is lost.
         let socket = match self.socket().await {
             // The hosts were found a moment ago: the server may be gone since, and come back.
@@ -188,13 +225,12 @@ impl Backend for Fleet {
                 };
                 self.rest.notices().warn(format!("{} or a proxy before it refused the websocket ({words}): the hosts are asked one by one, which is slower; a host that takes longer than the server waits (25 s unless configured) is asked again, and an offline host answers only if it is back when it is asked",
                     self.rest.server()));
-                let sql = statement.sql().to_owned();
-                let one_by_one = OneByOne::new(self.rest.clone(), self.keep, sql, hosts);
+                let one_by_one = OneByOne::new(self.rest.clone(), self.keep, way, hosts);
                 self.mode = Mode::OneByOne(Box::new(one_by_one));
                 return Ok(Asked::OneByOne);
             }
         };
-        let live = Live::new(&self.rest, self.keep, socket, statement.sql(), &ids);
+        let live = Live::new(&self.rest, self.keep, socket, &way, &ids);
         self.mode = Mode::Live(Box::new(live));
         if let Mode::Live(live) = &mut self.mode {
             live.launch().await?;
@@ -206,6 +242,18 @@ impl Backend for Fleet {
         match &self.mode {
             Mode::Live(live) => live.ids(),
             Mode::Idle | Mode::OneByOne(_) => None,
+        }
+    }
+
+    fn saved_query(&self) -> Option<SavedQuery> {
+        let way = match &self.mode {
+            Mode::Live(live) => live.way(),
+            Mode::OneByOne(one_by_one) => Some(one_by_one.way()),
+            Mode::Idle => None,
+        };
+        match way {
+            Some(Way::Saved(saved)) => Some(saved.shown()),
+            Some(Way::Sql(_)) | None => None,
         }
     }
 

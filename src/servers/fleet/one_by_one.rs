@@ -2,6 +2,7 @@
 //! used only where the upgrade is refused.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -9,9 +10,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::reading;
-use super::rest::{OneHost, Purpose, Rest};
+use super::rest::{OneHost, Purpose, Rest, is_of_role};
+use super::saved::{self, Because, Saved, Way};
 use super::socket::MESSAGE_BYTES;
-use super::wire::{ONE_HOST_TIMEOUT, OneHostAnswer};
+use super::wire::{ONE_HOST_TIMEOUT, OneHostAnswer, SavedRun};
 use crate::campaign::host::Answer;
 use crate::campaign::host::Host;
 use crate::campaign::host::HostId;
@@ -36,7 +38,9 @@ const MOST_FAILURES: usize = 3;
 pub(super) struct OneByOne {
     rest: Rest,
     keep: Keep,
-    sql: String,
+    way: Way,
+    /// The saved query to run instead.
+    seeking: Option<BoxFuture<'static, Result<Arc<Saved>, BackendError>>>,
     hosts: Vec<Asking>,
     queue: VecDeque<usize>,
     under_way: usize,
@@ -59,20 +63,23 @@ enum Done {
     Called {
         host: usize,
         begun: Instant,
+        /// Whether the statement itself was sent.
+        ad_hoc: bool,
         reply: Result<Reply, BackendError>,
     },
     Rested(usize),
 }
 
 impl OneByOne {
-    pub(super) fn new(rest: Rest, keep: Keep, sql: String, hosts: &[Host]) -> Self {
+    pub(super) fn new(rest: Rest, keep: Keep, way: Way, hosts: &[Host]) -> Self {
         // Hosts that are likely to answer are not kept waiting by those that are not.
         let mut queue: Vec<usize> = (0..hosts.len()).collect();
         queue.sort_by_key(|host| hosts[*host].online == Some(false));
         Self {
             rest,
             keep,
-            sql,
+            way,
+            seeking: None,
             hosts: hosts
                 .iter()
                 .map(|host| Asking {
@@ -92,6 +99,11 @@ impl OneByOne {
         }
     }
 
+    /// What is asked.
+    pub(super) fn way(&self) -> &Way {
+        &self.way
+    }
+
     /// Whether calls are under way, which the server goes on with for as long as it waits.
     pub(super) fn may_be_running(&self) -> bool {
         self.under_way > 0
@@ -100,6 +112,11 @@ impl OneByOne {
     /// The next thing that happens.
     pub(super) async fn next(&mut self) -> Result<Event, BackendError> {
         loop {
+            if let Some(seeking) = &mut self.seeking {
+                let found = seeking.await;
+                self.seeking = None;
+                self.way = Way::Saved(found?);
+            }
             while self.under_way < AT_ONCE
                 && let Some(host) = self.queue.pop_front()
             {
@@ -111,9 +128,14 @@ impl OneByOne {
             match self.work.next().await {
                 None => return Ok(Event::Exhausted),
                 Some(Done::Rested(host)) => self.queue.push_back(host),
-                Some(Done::Called { host, begun, reply }) => {
+                Some(Done::Called {
+                    host,
+                    begun,
+                    ad_hoc,
+                    reply,
+                }) => {
                     self.under_way -= 1;
-                    if let Some(event) = self.judge(host, begun, reply)? {
+                    if let Some(event) = self.judge(host, begun, ad_hoc, reply)? {
                         return Ok(event);
                     }
                 }
@@ -125,18 +147,24 @@ impl OneByOne {
         self.under_way += 1;
         let asking = &self.hosts[host];
         let by_identifier = (asking.by_identifier || self.by_identifier) && !asking.uuid.is_empty();
-        let (rest, sql) = (self.rest.clone(), self.sql.clone());
+        let (rest, way) = (self.rest.clone(), self.way.clone());
         let (id, uuid) = (asking.id.0.clone(), asking.uuid.clone());
         self.work.push(
             async move {
                 let begun = Instant::now();
-                let one = if by_identifier {
+                let ad_hoc = matches!(way, Way::Sql(_));
+                let one = if by_identifier && ad_hoc {
                     OneHost::Uuid(&uuid)
                 } else {
                     OneHost::Id(&id)
                 };
-                let reply = rest.ask_one(one, &sql, MESSAGE_BYTES).await;
-                Done::Called { host, begun, reply }
+                let reply = rest.ask_one(one, &way, MESSAGE_BYTES).await;
+                Done::Called {
+                    host,
+                    begun,
+                    ad_hoc,
+                    reply,
+                }
             }
             .boxed(),
         );
@@ -157,6 +185,7 @@ impl OneByOne {
         &mut self,
         host: usize,
         begun: Instant,
+        ad_hoc: bool,
         reply: Result<Reply, BackendError>,
     ) -> Result<Option<Event>, BackendError> {
         let reply = match reply {
@@ -178,8 +207,17 @@ impl OneByOne {
             return Ok(None);
         }
         match reply.status {
-            200..=299 => Ok(self.read(host, begun, &reply)),
-            404 if !self.hosts[host].by_identifier && !self.hosts[host].uuid.is_empty() => {
+            200..=299 if ad_hoc => Ok(self.read(host, begun, &reply)),
+            200..=299 => Ok(self.read_saved(host, begun, &reply)),
+            403 if ad_hoc && is_of_role(&self.rest.said(&reply)) => {
+                self.seek(&reply);
+                self.queue.push_front(host);
+                Ok(None)
+            }
+            404 if ad_hoc
+                && !self.hosts[host].by_identifier
+                && !self.hosts[host].uuid.is_empty() =>
+            {
                 self.hosts[host].by_identifier = true;
                 self.queue.push_front(host);
                 Ok(None)
@@ -229,6 +267,39 @@ impl OneByOne {
         // Rows of this call have no added columns (wire notes, Results without a websocket).
         let answer = reading::answer(answer.rows.map(|rows| rows.get()), &[], self.keep);
         Some(self.answered(host, answer))
+    }
+
+    /// Where the role may not run the statement itself: the saved query that is the same. Its answer holds
+    /// those hosts that gave one within the server's own wait (transcript `saved-query`).
+    fn read_saved(&mut self, host: usize, begun: Instant, reply: &Reply) -> Option<Event> {
+        let run: SavedRun<'_> = match reply.parse(serde_json::from_slice) {
+            Ok(run) => run,
+            Err(error) => return Some(self.unreadable(host, &error.to_string())),
+        };
+        let id = &self.hosts[host].id.0;
+        let Some(answer) = run.results.iter().find(|it| it.host_id.to_string() == *id) else {
+            // At once where it is offline.
+            let pause = match begun.elapsed() < SILENT_PAUSE {
+                true => OFFLINE_PAUSE,
+                false => SILENT_PAUSE,
+            };
+            self.pause(host, Instant::now() + pause);
+            return None;
+        };
+        let answer = match answer.error() {
+            Some(error) => Answer::Error(self.rest.shown(&error)),
+            None => reading::answer(answer.rows.map(|rows| rows.get()), &[], self.keep),
+        };
+        Some(self.answered(host, answer))
+    }
+
+    fn seek(&mut self, reply: &Reply) {
+        if let (Way::Sql(sql), None) = (&self.way, &self.seeking) {
+            let error = self.rest.refusal(reply, Purpose::Run);
+            let (rest, sql) = (self.rest.clone(), Arc::clone(sql));
+            let seeking = async move { saved::find(&rest, &sql, &Because::Role(error)).await };
+            self.seeking = Some(seeking.boxed());
+        }
     }
 
     fn unreadable(&self, host: usize, why: &str) -> Event {

@@ -8,7 +8,7 @@ use crate::servers::http::Reply;
 use crate::step::model::Credentials;
 
 /// Roles that may run ad-hoc SQL; observer+ and technician come with a licence (wire notes, Authentication).
-pub(super) const ROLES_HINT: &str = "give the user one of the roles observer+ or technician (where Fleet is licensed for them), maintainer or admin; an observer may run a saved query whose SQL is the step's and whose `observer_can_run` is set";
+pub(super) const ROLES_HINT: &str = "give the user one of the roles observer+ or technician (where Fleet is licensed for them), maintainer or admin";
 const READING_HINT: &str =
     "the user needs a role that may read hosts and labels: observer is enough";
 /// `POST reports/run` can be listed from then on (wire notes, Authentication).

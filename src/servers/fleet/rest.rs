@@ -9,7 +9,10 @@ use tokio::time::Instant;
 
 use super::patience::Patience;
 use super::refusal::{is_reset, lacks_endpoint};
-use super::wire::{Config, HostsPage, Label, LabelsSummary, LoggedIn, Me, Started};
+use super::saved::Way;
+use super::wire::{
+    Config, HostsPage, Label, LabelsSummary, LoggedIn, Me, SavedListed, SavedPage, Started,
+};
 use crate::notices::Notices;
 use crate::secret::Secret;
 use crate::servers::BackendError;
@@ -21,8 +24,14 @@ const SMALL_ANSWER_BYTES: usize = 1024 * 1024;
 /// A page of hosts: 500 of them take 0.75 MB without labels and software, and teams may double that.
 const PAGE_BYTES: usize = 32 * 1024 * 1024;
 
-/// Roles that may read but not run ad-hoc SQL (transcript `roles`: an observer gets 403).
-const READING_ROLES: &[&str] = &["observer", "gitops"];
+/// What a user may do with live queries, as far as its roles tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum May {
+    /// Anything, or a role that is not known here: the server will say.
+    Run,
+    /// Saved queries that are open to observers (transcript `observer-saved-query`).
+    RunSaved,
+}
 
 /// One Fleet server, as one user.
 #[derive(Debug, Clone)]
@@ -64,6 +73,14 @@ impl Spelling {
             Self::Queries => "queries",
         }
     }
+
+    /// The field that names a saved query.
+    fn id(self) -> &'static str {
+        match self {
+            Self::Reports => "report_id",
+            Self::Queries => "query_id",
+        }
+    }
 }
 
 /// A campaign that the server has created.
@@ -101,6 +118,8 @@ pub(super) enum Why {
     Away,
     /// The answer was lost, or the server broke over it.
     Unknown,
+    /// The user's role may not run it.
+    Role,
     /// Asking again would not help.
     Final,
 }
@@ -260,8 +279,8 @@ impl Rest {
         }
     }
 
-    /// Proves that the credentials are good, may run live queries, and that the server can.
-    pub(super) async fn verify(&self) -> Result<(), BackendError> {
+    /// Proves that the credentials are good, may run live queries of some kind, and that the server can.
+    pub(super) async fn verify(&self) -> Result<May, BackendError> {
         let me: Me = self
             .get(&["api", "v1", "fleet", "me"], &[], Purpose::Read("itself"))
             .await?;
@@ -276,21 +295,22 @@ impl Rest {
             .into_iter()
             .chain(teams.into_iter().filter_map(|team| team.role.0))
             .collect();
-        // A role that is not known here may be allowed to: the server will say.
-        if !roles.is_empty()
-            && roles
-                .iter()
-                .all(|role| READING_ROLES.contains(&role.as_str()))
-        {
+        let all_are = |known: &[&str]| {
+            !roles.is_empty() && roles.iter().all(|role| known.contains(&role.as_str()))
+        };
+        if all_are(&["gitops"]) {
             return Err(BackendError::Auth {
                 message: format!(
-                    "{} does not let this user run live queries: its role is {}",
-                    self.server(),
-                    self.shown(&roles[0])
+                    "{} does not let this user run live queries: its role is gitops",
+                    self.server()
                 ),
                 hint: Some(super::refusal::ROLES_HINT.into()),
             });
         }
+        let may = match all_are(&["observer", "gitops"]) {
+            true => May::RunSaved,
+            false => May::Run,
+        };
         let path = ["api", "v1", "fleet", "status", "live_query"];
         // Not patiently: it is what a check is to find.
         let reply = self
@@ -299,7 +319,7 @@ impl Rest {
             .await?;
         match reply.status {
             // Older servers, and tokens that may not look, have no answer to it.
-            200..=299 | 403 | 404 => Ok(()),
+            200..=299 | 403 | 404 => Ok(may),
             _ => {
                 let mut error = self.refusal(&reply, Purpose::Read("its live-query status"));
                 if let BackendError::Answer { message, hint, .. } = &mut error {
@@ -372,16 +392,21 @@ impl Rest {
     /// kept, so that the call can outlive the future that waits for it.
     pub(super) fn run(
         &self,
-        sql: &str,
+        way: &Way,
         hosts: &[u64],
         answer_by: Instant,
         under_way: Arc<AtomicBool>,
     ) -> impl Future<Output = Result<Created, NotRun>> + Send + use<> {
-        let rest = self.clone();
-        let body = json!({"query": sql, "selected": {"hosts": hosts}});
+        let (rest, way) = (self.clone(), way.clone());
+        let selected = json!({ "hosts": hosts });
         async move {
             for spelling in rest.spellings() {
                 let path = ["api", "v1", "fleet", spelling.folder(), "run"];
+                // Never both names of one field in one request: that is a 400 (wire notes, Targets).
+                let body = match &way {
+                    Way::Sql(sql) => json!({"query": **sql, "selected": selected}),
+                    Way::Saved(saved) => json!({spelling.id(): saved.id, "selected": selected}),
+                };
                 let request = Request {
                     method: Method::Post,
                     path: &path,
@@ -428,6 +453,7 @@ impl Rest {
             error,
             why: match reply.status {
                 500 => Why::Unknown,
+                403 if is_of_role(&said) => Why::Role,
                 _ if self.is_away(reply) => Why::Away,
                 _ => Why::Final,
             },
@@ -483,23 +509,63 @@ impl Rest {
         self.reply(&path, &[], SMALL_ANSWER_BYTES).await.map(drop)
     }
 
+    /// One page of the saved queries that this user sees, by id.
+    pub(super) async fn saved_queries(
+        &self,
+        page: usize,
+        per_page: usize,
+    ) -> Result<(Spelling, Vec<SavedListed>), BackendError> {
+        let (page, per_page) = (page.to_string(), per_page.to_string());
+        let query = [
+            ("order_key", "id"),
+            ("page", page.as_str()),
+            ("per_page", per_page.as_str()),
+        ];
+        for spelling in self.spellings() {
+            let path = ["api", "v1", "fleet", spelling.folder()];
+            let reply = self.reply(&path, &query, PAGE_BYTES).await?;
+            if self.spells(*spelling, &reply) {
+                if !reply.is_success() {
+                    return Err(self.refusal(&reply, Purpose::Read("saved queries")));
+                }
+                return Ok((*spelling, reply.json::<SavedPage>()?.queries()));
+            }
+        }
+        Err(never_asked())
+    }
+
     /// Asks one host and waits for it, as long as the server does.
     pub(super) async fn ask_one(
         &self,
         host: OneHost<'_>,
-        sql: &str,
+        way: &Way,
         max_bytes: usize,
     ) -> Result<Reply, BackendError> {
-        let path: &[&str] = match host {
-            OneHost::Id(id) => &["api", "v1", "fleet", "hosts", id, "query"],
-            OneHost::Uuid(uuid) => &["api", "v1", "fleet", "hosts", "identifier", uuid, "query"],
+        let query;
+        let (path, body): (&[&str], Value) = match (way, host) {
+            (Way::Sql(sql), OneHost::Id(id)) => (
+                &["api", "v1", "fleet", "hosts", id, "query"],
+                json!({"query": **sql}),
+            ),
+            (Way::Sql(sql), OneHost::Uuid(uuid)) => (
+                &["api", "v1", "fleet", "hosts", "identifier", uuid, "query"],
+                json!({"query": **sql}),
+            ),
+            (Way::Saved(saved), OneHost::Id(id) | OneHost::Uuid(id)) => {
+                query = saved.id.to_string();
+                let host: u64 = id.parse().unwrap_or_default();
+                (
+                    &["api", "v1", "fleet", saved.spelling.folder(), &query, "run"],
+                    json!({"host_ids": [host]}),
+                )
+            }
         };
         self.http
             .send(Request {
                 method: Method::Post,
                 path,
                 query: &[],
-                body: Some(&json!({ "query": sql })),
+                body: Some(&body),
                 bearer: Some(self.token()?),
                 // The query only reads: asking again does no harm.
                 repeat: Repeat::Safe,
@@ -620,6 +686,11 @@ impl Rest {
 fn is_switched_off(said: &str) -> bool {
     said.to_ascii_lowercase()
         .contains("disabled by administrator")
+}
+
+/// Whether a 403 is about the role (transcript `observer-saved-query`).
+pub(super) fn is_of_role(said: &str) -> bool {
+    said.to_ascii_lowercase().contains("forbidden")
 }
 
 fn never_asked() -> BackendError {

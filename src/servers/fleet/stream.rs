@@ -16,6 +16,7 @@ use super::dispatch::Dispatch;
 use super::patience::Patience;
 use super::reading::Heard;
 use super::rest::{Created, Look, NotRun, Purpose, Rest, Why};
+use super::saved::{self, Because, Saved, Way};
 use super::socket::{Broken, MESSAGE_BYTES, NotOpen, Socket};
 use crate::campaign::host::{Answer, HostId};
 use crate::campaign::rows::Keep;
@@ -30,7 +31,7 @@ const MOST_ORPHANS: usize = 4;
 pub(super) struct Stream {
     rest: Rest,
     keep: Keep,
-    sql: Arc<str>,
+    way: Way,
     hosts: BTreeSet<u64>,
     /// Those that have not answered.
     silent: BTreeSet<u64>,
@@ -54,6 +55,11 @@ enum Stage {
     /// Whether the server is there; where it is, this error is final.
     Looking(BoxFuture<'static, Look>, Option<BackendError>),
     Opening(BoxFuture<'static, Result<Box<Socket>, NotOpen>>),
+    /// The saved query to run instead.
+    Seeking(
+        BoxFuture<'static, Result<Arc<Saved>, BackendError>>,
+        Box<Socket>,
+    ),
     Dispatching(Dispatch, Box<Socket>),
     Listening(Box<Socket>),
     /// Nobody is left to ask.
@@ -65,6 +71,7 @@ enum Turn {
     Paused,
     Looked(Look),
     Opened(Result<Box<Socket>, NotOpen>),
+    Found(Result<Arc<Saved>, BackendError>),
     Dispatched(Result<Created, NotRun>),
     Selected(Result<(), Broken>),
     Heard(Result<Heard, Broken>),
@@ -100,7 +107,7 @@ impl Stream {
     pub(super) fn new(
         rest: Rest,
         keep: Keep,
-        sql: Arc<str>,
+        way: Way,
         hosts: BTreeSet<u64>,
         socket: Option<Socket>,
     ) -> Self {
@@ -108,7 +115,7 @@ impl Stream {
         let mut stream = Self {
             rest,
             keep,
-            sql,
+            way,
             silent: hosts.clone(),
             hosts,
             stage: Stage::Over,
@@ -140,6 +147,11 @@ impl Stream {
             && self.campaign.is_some_and(|it| it.selected.is_some())
     }
 
+    /// What it asks.
+    pub(super) fn way(&self) -> &Way {
+        &self.way
+    }
+
     /// Whether nobody is left to ask.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over)
@@ -155,6 +167,7 @@ impl Stream {
             }
             Stage::Looking(look, _) => Turn::Looked(look.await),
             Stage::Opening(opening) => Turn::Opened(opening.await),
+            Stage::Seeking(seeking, _) => Turn::Found(seeking.await),
             Stage::Dispatching(dispatch, _) => Turn::Dispatched(dispatch.answer().await),
             Stage::Listening(socket) => match self.campaign {
                 Some(Campaign {
@@ -175,6 +188,12 @@ impl Stream {
                 self.start_again(Lost::line(message))?;
             }
             Turn::Opened(Err(NotOpen::Failed(error))) => return Err(error),
+            Turn::Found(found) => {
+                self.way = Way::Saved(found?);
+                if let Stage::Seeking(_, socket) = std::mem::replace(&mut self.stage, Stage::Over) {
+                    self.dispatch(socket);
+                }
+            }
             Turn::Dispatched(Ok(created)) => self.created(created),
             Turn::Dispatched(Err(not_run)) => self.not_run(not_run)?,
             Turn::Selected(Ok(())) => {
@@ -252,7 +271,7 @@ impl Stream {
 
     fn dispatch(&mut self, socket: Box<Socket>) {
         let hosts: Vec<u64> = self.silent.iter().copied().collect();
-        let dispatch = Dispatch::begin(&self.rest, &self.sql, &hosts);
+        let dispatch = Dispatch::begin(&self.rest, &self.way, &hosts);
         self.stage = Stage::Dispatching(dispatch, socket);
     }
 
@@ -289,6 +308,7 @@ impl Stream {
         self.orphaned |= may_have_arrived;
         match (why, &error) {
             (Why::Away, _) => self.wait(error),
+            (Why::Role, _) => self.seek(error),
             // The dispatch is the one call that is not repeated where it may have arrived; but a server that
             // went away in the middle is no reason to give up.
             (Why::Unknown, _) if self.campaign.is_none() => self.look(Some(error)),
@@ -303,6 +323,19 @@ impl Stream {
             }
             (Why::Final, _) => Err(error),
         }
+    }
+
+    /// Where the role may not run the statement itself: the saved query that is the same.
+    fn seek(&mut self, error: BackendError) -> Result<(), BackendError> {
+        let (Way::Sql(sql), Stage::Dispatching(_, socket)) =
+            (&self.way, std::mem::replace(&mut self.stage, Stage::Over))
+        else {
+            return Err(error);
+        };
+        let (rest, sql) = (self.rest.clone(), Arc::clone(sql));
+        let seeking = async move { saved::find(&rest, &sql, &Because::Role(error)).await };
+        self.stage = Stage::Seeking(seeking.boxed(), socket);
+        Ok(())
     }
 
     fn heard(&mut self, heard: Heard) -> Result<Option<Event>, BackendError> {

@@ -143,6 +143,78 @@ pub(super) struct LoggedIn {
     pub(super) token: Maybe<String>,
 }
 
+/// `GET /reports`, before Fleet 4.82 `GET /queries`: the newer name of the list is read first.
+#[derive(Debug, Deserialize)]
+pub(super) struct SavedPage {
+    #[serde(default)]
+    reports: Maybe<Vec<SavedListed>>,
+    #[serde(default)]
+    queries: Maybe<Vec<SavedListed>>,
+}
+
+impl SavedPage {
+    /// The queries of the page.
+    pub(super) fn queries(self) -> Vec<SavedListed> {
+        self.reports.0.or(self.queries.0).unwrap_or_default()
+    }
+}
+
+/// A saved query, as the list has it.
+#[derive(Debug, Deserialize)]
+pub(super) struct SavedListed {
+    pub(super) id: u64,
+    pub(super) name: String,
+    #[serde(default)]
+    query: Maybe<String>,
+    #[serde(default)]
+    observer_can_run: Maybe<bool>,
+    #[serde(default)]
+    fleet_id: Maybe<u64>,
+    #[serde(default)]
+    team_id: Maybe<u64>,
+}
+
+impl SavedListed {
+    /// Its SQL; empty where the server does not show it.
+    pub(super) fn sql(&self) -> &str {
+        self.query.0.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it belongs to one fleet (before 4.82: team), and not to all.
+    pub(super) fn is_of_one_fleet(&self) -> bool {
+        self.fleet_id.0.or(self.team_id.0).is_some_and(|id| id > 0)
+    }
+
+    /// Whether every role may run it.
+    pub(super) fn observer_can_run(&self) -> bool {
+        self.observer_can_run.0 == Some(true)
+    }
+}
+
+/// `POST /reports/{id}/run`: the answers of those who gave one within the server's own wait.
+#[derive(Debug, Deserialize)]
+pub(super) struct SavedRun<'a> {
+    #[serde(borrow)]
+    pub(super) results: Vec<SavedAnswer<'a>>,
+}
+
+/// One host's answer to it.
+#[derive(Debug, Deserialize)]
+pub(super) struct SavedAnswer<'a> {
+    pub(super) host_id: u64,
+    #[serde(borrow, default)]
+    pub(super) rows: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+impl SavedAnswer<'_> {
+    /// osquery's error, where there is one.
+    pub(super) fn error(&self) -> Option<Cow<'_, str>> {
+        error_text(self.error)
+    }
+}
+
 /// `GET /me`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Me {
@@ -336,6 +408,37 @@ pub(super) mod tests {
 
     fn read<'a, T: Deserialize<'a>>(place: &str, text: &'a str) -> T {
         serde_json::from_str(text).unwrap_or_else(|error| panic!("{place}: {error}"))
+    }
+
+    #[test]
+    fn twin_names_of_saved_queries_are_read_the_newer_first() {
+        for (text, ids, of_one_fleet) in [
+            (
+                r#"{"queries":[{"id":1,"name":"a","team_id":7}]}"#,
+                [1],
+                true,
+            ),
+            (
+                r#"{"reports":[{"id":1,"name":"a","fleet_id":7}]}"#,
+                [1],
+                true,
+            ),
+            (
+                r#"{"queries":[{"id":1,"name":"a","team_id":null}]}"#,
+                [1],
+                false,
+            ),
+            (
+                r#"{"queries":[{"id":1,"name":"a","team_id":7}],"reports":[{"id":2,"name":"a","fleet_id":0,"team_id":7}]}"#,
+                [2],
+                false,
+            ),
+        ] {
+            let queries = read::<SavedPage>("here", text).queries();
+            let found: Vec<u64> = queries.iter().map(|query| query.id).collect();
+            assert_eq!(found, ids, "{text}");
+            assert_eq!(queries[0].is_of_one_fleet(), of_one_fleet, "{text}");
+        }
     }
 
     #[test]
