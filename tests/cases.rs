@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use osquery_simulator::{Scenario, Simulator};
@@ -87,7 +89,7 @@ fn updating() -> bool {
 }
 
 /// The cases' names, and the files with their steps.
-fn steps() -> Vec<(String, PathBuf)> {
+pub fn steps() -> Vec<(String, PathBuf)> {
     let files = fs::read_dir(folder()).expect("tests/cases is there");
     let mut steps: Vec<(String, PathBuf)> = files
         .map(|file| file.expect("a file").path())
@@ -162,19 +164,28 @@ fn cases_stand_in_the_readme() {
 
 #[test]
 fn cases_come_out_as_written() {
-    let queue = Mutex::new(steps());
+    each(steps(), |(name, path)| {
+        run(name, path).map_err(|message| format!("{name}: {message}"))
+    });
+}
+
+/// Does this for each, several at once; all failures are told together.
+#[track_caller]
+pub fn each<T: Send>(cases: Vec<T>, run: impl Fn(&T) -> Result<(), String> + Sync) {
+    let queue = Mutex::new(cases);
     let failures = Mutex::new(Vec::new());
+    let run = &run;
     // Most of a case is waiting, for the simulator and for hosts.
     std::thread::scope(|scope| {
         for _ in 0..12 {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().expect("no case panicked").pop();
-                    let Some((name, path)) = next else { return };
-                    let result = std::panic::catch_unwind(|| run(&name, &path));
+                    let Some(case) = next else { return };
+                    let run = AssertUnwindSafe(|| run(&case));
+                    let result = std::panic::catch_unwind(run);
                     if let Err(message) = result.unwrap_or_else(|panic| Err(words(&*panic))) {
-                        let mut failures = failures.lock().expect("no case panicked");
-                        failures.push(format!("{name}: {message}"));
+                        failures.lock().expect("no case panicked").push(message);
                     }
                 }
             });
@@ -249,7 +260,9 @@ struct Files(PathBuf);
 
 impl Files {
     fn of(name: &str, case: &Case) -> Self {
-        let files = Self(std::env::temp_dir().join(format!("case-{name}-{}", std::process::id())));
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let files = Self(std::env::temp_dir().join(format!("case-{name}-{process}-{count}")));
         fs::create_dir_all(files.secrets_dir()).expect("a folder for the case");
         for (secret, text) in &case.secrets {
             use std::os::unix::fs::PermissionsExt;
@@ -280,10 +293,64 @@ impl Drop for Files {
     }
 }
 
+/// What came out of a case: exit status, statements, stderr, the document.
+pub type Came = (i32, Vec<String>, String, String);
+
+/// What is to come out of a case.
+fn expected(name: &str, case: &Case) -> Result<Came, String> {
+    let document_path = folder().join(format!("{name}.document.json"));
+    let document = fs::read_to_string(&document_path).map_err(|error| error.to_string())?;
+    Ok((case.exit, case.sent.clone(), case.stderr.clone(), document))
+}
+
 fn run(name: &str, path: &Path) -> Result<(), String> {
     let (case, case_text) = read_case(name)?;
+    let (status, sent, stderr, document) = came(name, path, &case)?;
+    if updating() {
+        let case_path = folder().join(format!("{name}.case.yaml"));
+        let document_path = folder().join(format!("{name}.document.json"));
+        let updated = updated(&case_text, status, &sent, &stderr);
+        fs::write(&document_path, document).expect("the document is written");
+        fs::write(case_path, updated).expect("the case is written");
+        return Ok(());
+    }
+    same(&expected(name, &case)?, &(status, sent, stderr, document))
+}
+
+fn same(want: &Came, got: &Came) -> Result<(), String> {
+    match want == got {
+        true => Ok(()),
+        false => Err(format!("expected {want:#?}\nfound {got:#?}")),
+    }
+}
+
+/// Runs a case against its servers as `change` makes them of another age, and compares; `differs` says what
+/// comes out instead where that is another thing. `false` where the case has no servers.
+pub fn run_changed(
+    name: &str,
+    path: &Path,
+    change: impl Fn(&mut Value),
+    differs: Option<&dyn Fn(&Came) -> bool>,
+) -> Result<bool, String> {
+    let (mut case, _) = read_case(name)?;
+    let want = expected(name, &case)?;
+    let Some(scenario) = &mut case.scenario else {
+        return Ok(false);
+    };
+    change(scenario);
+    let got = came(name, path, &case)?;
+    match differs {
+        Some(differs) if want == got || !differs(&got) => {
+            Err(format!("something else was to differ: {got:#?}"))
+        }
+        Some(_) => Ok(true),
+        None => same(&want, &got).map(|()| true),
+    }
+}
+
+fn came(name: &str, path: &Path, case: &Case) -> Result<Came, String> {
     let server = Server::start(case.scenario.as_ref());
-    let files = Files::of(name, &case);
+    let files = Files::of(name, case);
     let authority = match &server {
         Server::Simulated(simulator) => simulator.ca_path(),
         Server::Nobody(_) => None,
@@ -359,22 +426,7 @@ fn run(name: &str, path: &Path) -> Result<(), String> {
     if (10..20).contains(&ran.status) && server.has_been_called() {
         return Err("an input error opened a socket".into());
     }
-    let document_path = folder().join(format!("{name}.document.json"));
-    if updating() {
-        let case_path = folder().join(format!("{name}.case.yaml"));
-        let updated = updated(&case_text, ran.status, &sent, &stderr);
-        fs::write(&document_path, &came).expect("the document is written");
-        fs::write(case_path, updated).expect("the case is written");
-        return Ok(());
-    }
-    let expected = fs::read_to_string(&document_path).map_err(|error| error.to_string())?;
-    let got = (ran.status, &sent, &stderr, &came);
-    let want = (case.exit, &case.sent, &case.stderr, &expected);
-    if got == want {
-        Ok(())
-    } else {
-        Err(format!("expected {want:#?}\nfound {got:#?}"))
-    }
+    Ok((ran.status, sent, stderr, came))
 }
 
 /// The case's text with what came; everything before `exit` as it was written.

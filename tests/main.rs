@@ -1,5 +1,6 @@
 //! Tests from outside: the real binary against the simulator. One file a topic.
 
+mod ages;
 mod backend_fleet;
 mod backend_osctrl;
 mod cases;
