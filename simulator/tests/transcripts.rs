@@ -14,27 +14,28 @@ use std::time::Duration;
 
 use client::{Frame, Socket};
 use osquery_simulator::{
-    Answer, Cells, FleetUser, HostSpec, HostStatus, OsctrlUser, Role, Scenario, Simulator, Wire,
+    Answer, Cells, FleetUser, HostSpec, HostStatus, OsctrlUser, Part, ReportSpec, Role, Scenario,
+    Simulator, Wire,
 };
 use replay::Carried;
 use serde_json::Value;
 
 /// How many recordings there are. Leaving one out, or adding one without a look at it, fails.
-const RECORDINGS: usize = 35;
+const RECORDINGS: usize = 38;
 
 /// Replayed by `collect/recordings.rs` and `troubles/osctrl_recordings.rs`; `webhooks` holds what the server
 /// sent by itself.
 const ELSEWHERE: [&str; 6] = [
-    "database-away",
-    "ended-early",
-    "host-posture",
-    "query-lists",
-    "reports",
-    "webhooks",
+    "osctrl/database-away",
+    "osctrl/ended-early",
+    "fleet/host-posture",
+    "osctrl/query-lists",
+    "fleet/reports",
+    "fleet/webhooks",
 ];
 
 /// How many requests and sockets they hold.
-const EXCHANGES: usize = 158;
+const EXCHANGES: usize = 178;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,9 +48,9 @@ async fn the_simulator_answers_as_the_recorded_servers_did() {
         let folder = recordings().join(server);
         for entry in std::fs::read_dir(&folder).expect("the recordings") {
             let path = entry.expect("a file").path();
-            let elsewhere = path
-                .file_stem()
-                .is_some_and(|name| ELSEWHERE.iter().any(|known| name == *known));
+            let elsewhere = ELSEWHERE
+                .iter()
+                .any(|known| path.ends_with(format!("{known}.json")));
             if path.extension().is_some_and(|kind| kind == "json") && !elsewhere {
                 found += 1;
                 walks.spawn(walk(server, path));
@@ -109,6 +110,11 @@ async fn walk(server: &'static str, path: PathBuf) -> Walk {
         faults: Vec::new(),
         exchanges: 0,
         place: String::new(),
+        part: match name.as_str() {
+            "redis-restarted" => Part::Redis,
+            _ => Part::Database,
+        },
+        away: false,
     };
     if name == "unknown-query" {
         // It ends with a list of the queries that earlier recordings had left.
@@ -140,6 +146,9 @@ struct Replayer {
     faults: Vec<String>,
     exchanges: usize,
     place: String,
+    /// What goes away where the recording says so, and whether it has.
+    part: Part,
+    away: bool,
 }
 
 impl Replayer {
@@ -208,6 +217,12 @@ impl Replayer {
 
     async fn http(&mut self, step: &Value) {
         let recorded = &step["response"];
+        // Who one is, is known without Redis.
+        let told_anyway = self.part == Part::Redis && step["request"]["method"] == "GET";
+        if self.away && recorded["status"] == 200 && !told_anyway {
+            self.simulator.bring_back(self.part);
+            self.away = false;
+        }
         self.wait_for_recorded_progress(recorded).await;
         let answer = self.send(&step["request"]).await;
         if recorded["status"] != answer.status {
@@ -268,6 +283,9 @@ impl Replayer {
         for frame in recorded["frames"].as_array().expect("frames") {
             if let Some(message) = frame.get("client") {
                 socket.send(&self.carried.apply_json(message)).await;
+            } else if frame["note"] == "here the part is restarted" {
+                self.simulator.take_away(self.part);
+                self.away = true;
             } else if frame.get("client_breaks").is_some() {
                 drop(socket);
                 // Two answers come while only the dead listener is counted as present.
@@ -371,7 +389,16 @@ fn fleet_user(id: u64, name: &str, email: &str, token: &str, role: Role) -> Flee
 }
 
 fn fleet_scenario(name: &str, recording: &Value) -> Scenario {
-    let mut hosts: Vec<HostSpec> = [(1, 0), (2, 3), (3, 2), (4, 4), (5, 1), (6, 5)]
+    // Recorded later, by agents that had enrolled in another order.
+    let later = matches!(
+        name,
+        "database-away" | "observer-saved-query" | "redis-restarted"
+    );
+    let numbers = match later {
+        true => [(1, 0), (2, 2), (3, 5), (4, 1), (5, 3), (6, 4)],
+        false => [(1, 0), (2, 3), (3, 2), (4, 4), (5, 1), (6, 5)],
+    };
+    let mut hosts: Vec<HostSpec> = numbers
         .into_iter()
         .map(|(id, number)| recorded_host("fh", id, number, "6668"))
         .collect();
@@ -384,6 +411,9 @@ fn fleet_scenario(name: &str, recording: &Value) -> Scenario {
         host.behaviour.delay = Duration::from_millis(400 + 20 * rank as u64);
         if host.hostname == "fh-0005" {
             host.status = HostStatus::Offline;
+        }
+        if later && host.hostname == "fh-0004" {
+            host.behaviour.delay = PATIENCE;
         }
     }
     let mut tick = Duration::from_millis(1_500);
@@ -441,6 +471,23 @@ fn fleet_scenario(name: &str, recording: &Value) -> Scenario {
         ),
         fleet_user(5, "obs2", "obs2@example.com", "no token", Role::Observer),
     ];
+    if name == "observer-saved-query" {
+        scenario.fleet.users[1].id = Some(2);
+        let sql = "SELECT * FROM processes LIMIT 100";
+        scenario.fleet.reports = vec![
+            ReportSpec {
+                id: Some(107),
+                interval: 0,
+                observer_can_run: true,
+                ..ReportSpec::of("Running processes", sql)
+            },
+            ReportSpec {
+                id: Some(108),
+                interval: 0,
+                ..ReportSpec::of("Of maintainers only", sql)
+            },
+        ];
+    }
     scenario
 }
 

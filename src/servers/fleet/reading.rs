@@ -124,7 +124,9 @@ mod tests {
                 (kind, heard) => panic!("{name}: {kind} became {heard:?}"),
             }
         }
-        assert_eq!(answers, 17);
+        let results = |(_, message): &&(String, Value)| message["type"] == "result";
+        assert_eq!(answers, RECORDED.iter().filter(results).count());
+        assert!(answers > 17, "only {answers} answers were recorded");
     }
 
     #[test]
