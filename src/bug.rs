@@ -10,12 +10,12 @@ thread_local! {
     static PANICKED_AT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// A panic that was caught.
+/// A panic that was caught, or what must not be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a bug in osquery-live-query {} at {place}", env!("CARGO_PKG_VERSION"))]
+#[error("a bug in osquery-live-query {} {what}", env!("CARGO_PKG_VERSION"))]
 pub struct Bug {
-    /// `src/file.rs:17`, or that it is not known.
-    place: String,
+    /// `at src/file.rs:17`, or what must not be, in brackets.
+    what: String,
 }
 
 impl Bug {
@@ -24,11 +24,20 @@ impl Bug {
     pub(crate) fn of(panic: Box<dyn Any + Send>) -> Self {
         match panic.downcast::<Self>() {
             Ok(carried) => *carried,
-            Err(_) => Self {
-                place: PANICKED_AT
-                    .take()
-                    .unwrap_or_else(|| "an unknown place".to_owned()),
-            },
+            Err(_) => {
+                let place = PANICKED_AT.take();
+                let place = place.unwrap_or_else(|| "an unknown place".to_owned());
+                Self {
+                    what: format!("at {place}"),
+                }
+            }
+        }
+    }
+
+    /// What must not be, in a sentence that names no value.
+    pub(crate) fn that(sentence: &str) -> Self {
+        Self {
+            what: format!("({sentence})"),
         }
     }
 }

@@ -51,6 +51,7 @@
 mod address;
 mod allowlist;
 mod bug;
+mod call_error;
 mod campaign;
 mod cli;
 mod exit;
@@ -80,7 +81,7 @@ pub use path::Path;
 pub use policy::Policy;
 pub use problem::{Placed, Position, Problem};
 pub use session::failure::{Detail, Failure};
-pub use session::prepare::{Sources, check as prepare};
+pub use session::prepare::{Sources, prepare};
 pub use session::{
     About, Aftermath, Cancel, Cancelled, Canceller, CheckedStep, End, Gone, Keeping, Mode, Outcome,
     Progress, Refused, Session, Sink, Targets, execute,

@@ -26,6 +26,7 @@ const ROOMS: &[&[&str]] = &[
     &[
         "address",
         "bug",
+        "call_error",
         "exit",
         "json_text",
         "nearest",
@@ -196,4 +197,49 @@ fn files_are_read_in_one_place() {
         .map(|(file, words)| ((*file).to_owned(), (*words).to_owned()))
         .collect();
     assert_eq!(found, known, "these read files by themselves");
+}
+
+/// Lines that build a `Failure`: by its fields, or by the functions that take a code, a message or a hint.
+fn builds_a_failure(line: &str) -> bool {
+    let line = line.trim();
+    let literal = line.split("Failure {").next().is_some_and(|before| {
+        let other = before.ends_with(|letter: char| letter.is_alphanumeric());
+        let signature = before.trim_end().ends_with("->") || before.trim_end().ends_with("for");
+        line.contains("Failure {") && !other && !signature
+    });
+    literal || line.contains("Failure::new(") || line.contains("Failure::of_problems(")
+}
+
+#[test]
+fn errors_become_codes_in_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut builders = BTreeSet::new();
+    let mut at_home = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let inside = file.strip_prefix(&root).unwrap().display().to_string();
+        // The client has a type of that name for one attempt of a request.
+        let names_it = [
+            "session::failure",
+            "super::failure",
+            "failure::{",
+            "failure::Failure",
+        ]
+        .iter()
+        .any(|path| text.contains(path));
+        if inside.starts_with("session/failure") {
+            at_home += text.lines().filter(|line| builds_a_failure(line)).count();
+        } else if names_it {
+            let lines = text.lines().enumerate();
+            let lines = lines.filter(|(_, line)| builds_a_failure(line));
+            builders.extend(lines.map(|(at, _)| format!("{inside}:{}", at + 1)));
+        }
+    }
+    assert!(at_home > 0, "what builds a failure was not recognized");
+    assert!(
+        builders.is_empty(),
+        "a layer has an error of its own, and session/failure.rs gives it its code: {builders:#?}"
+    );
 }

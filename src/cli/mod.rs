@@ -10,6 +10,7 @@ use std::time::Instant;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::call_error::CallError;
 use crate::exit::{Code, Exit};
 use crate::process::Process;
 use crate::process::stderr::Settings;
@@ -264,5 +265,6 @@ fn usage_failure(error: &clap::Error, args: &[OsString]) -> Failure {
         "run"
     };
     let help = format!("{tip}see `osquery-live-query {verb} --help`");
-    Failure::new(Code::Usage, message).hint(help)
+    let message = message.to_owned();
+    CallError::Arguments { message, help }.into()
 }

@@ -17,7 +17,6 @@ use crate::bug;
 use crate::campaign::host::{Candidates, Host};
 use crate::campaign::roster::Roster;
 use crate::campaign::{Campaign, Recorded};
-use crate::exit::Code;
 use crate::notices::Notices;
 use crate::servers::open::AnyBackend;
 use crate::servers::{BackendError, Event, away};
@@ -53,6 +52,36 @@ impl Phase {
             Self::Collecting => "collecting the answers",
         }
     }
+}
+
+/// Why a step can't be driven to its end, beside what its server says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DriveError {
+    /// No name is unknown, but labels and platforms leave nobody.
+    #[error("no enrolled host matches the targets")]
+    NoMember,
+    /// The only target.
+    #[error("`{name}` is not enrolled, or not visible to these credentials")]
+    NotEnrolled {
+        /// As the step names it.
+        name: String,
+    },
+    /// Several targets.
+    #[error("none of the {count} targets is enrolled, or visible to these credentials: {names}")]
+    NoneEnrolled {
+        /// How many.
+        count: usize,
+        /// The first of them.
+        names: String,
+    },
+    /// The deadline came before a campaign was listened to.
+    #[error("the deadline of {} s came while {}", timeout.as_secs(), phase.words())]
+    TooLate {
+        /// What was being done.
+        phase: Phase,
+        /// The deadline.
+        timeout: Duration,
+    },
 }
 
 /// What is known of an execution.
@@ -113,11 +142,11 @@ impl Drive<'_> {
         }
         if nobody && unknown.is_none() {
             // No campaign: the document names the hosts as the step wrote them.
-            return Err(no_target(resolved.roster()));
+            return Err(no_target(resolved.roster()).into());
         }
         let campaign = state.campaign.insert(resolved);
         if nobody {
-            return Err(no_target(campaign.roster()));
+            return Err(no_target(campaign.roster()).into());
         }
         if self.mode == Mode::Check {
             let hosts = &campaign.roster().hosts;
@@ -260,23 +289,15 @@ fn shown(candidates: Candidates, written: &[String], notices: &Notices) -> Candi
     }
 }
 
-fn no_target(roster: &Roster) -> Failure {
-    let message = match (roster.targets.as_slice(), roster.unknown_listed()) {
-        (_, None) => {
-            return Failure::new(Code::Targets, "no enrolled host matches the targets")
-                .hint("look at the members of the labels, and at `target_platforms`");
-        }
-        ([_], Some(only)) => {
-            format!("`{only}` is not enrolled, or not visible to these credentials")
-        }
-        (all, Some(names)) => format!(
-            "none of the {} targets is enrolled, or visible to these credentials: {names}",
-            all.len()
-        ),
-    };
-    Failure::new(Code::Targets, message).hint(
-        "check the names, the server and (osctrl) the environment; hostname, uuid and serial are understood",
-    )
+fn no_target(roster: &Roster) -> DriveError {
+    match (roster.targets.as_slice(), roster.unknown_listed()) {
+        (_, None) => DriveError::NoMember,
+        ([_], Some(name)) => DriveError::NotEnrolled { name },
+        (all, Some(names)) => DriveError::NoneEnrolled {
+            count: all.len(),
+            names,
+        },
+    }
 }
 
 fn warn_of_slow_check_ins(roster: &Roster, timeout: Duration, notices: &Notices) {

@@ -1,14 +1,16 @@
 //! The one place that turns a layer's error into a code, a hint and an exit status.
 
+mod told;
+
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
-use serde::Serialize;
-use serde::ser::SerializeMap;
+pub use told::{Detail, Failure};
 
+use super::drive::DriveError;
 use crate::allowlist::AllowlistError;
 use crate::bug::Bug;
+use crate::call_error::CallError;
 use crate::exit::Code;
 use crate::input::{ContextError, DecodeError};
 use crate::policy::PolicyError;
@@ -16,80 +18,10 @@ use crate::problem::{Placed, Problem};
 use crate::regular_file::NoFile;
 use crate::servers::BackendError;
 
-/// Problems that the one line on stderr names; the document lists all.
-const PROBLEMS_IN_LINE: usize = 5;
-
 /// What to do where too much is asked at once.
 const LATER: &str = "run the step again later, or raise `timeout_seconds`";
 
-/// A failed run, as the document and stderr tell it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The class, which is also the exit status.
-    pub code: Code,
-    /// What was wrong and where, in one line.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-    /// Whether the same step may succeed later.
-    pub retryable: bool,
-    /// Every single problem, where there can be several.
-    pub details: Vec<Detail>,
-}
-
-/// One of the problems that a failure is, or that would have come next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Detail {
-    /// What is wrong, and where.
-    pub placed: Placed,
-    /// The stage that found it, where the run failed at an earlier one.
-    pub stage: Option<Code>,
-}
-
-impl From<Placed> for Detail {
-    fn from(placed: Placed) -> Self {
-        Self {
-            placed,
-            stage: None,
-        }
-    }
-}
-
-impl Serialize for Detail {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        self.placed.entries(&mut map)?;
-        if let Some(stage) = self.stage {
-            map.serialize_entry("stage", stage.name())?;
-        }
-        map.end()
-    }
-}
-
 impl Failure {
-    /// A failure with its code's usual `retryable`.
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            hint: None,
-            retryable: code.retryable(),
-            details: Vec::new(),
-        }
-    }
-
-    /// The deadline came before a campaign was listened to.
-    pub(super) fn too_late(doing: &str, timeout: Duration) -> Self {
-        Self::new(
-            Code::Deadline,
-            format!(
-                "the deadline of {} s came while {doing}",
-                timeout.as_secs()
-            ),
-        )
-        .hint("raise `timeout_seconds`; it counts from the start of the process and covers everything")
-    }
-
     /// What the process needs is refused by the system.
     pub(crate) fn no_resources(error: &io::Error) -> Self {
         Self::new(
@@ -109,49 +41,6 @@ impl Failure {
             format!("the document can't be written to stdout: {what}"),
         )
         .hint("look at what stdout leads to: a full disk, a closed file, a reader that has stopped")
-    }
-
-    /// The same failure with what to do about it.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// A failure that is one or several problems in what a person wrote; `what` names the whole
-    /// (`the step breaks its schema`).
-    pub fn of_problems(code: Code, what: &str, problems: Vec<Placed>) -> Self {
-        let mut named: Vec<String> = problems
-            .iter()
-            .take(PROBLEMS_IN_LINE)
-            .map(|Placed { problem, at }| {
-                let (path, message) = (&problem.path, &problem.message);
-                match at {
-                    _ if path.segments().is_empty() => message.clone(),
-                    Some(at) => format!("{path} (line {}): {message}", at.line),
-                    None => format!("{path}: {message}"),
-                }
-            })
-            .collect();
-        if problems.len() > PROBLEMS_IN_LINE {
-            named.push(format!("and {} more", problems.len() - PROBLEMS_IN_LINE));
-        }
-        Self {
-            details: problems.into_iter().map(Detail::from).collect(),
-            ..Self::new(code, format!("{what}: {}", named.join("; ")))
-        }
-    }
-
-    /// The same failure with a text filter over everything foreign (the redaction of secrets).
-    #[must_use]
-    pub fn map_text(mut self, filter: impl Fn(&str) -> String) -> Self {
-        self.message = filter(&self.message);
-        self.hint = self.hint.as_deref().map(&filter);
-        for detail in &mut self.details {
-            let message = &mut detail.placed.problem.message;
-            *message = filter(message);
-        }
-        self
     }
 }
 
@@ -349,6 +238,65 @@ impl Failure {
     }
 }
 
+impl From<AllowlistError> for Failure {
+    fn from(error: AllowlistError) -> Self {
+        Self::new(Code::Allowlist, error.to_string())
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        let message = error.to_string();
+        let (code, hint) = match error {
+            CallError::Arguments { help, .. } => (Code::Usage, Some(help)),
+            CallError::Flags { verb, .. } => {
+                let hint = format!("see `osquery-live-query {verb} --help`");
+                (Code::Usage, Some(hint))
+            }
+            CallError::File { hint, .. } => (Code::Usage, hint.map(str::to_owned)),
+            #[cfg(feature = "demo")]
+            CallError::Scenario { advice, .. } => {
+                let form = "simulator/README.md describes scenario files";
+                let hint = advice.map_or(form.to_owned(), |advice| format!("{advice}; {form}"));
+                (Code::Usage, Some(hint))
+            }
+            #[cfg(feature = "demo")]
+            CallError::Simulator(_) => (Code::Usage, None),
+            CallError::Withheld(_) => (Code::Policy, None),
+            CallError::NoStatement(_) => {
+                let hint = "see `osquery-live-query templates NAME` for a template's parameters";
+                (Code::Allowlist, Some(hint.to_owned()))
+            }
+            #[cfg(feature = "demo")]
+            CallError::Demo(_) => (Code::Internal, None),
+        };
+        Self {
+            hint,
+            ..Self::new(code, message)
+        }
+    }
+}
+
+impl From<DriveError> for Failure {
+    fn from(error: DriveError) -> Self {
+        let (code, hint) = match error {
+            DriveError::NoMember => (
+                Code::Targets,
+                "look at the members of the labels, and at `target_platforms`",
+            ),
+            DriveError::NotEnrolled { .. } | DriveError::NoneEnrolled { .. } => (
+                Code::Targets,
+                "check the names, the server and (osctrl) the environment; hostname, uuid and serial are understood",
+            ),
+            DriveError::TooLate { .. } => (
+                Code::Deadline,
+                "raise `timeout_seconds`; it counts from the start of the process and covers everything",
+            ),
+        };
+        Self::new(code, error.to_string()).hint(hint)
+    }
+}
+
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
         let message = error.to_string();
@@ -380,36 +328,9 @@ impl From<BackendError> for Failure {
             ),
         };
         Self {
-            code,
-            message,
             hint,
             retryable,
-            details: Vec::new(),
+            ..Self::new(code, message)
         }
-    }
-}
-
-impl Serialize for Failure {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Shape<'a> {
-            code: Code,
-            exit_code: u8,
-            message: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            hint: Option<&'a str>,
-            retryable: bool,
-            #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
-            details: &'a [Detail],
-        }
-        Shape {
-            code: self.code,
-            exit_code: self.code.status(),
-            message: &self.message,
-            hint: self.hint.as_deref(),
-            retryable: self.retryable,
-            details: &self.details,
-        }
-        .serialize(serializer)
     }
 }

@@ -31,7 +31,7 @@ use crate::policy::audit::OpenRun;
 use crate::policy::locks::Slot;
 use crate::servers::http::Patience;
 use crate::servers::open::{AnyBackend, open};
-use drive::{Drive, Phase, State};
+use drive::{Drive, DriveError, Phase, State};
 use failure::Failure;
 
 /// What one execution is given beside its step.
@@ -221,7 +221,8 @@ async fn driven(
     match end {
         // The deadline is the usual end of a campaign, and a failure of anything before it.
         End::Deadline if state.phase < Phase::Collecting => {
-            End::Failed(Failure::too_late(state.phase.words(), step.timeout()))
+            let (phase, timeout) = (state.phase, step.timeout());
+            End::Failed(DriveError::TooLate { phase, timeout }.into())
         }
         end => end,
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use crate::allowlist::{AllowlistError, Binder, Origins, Statement};
+use crate::bug::Bug;
 use crate::campaign::Limits;
-use crate::exit::Code;
 use crate::input::{self, Document, MAX_INPUT_BYTES};
 use crate::path::Path as Place;
 use crate::policy::{Grant, Policy};
@@ -82,7 +82,7 @@ pub struct Refused {
 ///
 /// # Errors
 /// Everything that can be wrong before the network: usage, decode, schema, render, allowlist, policy.
-pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
+pub fn prepare(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
     // First: where the operator's policy can't be used, nothing else matters.
     let policy = Policy::of_process(sources.policy.as_deref())?;
     let mut invocation = input::decode(bytes)?;
@@ -110,11 +110,10 @@ pub fn check(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
             statement,
             grant,
         }),
-        Sql::Preview(_) => Err(Failure::new(
-            Code::Internal,
-            "a complete context left something unknown (a bug)",
-        )
-        .into()),
+        Sql::Preview(_) => {
+            let bug = Bug::that("a complete context left something unknown");
+            Err(Failure::from(bug).into())
+        }
     }
 }
 
@@ -317,12 +316,7 @@ impl Objections {
                 }
             }
         }
-        failure.unwrap_or_else(|| {
-            Failure::new(
-                Code::Internal,
-                "a step was refused without a reason (a bug)",
-            )
-        })
+        failure.unwrap_or_else(|| Bug::that("a step was refused without a reason").into())
     }
 }
 

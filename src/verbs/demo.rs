@@ -9,11 +9,11 @@ use osquery_simulator::{
 
 use serde_json::{Value, json};
 
-use crate::exit::{Code, Exit};
+use crate::call_error::CallError;
+use crate::exit::Exit;
 use crate::input;
 use crate::notices::Level;
 use crate::process::Process;
-use crate::session::failure::Failure;
 use crate::verbs::rehearsed;
 
 /// A step of `playbooks/`, and what it needs.
@@ -49,10 +49,7 @@ const ALERT: &str = include_str!("../../playbooks/alert.example.yaml");
 pub(crate) fn run(process: &Process) -> Exit {
     match show(process) {
         Ok(()) => Exit::Ok,
-        Err(message) => {
-            let message = format!("the demo failed: {message}");
-            process.fail(&Failure::new(Code::Internal, message))
-        }
+        Err(message) => process.fail(&CallError::Demo(message).into()),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::notices::Notices;
 use crate::output::report::Report;
 use crate::process::Process;
 use crate::session::failure::Failure;
-use crate::session::prepare::{self, Sources};
+use crate::session::prepare::{Sources, prepare};
 use crate::session::{Cancel, Keeping, Mode, Outcome, Refused, Session, execute};
 
 /// What the step left.
@@ -24,7 +24,7 @@ pub(super) struct Rehearsed {
 /// `internal`, where no event loop can be had or the document is none.
 pub(super) fn rehearse(invocation: &Value, notices: Notices) -> Result<Rehearsed, Failure> {
     let started = std::time::Instant::now();
-    let outcome = match prepare::check(invocation.to_string().as_bytes(), &Sources::default()) {
+    let outcome = match prepare(invocation.to_string().as_bytes(), &Sources::default()) {
         Err(Refused { failure, named }) => Outcome::refused(failure, named),
         Ok(step) => Process::runtime()?.block_on(async {
             let mut session = Session {

@@ -18,7 +18,7 @@ use crate::process::stderr::Stderr;
 use crate::process::stdout::{self, Broken, Stdout};
 use crate::process::{Process, signals, stdin};
 use crate::session::failure::Failure;
-use crate::session::prepare::{self, Sources};
+use crate::session::prepare::{Sources, prepare};
 use crate::session::{
     Cancel, Cancelled, End, Gone, Mode, Outcome, Progress, Refused, Session, Sink, execute,
 };
@@ -144,7 +144,7 @@ async fn attended(wanted: Wanted, process: &Process, out: &Out<'_>) -> Result<Ex
     let prepared = Process::aside(move || {
         bug::provoke("read");
         let bytes = stdin::read_stdin()?;
-        prepare::check(&bytes, &sources)
+        prepare(&bytes, &sources)
     });
     let step = tokio::select! {
         biased;

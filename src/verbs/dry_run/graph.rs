@@ -52,7 +52,7 @@ pub struct Fault {
 }
 
 /// Everything that is wrong with the graph.
-pub fn check(steps: &[Step]) -> Vec<Fault> {
+pub fn faults(steps: &[Step]) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut ids: HashMap<&str, usize> = HashMap::new();
     for (index, step) in steps.iter().enumerate() {

@@ -191,7 +191,7 @@ fn check_graph(steps: &[Document], report: &mut FileReport) {
             }
         })
         .collect();
-    for fault in graph::check(&nodes) {
+    for fault in graph::faults(&nodes) {
         let step = &steps[fault.step];
         let path = match fault.place {
             Place::Id if step.value().get("id").is_some() => Path::of(&["id"]),

@@ -12,7 +12,7 @@ use super::examine::{Content, Settings, content};
 use super::finding::{FileReport, Rehearsal, Severity};
 use super::form::STEP_TYPE;
 use super::playbook;
-use crate::exit::Code;
+use crate::call_error::CallError;
 use crate::input::MAX_INPUT_BYTES;
 use crate::process::stderr::Stderr;
 use crate::regular_file::{self, Links};
@@ -40,12 +40,8 @@ pub fn rehearse(
     let mut scenario = read(scenario)?;
     add_environments(&mut scenario, steps());
     let access = Access::of(&scenario);
-    let simulator = Simulator::spawn(scenario).map_err(|error| {
-        Failure::new(
-            Code::Usage,
-            format!("the simulated servers can't be started: {error}"),
-        )
-    })?;
+    let simulator =
+        Simulator::spawn(scenario).map_err(|error| CallError::Simulator(error.to_string()))?;
     for (file, script) in files.iter_mut().zip(scripts) {
         let Some(Script { steps, mut context }) = script else {
             continue;
@@ -70,18 +66,17 @@ pub fn rehearse(
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Scenario, Failure> {
-    let hint = "simulator/README.md describes scenario files";
-    let content = regular_file::read(path, MAX_INPUT_BYTES, Links::Follow).map_err(|error| {
-        let advice = error.advice();
-        Failure::of_file("the scenario ", path, error).hint(format!("{advice}; {hint}"))
-    })?;
-    let unusable = |reason: &str| {
-        let message = format!("the scenario {} can't be used: {reason}", path.display());
-        Failure::new(Code::Usage, message).hint(hint)
+fn read(path: &Path) -> Result<Scenario, CallError> {
+    let unusable = |what, advice| CallError::Scenario {
+        path: path.to_owned(),
+        what,
+        advice,
     };
-    let text = String::from_utf8(content.bytes).map_err(|_| unusable("it is not UTF-8"))?;
-    Scenario::from_yaml(&text).map_err(|error| unusable(&error.to_string()))
+    let content = regular_file::read(path, MAX_INPUT_BYTES, Links::Follow)
+        .map_err(|error| unusable(error.to_string(), Some(error.advice())))?;
+    let no_scenario = |reason: &str| unusable(format!("can't be used: {reason}"), None);
+    let text = String::from_utf8(content.bytes).map_err(|_| no_scenario("it is not UTF-8"))?;
+    Scenario::from_yaml(&text).map_err(|error| no_scenario(&error.to_string()))
 }
 
 /// The steps of ours in a file without errors, in their order, and what is known of their context.

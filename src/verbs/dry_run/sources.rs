@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::exit::Code;
+use crate::call_error::CallError;
 use crate::input::MAX_INPUT_BYTES;
 use crate::process::stdin::read_stdin;
 use crate::regular_file::{self, Links, NoFile};
@@ -54,13 +54,12 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
         let mut files = Vec::new();
         folder(path, 0, &mut files).map_err(|error| unusable(&error))?;
         if files.is_empty() {
-            return Err(Failure::new(
-                Code::Usage,
-                format!(
-                    "{} holds no playbooks and no steps: they are named `*.playbook.yaml` and `*.step.yaml` (or `.yml`, `.json`)",
-                    path.display()
-                ),
-            ));
+            let what = "holds no playbooks and no steps: they are named `*.playbook.yaml` and `*.step.yaml` (or `.yml`, `.json`)";
+            return Err(Failure::from(CallError::File {
+                path: path.clone(),
+                what: what.to_owned(),
+                hint: None,
+            }));
         }
         files.sort();
         found.extend(files.into_iter().map(|file| Source::Found {

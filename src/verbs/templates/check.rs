@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{ListFormat, TemplatesCheckArgs};
 use crate::allowlist::{self, Findings, OsquerySchema};
-use crate::exit::Code;
+use crate::call_error::CallError;
 use crate::problem::{Position, Problem};
 use crate::regular_file::{self, Links, NoFile};
 use crate::session::failure::Failure;
@@ -100,8 +100,7 @@ pub fn run(args: &TemplatesCheckArgs) -> Result<Checked, Failure> {
 fn osquery_schema(path: &Path) -> Result<OsquerySchema, Failure> {
     let hint = "`--osquery-schema` takes the JSON that osquery publishes for each version \
                 (osquery-site: src/data/osquery_schema_versions/VERSION.json)";
-    let failure =
-        |what: String| Failure::new(Code::Usage, format!("{} {what}", path.display())).hint(hint);
+    let failure = |what: String| unusable(path, what, Some(hint));
     let content = regular_file::read(path, MOST_SCHEMA_BYTES, Links::Follow)
         .map_err(|error| failure(error.to_string()))?;
     let text = String::from_utf8(content.bytes).map_err(|_| failure("is not UTF-8".into()))?;
@@ -122,8 +121,8 @@ fn found(paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
             let before = files.len();
             in_folder(path, path, &mut files)?;
             if files.len() == before {
-                let message = format!("{} holds no template (*.yaml, *.yml)", path.display());
-                return Err(Failure::new(Code::Usage, message));
+                let what = "holds no template (*.yaml, *.yml)";
+                return Err(unusable(path, what.to_owned(), None));
             }
         } else {
             files.push(Found {
@@ -185,6 +184,11 @@ fn text_of(file: &Found) -> Result<Result<String, Problem>, Failure> {
 
 fn unreadable(path: &Path, error: NoFile) -> Failure {
     Failure::of_file("", path, error)
+}
+
+fn unusable(path: &Path, what: String, hint: Option<&'static str>) -> Failure {
+    let path = path.to_owned();
+    CallError::File { path, what, hint }.into()
 }
 
 /// `PATH:LINE:COLUMN: MESSAGE [RULE]`, as editors and CI read it, warnings with that word in front of the

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Selection;
 use crate::allowlist::{Registry, Template};
-use crate::exit::Code;
+use crate::call_error::CallError;
 use crate::policy::Policy;
 use crate::session::failure::Failure;
 use crate::step::model::TemplateCall;
@@ -105,7 +105,7 @@ pub fn run(args: &TemplatesExportArgs) -> Result<Exported, Failure> {
         if !chosen.iter().any(|template| template.name() == name) {
             return Err(match registry.template(name) {
                 Ok(_) => usage(format!("`--param` is for `{name}`, which is not exported")),
-                Err(error) => Failure::new(Code::Allowlist, error.to_string()),
+                Err(error) => error.into(),
             });
         }
     }
@@ -130,7 +130,7 @@ pub fn run(args: &TemplatesExportArgs) -> Result<Exported, Failure> {
         };
         let bind = |moment| {
             let bound = registry.bind(&call, moment);
-            bound.map_err(|error| Failure::new(Code::Allowlist, error.to_string()).hint(HINT))
+            bound.map_err(|error| CallError::NoStatement(error.to_string()))
         };
         let sql = bind(now)?.sql().to_owned();
         // An age becomes a moment when the statement is made: the next run's would be another.
@@ -146,7 +146,7 @@ pub fn run(args: &TemplatesExportArgs) -> Result<Exported, Failure> {
                     "the SQL of `{name}` holds the moment at which an age was counted, so no later run would be it: \
                      give a time instead of the age, in unix seconds"
                 );
-                return Err(Failure::new(Code::Allowlist, message).hint(HINT));
+                return Err(CallError::NoStatement(message).into());
             }
             (false, false) => of_the_moment.push(name),
         }
@@ -176,10 +176,9 @@ pub fn run(args: &TemplatesExportArgs) -> Result<Exported, Failure> {
     })
 }
 
-const HINT: &str = "see `osquery-live-query templates NAME` for a template's parameters";
-
 fn usage(message: String) -> Failure {
-    Failure::new(Code::Usage, message).hint("see `osquery-live-query templates export --help`")
+    let verb = "templates export";
+    CallError::Flags { verb, message }.into()
 }
 
 /// The templates that are named or selected, as far as the policy allows them.
@@ -200,12 +199,10 @@ fn chosen<'a>(
     }
     let mut chosen: Vec<&Template> = Vec::new();
     for name in &args.names {
-        let template = registry
-            .template(name)
-            .map_err(|error| Failure::new(Code::Allowlist, error.to_string()))?;
+        let template = registry.template(name)?;
         policy
             .allows_template(template)
-            .map_err(|reason| Failure::new(Code::Policy, reason))?;
+            .map_err(CallError::Withheld)?;
         if !chosen.iter().any(|known| known.name() == name) {
             chosen.push(template);
         }

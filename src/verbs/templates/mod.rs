@@ -17,7 +17,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::allowlist::Template;
-use crate::exit::{Code, Exit};
+use crate::call_error::CallError;
+use crate::exit::Exit;
 use crate::policy::Policy;
 use crate::process::Process;
 use crate::session::failure::Failure;
@@ -152,12 +153,10 @@ pub fn text(args: &TemplatesArgs, warn: &dyn Fn(&str)) -> Result<String, Failure
             ));
         }
         Some(name) => {
-            let template = registry
-                .template(name)
-                .map_err(|error| Failure::new(Code::Allowlist, error.to_string()))?;
+            let template = registry.template(name)?;
             policy
                 .allows_template(template)
-                .map_err(|reason| Failure::new(Code::Policy, reason))?;
+                .map_err(CallError::Withheld)?;
             vec![template]
         }
         None => {
@@ -192,7 +191,8 @@ pub fn text(args: &TemplatesArgs, warn: &dyn Fn(&str)) -> Result<String, Failure
 }
 
 fn usage(message: &str) -> Failure {
-    Failure::new(Code::Usage, message).hint("see `osquery-live-query templates --help`")
+    let (verb, message) = ("templates", message.to_owned());
+    CallError::Flags { verb, message }.into()
 }
 
 /// A template's platforms in words.

@@ -35,7 +35,7 @@ fn when(id: &str, condition: &[&str]) -> Step {
 
 /// Step, rule and severity of each fault.
 fn faults(steps: &[Step]) -> Vec<(usize, &'static str, &'static str)> {
-    let faults = check(steps).into_iter();
+    let faults = super::faults(steps).into_iter();
     faults
         .map(|fault| (fault.step, fault.rule, fault.severity.name()))
         .collect()
@@ -114,7 +114,7 @@ fn faults_are_found() {
 
 #[test]
 fn faults_name_their_place_and_the_likely_step() {
-    let found = check(&[
+    let found = super::faults(&[
         next("enrich-alert", "isolate", ""),
         after("isolate-host", &["enrich-alert", "enrich-alrt"]),
     ]);
@@ -177,7 +177,7 @@ proptest! {
             depends_on: name(*wait).into_iter().collect(),
             condition: Vec::new(),
         }).collect();
-        let found = check(&steps);
+        let found = super::faults(&steps);
         let told = found.iter().any(|fault| fault.rule == "cycle" && fault.severity == Severity::Error);
         prop_assert_eq!(told, (0..count).any(|at| returns(&steps, at)));
         // Nothing is said twice, and every fault is in a step.

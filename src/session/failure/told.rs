@@ -1,0 +1,142 @@
+//! A failed run as the document and stderr tell it. Built by the file above only.
+
+use serde::Serialize;
+use serde::ser::SerializeMap;
+
+use crate::exit::Code;
+use crate::problem::Placed;
+
+/// Problems that the one line on stderr names; the document lists all.
+const PROBLEMS_IN_LINE: usize = 5;
+
+/// A failed run, as the document and stderr tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The class, which is also the exit status.
+    pub code: Code,
+    /// What was wrong and where, in one line.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Whether the same step may succeed later.
+    pub retryable: bool,
+    /// Every single problem, where there can be several.
+    pub details: Vec<Detail>,
+    /// Nothing outside of this module can build one.
+    pub(super) mapped: Mapped,
+}
+
+/// Says that a failure was made here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mapped;
+
+/// One of the problems that a failure is, or that would have come next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detail {
+    /// What is wrong, and where.
+    pub placed: Placed,
+    /// The stage that found it, where the run failed at an earlier one.
+    pub stage: Option<Code>,
+}
+
+impl From<Placed> for Detail {
+    fn from(placed: Placed) -> Self {
+        Self {
+            placed,
+            stage: None,
+        }
+    }
+}
+
+impl Serialize for Detail {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.placed.entries(&mut map)?;
+        if let Some(stage) = self.stage {
+            map.serialize_entry("stage", stage.name())?;
+        }
+        map.end()
+    }
+}
+
+impl Failure {
+    /// A failure with its code's usual `retryable`.
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+            retryable: code.retryable(),
+            details: Vec::new(),
+            mapped: Mapped,
+        }
+    }
+
+    /// The same failure with what to do about it.
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A failure that is one or several problems in what a person wrote; `what` names the whole
+    /// (`the step breaks its schema`).
+    pub(super) fn of_problems(code: Code, what: &str, problems: Vec<Placed>) -> Self {
+        let mut named: Vec<String> = problems
+            .iter()
+            .take(PROBLEMS_IN_LINE)
+            .map(|Placed { problem, at }| {
+                let (path, message) = (&problem.path, &problem.message);
+                match at {
+                    _ if path.segments().is_empty() => message.clone(),
+                    Some(at) => format!("{path} (line {}): {message}", at.line),
+                    None => format!("{path}: {message}"),
+                }
+            })
+            .collect();
+        if problems.len() > PROBLEMS_IN_LINE {
+            named.push(format!("and {} more", problems.len() - PROBLEMS_IN_LINE));
+        }
+        Self {
+            details: problems.into_iter().map(Detail::from).collect(),
+            ..Self::new(code, format!("{what}: {}", named.join("; ")))
+        }
+    }
+
+    /// The same failure with a text filter over everything foreign (the redaction of secrets).
+    #[must_use]
+    pub fn map_text(mut self, filter: impl Fn(&str) -> String) -> Self {
+        self.message = filter(&self.message);
+        self.hint = self.hint.as_deref().map(&filter);
+        for detail in &mut self.details {
+            let message = &mut detail.placed.problem.message;
+            *message = filter(message);
+        }
+        self
+    }
+}
+
+impl Serialize for Failure {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shape<'a> {
+            code: Code,
+            exit_code: u8,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            hint: Option<&'a str>,
+            retryable: bool,
+            #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
+            details: &'a [Detail],
+        }
+        Shape {
+            code: self.code,
+            exit_code: self.code.status(),
+            message: &self.message,
+            hint: self.hint.as_deref(),
+            retryable: self.retryable,
+            details: &self.details,
+        }
+        .serialize(serializer)
+    }
+}
