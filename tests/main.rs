@@ -29,6 +29,7 @@ mod osctrl_ended_early;
 mod osctrl_restarts;
 mod osctrl_tags;
 mod policy;
+mod retry_after;
 mod rows;
 mod templates;
 mod two_at_once;

@@ -10,7 +10,8 @@ use crate::harness::Ran;
 use crate::harness::site::{Kind, Site, Step, WRONG_TOKEN, host, on_all, silent};
 
 const HOSTS: [&str; 3] = ["quick", "slow", "slower"];
-const AWAY: Duration = Duration::from_millis(2_500);
+const AWAY: Duration = Duration::from_secs(4);
+const FORMATS: [&str; 2] = ["json", "ndjson"];
 
 fn hosts() -> Vec<HostSpec> {
     vec![
@@ -45,7 +46,8 @@ type Moment = (&'static str, fn(Outage) -> Outage);
 
 fn moments() -> Vec<Moment> {
     vec![
-        ("while the hosts are found", |outage| {
+        ("before the login", |outage| outage),
+        ("before the dispatch", |outage| {
             // Of twelve; at most eight are under way at once, so some were answered well.
             outage.after_requests(10).after(Duration::from_millis(1))
         }),
@@ -56,7 +58,7 @@ fn moments() -> Vec<Moment> {
         ("in the middle of polling", |outage| {
             outage.after_answers(1).after(Duration::from_millis(400))
         }),
-        ("after the second answer", |outage| outage.after_answers(2)),
+        ("before the last answer", |outage| outage.after_answers(2)),
     ]
 }
 
@@ -64,9 +66,11 @@ fn moments() -> Vec<Moment> {
 fn a_part_that_comes_back_ends_nothing() {
     let mut cases = Vec::new();
     for part in [Part::Service, Part::Database] {
-        for moment in moments() {
+        // Nobody can tell a database that is away from credentials that never worked.
+        let first = usize::from(part == Part::Database);
+        for moment in moments().into_iter().skip(first) {
             for credentials in [Credentials::Token, Credentials::Login] {
-                for format in ["json", "ndjson"] {
+                for format in FORMATS {
                     cases.push((part, moment, credentials, format));
                 }
             }
@@ -92,38 +96,44 @@ fn a_part_that_comes_back_ends_nothing() {
     });
 }
 
-#[test]
-fn a_server_that_starts_late_is_waited_for() {
-    on_all([Credentials::Token, Credentials::Login], |credentials| {
-        let outage = Outage::of(Part::Service, AWAY);
-        let site = Site::new(Kind::Osctrl, Scenario::of(hosts()).with_outage(outage));
-        let ran = credentials.of(site.step(&HOSTS).timeout(40)).binary().run();
-        assert_eq!((ran.status, ran.document().partial), (0, false), "{ran:?}");
-    });
-}
-
 /// The answers to reads are 500 and 408 as well while the database is away.
 #[test]
 fn errors_that_a_server_without_its_database_gives_are_waited_out() {
-    on_all([408, 500], |status| {
-        let fault = Fault::on("/results/").skipping(1).times(12).status(status);
-        let site = Site::new(Kind::Osctrl, Scenario::of(hosts()).with_fault(fault));
-        let ran = site.step(&HOSTS).timeout(50).binary().run();
-        assert_eq!((ran.status, ran.document().partial), (0, false), "{ran:?}");
-        let listing = Fault::on_method("GET", "/nodes/dev")
-            .skipping(1)
+    let reads = [
+        ("/results/", 1),
+        ("/nodes/dev", 1),
+        ("/queries/dev/query_", 0),
+    ];
+    let mut cases = Vec::new();
+    for (path, answered) in reads {
+        for status in [408, 500] {
+            cases.extend(FORMATS.map(|format| (path, answered, status, format)));
+        }
+    }
+    on_all(cases, |(path, answered, status, format)| {
+        let fault = Fault::on_method("GET", path)
+            .skipping(answered)
             .times(12)
             .status(status);
-        let site = Site::new(Kind::Osctrl, Scenario::of(hosts()).with_fault(listing));
-        let ran = site.step(&HOSTS).timeout(50).binary().run();
-        assert_eq!((ran.status, ran.document().partial), (0, false), "{ran:?}");
+        let site = Site::new(Kind::Osctrl, Scenario::of(hosts()).with_fault(fault));
+        let step = site.step(&HOSTS).timeout(50);
+        let ran = step.arg(&format!("--format={format}")).binary().run();
+        assert_eq!(
+            (ran.status, &summary(&ran)["partial"]),
+            (0, &false.into()),
+            "{path}, {status}, {format}: {ran:?}"
+        );
     });
 }
 
 /// A dispatch that is answered 401 did not run: it is sent again, once.
 #[test]
 fn a_dispatch_that_a_server_without_its_database_refuses_is_made_later() {
-    on_all([Credentials::Token, Credentials::Login], |credentials| {
+    let both = [Credentials::Token, Credentials::Login];
+    let cases = both
+        .into_iter()
+        .flat_map(|credentials| FORMATS.map(|format| (credentials, format)));
+    on_all(cases, |(credentials, format)| {
         let refused = Kind::Osctrl
             .dispatching()
             .times(6)
@@ -136,8 +146,13 @@ fn a_dispatch_that_a_server_without_its_database_refuses_is_made_later() {
             .body(r#"{"error":"invalid credentials"}"#);
         let scenario = Scenario::of(hosts()).with_fault(refused).with_fault(login);
         let site = Site::new(Kind::Osctrl, scenario);
-        let ran = credentials.of(site.step(&HOSTS).timeout(40)).binary().run();
-        assert_eq!((ran.status, ran.document().partial), (0, false), "{ran:?}");
+        let step = credentials.of(site.step(&HOSTS).timeout(40));
+        let ran = step.arg(&format!("--format={format}")).binary().run();
+        assert_eq!(
+            (ran.status, &summary(&ran)["partial"]),
+            (0, &false.into()),
+            "{ran:?}"
+        );
         let seen = site.seen();
         assert_eq!(
             (seen.campaigns.len(), Kind::Osctrl.dispatches(&seen)),
@@ -151,24 +166,31 @@ fn a_dispatch_that_a_server_without_its_database_refuses_is_made_later() {
 fn credentials_that_never_worked_are_an_error_that_says_both() {
     let away = || Outage::of(Part::Database, Duration::from_secs(60));
     let site = Site::new(Kind::Osctrl, Scenario::of(hosts()).with_outage(away()));
-    for (step, message) in [
-        (site.step(&HOSTS), "does not accept the token (HTTP 401)"),
-        (
-            site.step(&HOSTS).token(WRONG_TOKEN),
-            "does not accept the token (HTTP 401)",
-        ),
-        (
-            Credentials::Login.of(site.step(&HOSTS)),
-            "refused the login: \"invalid credentials\"",
-        ),
-    ] {
+    let steps = || {
+        [
+            (site.step(&HOSTS), "does not accept the token (HTTP 401)"),
+            (
+                site.step(&HOSTS).token(WRONG_TOKEN),
+                "does not accept the token (HTTP 401)",
+            ),
+            (
+                Credentials::Login.of(site.step(&HOSTS)),
+                "refused the login: \"invalid credentials\"",
+            ),
+        ]
+    };
+    let cases = FORMATS.into_iter().flat_map(|format| {
+        steps().map(|(step, message)| (step.arg(&format!("--format={format}")), message))
+    });
+    for (step, message) in cases {
         let ran = step.binary().run();
         site.assert_no_secret(&ran);
         assert!(ran.elapsed < Duration::from_secs(20), "at once");
-        let error = ran.document().error.expect("an error");
-        assert_eq!((ran.status, &*error.code), (20, "auth"));
-        assert!(error.message.ends_with(message), "{}", error.message);
-        let hint = error.hint.expect("a hint");
+        let error = summary(&ran)["error"].clone();
+        assert_eq!((ran.status, &error["code"]), (20, &"auth".into()));
+        let said = error["message"].as_str().expect("a message");
+        assert!(said.ends_with(message), "{said}");
+        let hint = error["hint"].as_str().expect("a hint");
         assert!(
             hint.contains("secret") && hint.contains("database is away"),
             "{hint}"
@@ -220,37 +242,5 @@ fn a_second_factor_is_said_with_what_needs_none() {
     assert!(
         hint.contains("api_token") && hint.contains("service user"),
         "{hint}"
-    );
-}
-
-/// The header says how long, whatever the server is configured to.
-#[test]
-fn retry_after_is_obeyed_as_it_comes() {
-    let busy = |seconds: &str| Fault {
-        retry_after: Some(seconds.into()),
-        ..Kind::Osctrl.logging_in().status(429).times(1)
-    };
-    on_all(["0", "2"], |seconds| {
-        let scenario = Scenario::of(hosts()).with_fault(busy(seconds));
-        let site = Site::new(Kind::Osctrl, scenario);
-        let ran = Credentials::Login.of(site.step(&HOSTS)).binary().run();
-        assert_eq!((ran.status, ran.document().partial), (0, false), "{ran:?}");
-        let seen = site.seen();
-        let logins: Vec<_> = seen.requests_to("POST", "/login").collect();
-        let waited = logins[1].at.duration_since(logins[0].at);
-        let asked_for = Duration::from_secs(seconds.parse().expect("a number"));
-        assert!(
-            waited >= asked_for && waited < asked_for + Duration::from_secs(5),
-            "{waited:?}"
-        );
-    });
-    let site = Site::new(Kind::Osctrl, Scenario::of(hosts()).with_fault(busy("45")));
-    let ran = Credentials::Login.of(site.step(&HOSTS)).binary().run();
-    let error = ran.document().error.expect("an error");
-    assert_eq!((ran.status, &*error.code), (24, "busy"));
-    assert!(
-        error.message.ends_with("asks to wait 45 s"),
-        "{}",
-        error.message
     );
 }

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use serde_json::Value;
@@ -308,13 +308,8 @@ impl Attempts<'_> {
             | (Retry::Later { sent: true, .. }, Repeat::Unsent) => {
                 return Err(failure);
             }
-            (
-                Retry::Later {
-                    after: Some(after), ..
-                },
-                _,
-            ) => *after,
-            (Retry::Later { after: None, .. }, _) => jittered(self.pause),
+            // A server that asks for no wait, again and again, is not asked without any.
+            (Retry::Later { after, .. }, _) => after.unwrap_or_default().max(jittered(self.pause)),
         };
         let begins = Instant::now() + wait;
         let took = self.begun.elapsed();
@@ -459,19 +454,27 @@ fn bearer(token: &Secret) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
+/// The longest wait that is told apart: a lying server must not overflow the clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+
 /// Seconds or an HTTP date (RFC 9110, 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        // A lying server must not overflow the clock.
-        return Some(Duration::from_secs(seconds.min(86_400)));
-    }
-    let when = httpdate::parse_http_date(text).ok()?;
-    Some(
-        when.duration_since(std::time::SystemTime::now())
-            .unwrap_or(Duration::ZERO)
-            .min(Duration::from_secs(86_400)),
-    )
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    wait_of(text.trim(), SystemTime::now())
+}
+
+/// The wait that the text asks for; `None` where it says nothing.
+fn wait_of(text: &str, now: SystemTime) -> Option<Duration> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let wait = match digits {
+        // More than any number that a clock holds.
+        true => text.parse().map_or(Duration::MAX, Duration::from_secs),
+        false => httpdate::parse_http_date(text)
+            .ok()?
+            .duration_since(now)
+            .unwrap_or_default(),
+    };
+    Some(wait.min(LONGEST_WAIT))
 }
 
 /// Between half of the pause and all of it, so that many processes do not come back at once.
@@ -480,4 +483,35 @@ fn jittered(pause: Duration) -> Duration {
     let random = std::hash::RandomState::new().build_hasher().finish();
     let share = (random % 1_000) as f64 / 1_000.0;
     pause.mul_f64(0.5 + share / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_read_as_servers_write_them() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        let date = |seconds: u64| httpdate::fmt_http_date(now + Duration::from_secs(seconds));
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("60", Some(60)),
+            ("007", Some(7)),
+            (&*date(90), Some(90)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(86_400)),
+            ("86401", Some(86_400)),
+            ("99999999999999999999999999", Some(86_400)),
+            ("", None),
+            ("soon", None),
+            ("-5", None),
+            ("1.5", None),
+            ("1, 2", None),
+            ("2026-11-27T12:00:00Z", None),
+        ] {
+            let wait = wait_of(text, now).map(|wait| wait.as_secs());
+            assert_eq!(wait, seconds, "{text}");
+        }
+    }
 }
