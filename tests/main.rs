@@ -17,6 +17,7 @@ mod faults_scale;
 mod faults_secrets;
 mod faults_stream;
 mod faults_time;
+mod fleet_ages;
 mod fleet_answers;
 mod fleet_restarts;
 mod fleet_saved;

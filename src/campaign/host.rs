@@ -28,6 +28,8 @@ pub struct Host {
     pub last_seen: Option<String>,
     /// How often it checks in, where the server says so.
     pub check_in_interval: Option<Duration>,
+    /// A phone or tablet: it runs no osquery, so that it is never asked and never waited for.
+    pub unsupported: bool,
 }
 
 /// Hosts that the server has for a step's targets. Which of them a name means is not the backend's to

@@ -7,10 +7,11 @@ pub mod host;
 pub mod roster;
 pub mod rows;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use host::{Answer, Asked, HostId};
+use host::{Answer, Asked, Host, HostId};
 use roster::Roster;
 use rows::{Rows, push_string};
 
@@ -52,6 +53,8 @@ pub struct Campaign {
     targets_of: Vec<Vec<usize>>,
     bytes_left: usize,
     answered: usize,
+    /// Hosts that can be asked.
+    targeted: usize,
     /// Hosts that have not answered and are not held for offline.
     online_silent: usize,
     rows: usize,
@@ -62,6 +65,7 @@ pub struct Campaign {
 struct State {
     asked: bool,
     offline: bool,
+    unsupported: bool,
     answer: Option<Kept>,
 }
 
@@ -109,6 +113,8 @@ pub enum Status {
     Offline,
     /// The deadline came first.
     NotAsked,
+    /// A phone or tablet: it runs no osquery, and was not asked.
+    Unsupported,
     /// Not enrolled, or not visible to these credentials.
     Unknown,
 }
@@ -122,6 +128,7 @@ impl Status {
             Self::NoAnswer => "no_answer",
             Self::Offline => "offline",
             Self::NotAsked => "not_asked",
+            Self::Unsupported => "unsupported",
             Self::Unknown => "unknown",
         }
     }
@@ -146,6 +153,7 @@ impl Campaign {
             .iter()
             .map(|host| State {
                 offline: host.online == Some(false),
+                unsupported: host.unsupported,
                 ..State::default()
             })
             .collect();
@@ -160,7 +168,11 @@ impl Campaign {
         }
         Self {
             index_of,
-            online_silent: hosts.iter().filter(|host| !host.offline).count(),
+            online_silent: hosts
+                .iter()
+                .filter(|host| !host.offline && !host.unsupported)
+                .count(),
+            targeted: hosts.iter().filter(|host| !host.unsupported).count(),
             hosts,
             offline_hosts,
             targets_of,
@@ -177,10 +189,29 @@ impl Campaign {
         &self.roster
     }
 
+    /// The hosts to ask: those of the roster that run osquery.
+    pub fn to_ask(&self) -> Cow<'_, [Host]> {
+        let hosts = &self.roster.hosts;
+        if self.targeted == hosts.len() {
+            return hosts.into();
+        }
+        let asked = hosts.iter().filter(|host| !host.unsupported);
+        asked.cloned().collect()
+    }
+
+    /// The names of hosts that run no osquery.
+    pub fn unsupported(&self) -> Vec<&str> {
+        let targets = self.roster.targets.iter();
+        targets
+            .filter(|target| self.status(target.host) == Status::Unsupported)
+            .map(|target| target.key.as_str())
+            .collect()
+    }
+
     /// The dispatch has been accepted.
     pub fn started(&mut self, asked: Asked) {
         if asked == Asked::All {
-            for host in &mut self.hosts {
+            for host in self.hosts.iter_mut().filter(|host| !host.unsupported) {
                 host.asked = true;
             }
         }
@@ -197,7 +228,7 @@ impl Campaign {
     pub fn offline(&mut self, id: &HostId) {
         if let Some(&index) = self.index_of.get(id) {
             let host = &mut self.hosts[index];
-            let was_online = !std::mem::replace(&mut host.offline, true);
+            let was_online = !std::mem::replace(&mut host.offline, true) && !host.unsupported;
             self.online_silent -= usize::from(was_online && host.answer.is_none());
         }
     }
@@ -207,6 +238,9 @@ impl Campaign {
         let Some(&index) = self.index_of.get(id) else {
             return Recorded::Foreign;
         };
+        if self.hosts[index].unsupported {
+            return Recorded::Foreign;
+        }
         if self.hosts[index].answer.is_some() {
             return Recorded::Repeated;
         }
@@ -258,7 +292,7 @@ impl Campaign {
 
     /// Whether every host has answered.
     pub fn all_answered(&self) -> bool {
-        self.answered == self.hosts.len()
+        self.answered == self.targeted
     }
 
     /// Distinct hosts that have answered.
@@ -266,9 +300,9 @@ impl Campaign {
         self.answered
     }
 
-    /// Distinct hosts of the campaign.
+    /// Distinct hosts of the campaign that can be asked.
     pub fn targeted(&self) -> usize {
-        self.hosts.len()
+        self.targeted
     }
 
     /// Rows received of all hosts, before caps.
@@ -287,6 +321,7 @@ impl Campaign {
             return Status::Unknown;
         };
         match &state.answer {
+            _ if state.unsupported => Status::Unsupported,
             Some(Kept { result: Ok(_), .. }) => Status::Ok,
             Some(Kept { result: Err(_), .. }) => Status::Error,
             None if state.offline => Status::Offline,
@@ -317,7 +352,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::host::{Candidates, Host};
+    use super::host::Candidates;
     use super::roster::Targets;
     use super::rows::Keep;
     use super::*;
@@ -338,6 +373,7 @@ mod tests {
             online: Some(number % 3 != 2),
             last_seen: None,
             check_in_interval: None,
+            unsupported: number % 5 == 4,
         });
         // Every even host is also named by its uuid.
         let names = (0..hosts + unknown)
@@ -447,17 +483,24 @@ mod tests {
                         prop_assert!(first.insert(index, (count, fails)).is_none());
                     }
                     Recorded::Repeated => prop_assert!(number < hosts),
-                    Recorded::Foreign => prop_assert!(number >= hosts),
+                    Recorded::Foreign => prop_assert!(number >= hosts || number % 5 == 4),
                 }
             }
             prop_assert_eq!(campaign.responded(), first.len());
-            prop_assert_eq!(campaign.all_answered(), first.len() == hosts);
+            let phones = (0..hosts).filter(|host| host % 5 == 4).count();
+            prop_assert_eq!(campaign.targeted(), hosts - phones);
+            prop_assert_eq!(campaign.to_ask().len(), hosts - phones);
+            prop_assert_eq!(campaign.all_answered(), first.len() == hosts - phones);
             let mut bytes = 0;
             for target in &campaign.roster().targets {
                 let status = campaign.status(target.host);
                 let expected = target.host.and_then(|host| first.get(&host));
                 prop_assert_eq!(status.answered(), expected.is_some());
                 prop_assert_eq!(status == Status::Unknown, target.host.is_none());
+                let is_phone = target.host.is_some_and(|host| {
+                    campaign.roster().hosts[host].unsupported
+                });
+                prop_assert_eq!(status == Status::Unsupported, is_phone);
                 match (campaign.answer(target.host).map(|kept| &kept.result), expected) {
                     (Some(Ok(kept)), Some((count, false))) => {
                         prop_assert_eq!(kept.received, *count);
@@ -471,7 +514,7 @@ mod tests {
             }
             prop_assert!(bytes <= max_bytes);
             if skip {
-                let is_gone = |host| host % 3 == 2 || gone.iter().any(|(_, gone)| *gone == host);
+                let is_gone = |host| host % 3 == 2 || host % 5 == 4 || gone.iter().any(|(_, gone)| *gone == host);
                 let silent_online = (0..hosts).any(|host| !is_gone(host) && !first.contains_key(&host));
                 prop_assert_eq!(campaign.is_finished(), !silent_online);
             }

@@ -357,6 +357,7 @@ mod tests {
             online: Some(true),
             last_seen: Some("2026-11-20T00:00:00Z".into()),
             check_in_interval: None,
+            unsupported: false,
         }
     }
 

@@ -216,7 +216,9 @@ struct Planned<'a> {
 impl<'a> Planned<'a> {
     fn of(campaign: &'a Campaign, sql: &'a str) -> Self {
         let roster = campaign.roster();
-        let known = roster.targets.iter().filter(|target| target.host.is_some());
+        let known = roster.targets.iter().filter(|target| {
+            target.host.is_some() && campaign.status(target.host) != Status::Unsupported
+        });
         Self {
             sql,
             hosts: known.map(|target| target.key.as_str()).collect(),

@@ -18,6 +18,7 @@ use crate::campaign::host::{Candidates, Host};
 use crate::campaign::roster::Roster;
 use crate::campaign::{Campaign, Recorded};
 use crate::notices::Notices;
+use crate::printable::listed;
 use crate::servers::open::AnyBackend;
 use crate::servers::{BackendError, Event, away};
 
@@ -71,6 +72,12 @@ pub(super) enum DriveError {
     NoneEnrolled {
         /// How many.
         count: usize,
+        /// The first of them.
+        names: String,
+    },
+    /// Nothing but phones and tablets.
+    #[error("nobody is left to ask: phones and tablets run no osquery: {names}")]
+    NoOsquery {
         /// The first of them.
         names: String,
     },
@@ -148,15 +155,25 @@ impl Drive<'_> {
         if nobody {
             return Err(no_target(campaign.roster()).into());
         }
+        let unsupported = campaign.unsupported();
+        if !unsupported.is_empty() {
+            let names = listed(&unsupported);
+            if campaign.targeted() == 0 {
+                return Err(DriveError::NoOsquery { names }.into());
+            }
+            self.notices.warn(format!(
+                "not asked, being phones or tablets, which run no osquery: {names}"
+            ));
+        }
         if self.mode == Mode::Check {
-            let hosts = &campaign.roster().hosts;
-            server.permits(self.step.statement(), hosts).await?;
+            let hosts = campaign.to_ask();
+            server.permits(self.step.statement(), &hosts).await?;
             state.planned = true;
             return Ok(End::Complete);
         }
         state.phase = Phase::Starting;
         let asked = server
-            .start(self.step.statement(), &campaign.roster().hosts)
+            .start(self.step.statement(), &campaign.to_ask())
             .await?;
         campaign.started(asked);
         state.phase = Phase::Collecting;
@@ -186,7 +203,8 @@ impl Drive<'_> {
         for warning in &roster.warnings {
             self.notices.warn(warning);
         }
-        if roster.hosts.len() > limits.max_hosts {
+        let asked = roster.hosts.iter().filter(|host| !host.unsupported);
+        if asked.count() > limits.max_hosts {
             return Err(BackendError::TooManyHosts {
                 max_hosts: limits.max_hosts,
             }

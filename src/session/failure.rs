@@ -288,6 +288,10 @@ impl From<DriveError> for Failure {
                 Code::Targets,
                 "check the names, the server and (osctrl) the environment; hostname, uuid and serial are understood",
             ),
+            DriveError::NoOsquery { .. } => (
+                Code::Targets,
+                "name computers in the targets; what a phone is, its device management knows",
+            ),
             DriveError::TooLate { .. } => (
                 Code::Deadline,
                 "raise `timeout_seconds`; it counts from the start of the process and covers everything",

@@ -166,15 +166,19 @@ async fn grouped(
         return Ok(Vec::new());
     };
     let mut found = Found::default();
+    let mut phones = HashSet::new();
     for list in lists {
         each_page(rest, list, |page| {
             for listed in page {
                 let platform = listed.platform();
                 if platforms.is_empty() || platform.is_some_and(|it| platforms.contains(&it)) {
+                    if listed.runs_no_osquery() {
+                        phones.insert(listed.id);
+                    }
                     found.add(listed.id, listed.into());
                 }
             }
-            if found.hosts.len() > max_hosts {
+            if found.hosts.len() - phones.len() > max_hosts {
                 return Err(BackendError::TooManyHosts { max_hosts });
             }
             Ok(ControlFlow::Continue(()))

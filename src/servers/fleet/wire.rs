@@ -85,9 +85,21 @@ impl ListedHost {
     }
 }
 
+impl ListedHost {
+    /// Whether it is a phone or tablet, which Fleet targets as any other host and counts as online (wire
+    /// notes, Targets).
+    pub(super) fn runs_no_osquery(&self) -> bool {
+        matches!(
+            self.platform.0.as_deref(),
+            Some("ios" | "ipados" | "android")
+        )
+    }
+}
+
 impl From<ListedHost> for Host {
     fn from(listed: ListedHost) -> Self {
         let platform = listed.platform();
+        let unsupported = listed.runs_no_osquery();
         Self {
             id: HostId(listed.id.to_string()),
             hostname: listed.hostname.0.unwrap_or_default(),
@@ -109,6 +121,7 @@ impl From<ListedHost> for Host {
                 .0
                 .filter(|seconds| *seconds > 0)
                 .map(std::time::Duration::from_secs),
+            unsupported,
         }
     }
 }

@@ -23,6 +23,7 @@ fn host(uuid: &str) -> Host {
         online: None,
         last_seen: None,
         check_in_interval: None,
+        unsupported: false,
     }
 }
 

@@ -209,6 +209,7 @@ impl Node {
                 .filter(|seen| !seen.is_empty() && !seen.starts_with("0001-01-01")),
             // The environment's setting, which no call of a plain token shows.
             check_in_interval: None,
+            unsupported: false,
         })
     }
 }
