@@ -243,3 +243,57 @@ fn errors_become_codes_in_one_place() {
         "a layer has an error of its own, and session/failure.rs gives it its code: {builders:#?}"
     );
 }
+
+/// The names in backticks of a cell.
+fn names(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_way_of_a_step_is_short_and_as_it_is_told() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let told = std::fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let (_, told) = told.split_once("## The way of a step").unwrap();
+    let told = told.split("\n## ").next().unwrap();
+    let rows = told.lines().filter(|line| line.starts_with('|')).skip(2);
+    let source = |file: &str| {
+        let text = std::fs::read_to_string(root.join("src").join(file));
+        text.unwrap_or_else(|error| panic!("{file}: {error}"))
+    };
+    let mut stations: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').collect();
+        let (from, function, files) = (names(cells[1]), names(cells[2])[0], names(cells[3]));
+        for file in &files {
+            let text = source(file);
+            let known = [format!("fn {function}("), format!("fn {function}<")];
+            assert!(
+                known.iter().any(|known| text.contains(known)),
+                "{file} has no function {function}"
+            );
+        }
+        for giver in from {
+            let given = stations.iter().rfind(|(known, _)| *known == giver);
+            let (_, places) = given.unwrap_or_else(|| panic!("{giver} is no station before"));
+            let call = format!("{function}(");
+            let calls = places.iter().any(|file| {
+                let text = source(file);
+                let mut at = text.match_indices(&call);
+                at.any(|(at, _)| {
+                    let before = &text[..at];
+                    !before.ends_with("fn ")
+                        && !before.ends_with(|one: char| one.is_alphanumeric() || one == '_')
+                })
+            });
+            assert!(calls, "{giver} does not call {function}");
+        }
+        stations.push((function, files));
+    }
+    assert_eq!(stations.first().unwrap().0, "read_stdin");
+    assert_eq!(stations.last().unwrap().0, "start");
+    assert!(
+        (10..20).contains(&stations.len()),
+        "{} stations",
+        stations.len()
+    );
+}

@@ -119,7 +119,8 @@ impl Invocation {
 /// # Errors
 /// Where the bytes are not a mapping.
 pub fn decode_context(bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
-    match parse(bytes)?.into_value() {
+    let context = Document::parse_as(text_of(bytes)?, yaml::Repeats::Refused)?;
+    match context.into_value() {
         Value::Object(context) => Ok(context),
         Value::Null => Ok(Map::new()),
         other => Err(DecodeError::new(format!(
@@ -134,7 +135,7 @@ pub fn decode_context(bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
 /// # Errors
 /// Where the bytes are not exactly one YAML or JSON document of such a form.
 pub fn decode(bytes: &[u8]) -> Result<Invocation, DecodeError> {
-    let document = parse(bytes)?;
+    let document = Document::parse_as(text_of(bytes)?, yaml::Repeats::Refused)?;
     let top = document.position_of_value(&Path::default());
     match document.value() {
         Value::Null => Err(empty()),
@@ -301,11 +302,6 @@ pub fn decode_file(bytes: &[u8]) -> Result<Document, DecodeError> {
 /// Reads text as YAML whatever it looks like, for the places of JSON's nodes: JSON is nearly always YAML.
 pub(crate) fn decode_as_yaml(text: &str) -> Result<Document, DecodeError> {
     Document::parse_yaml(text, yaml::Repeats::Expanded)
-}
-
-/// Bytes into a document: size, encoding, then JSON or YAML.
-fn parse(bytes: &[u8]) -> Result<Document, DecodeError> {
-    Document::parse(text_of(bytes)?)
 }
 
 /// Bytes of at most 4 MiB as the UTF-8 text that they are.

@@ -122,13 +122,7 @@ pub(super) struct Drive<'a> {
 impl Drive<'_> {
     /// Until every host has answered, or nothing more can come. May be dropped at any await; `state` keeps
     /// what came.
-    pub async fn finish(self, server: &mut dyn AnyBackend, state: &mut State) -> End {
-        self.through(server, state)
-            .await
-            .unwrap_or_else(End::Failed)
-    }
-
-    async fn through(
+    pub async fn through(
         mut self,
         server: &mut dyn AnyBackend,
         state: &mut State,

@@ -208,12 +208,12 @@ async fn driven(
         sink: &mut *session.sink,
     };
     // A bug loses no row that came, and leaves no campaign behind.
-    let driven = AssertUnwindSafe(drive.finish(server, state)).catch_unwind();
+    let driven = AssertUnwindSafe(drive.through(server, state)).catch_unwind();
     let end = tokio::select! {
         biased;
         reason = cancel.word() => End::Cancelled(reason),
         driven = tokio::time::timeout_at(deadline, driven) => match driven {
-            Ok(Ok(end)) => end,
+            Ok(Ok(end)) => end.unwrap_or_else(End::Failed),
             Ok(Err(panic)) => End::Failed(Bug::of(panic).into()),
             Err(_) => End::Deadline,
         },

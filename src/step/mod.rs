@@ -1,5 +1,5 @@
 //! The step: its schema, its rendering, and the typed form that the rest of the program works with.
-//! Knows nothing of where the step came from, of SQL, or of servers.
+//! Knows nothing of where the step came from; of SQL and of servers no more than a step can say wrong.
 //!
 //! The way through, stage by stage: [`schema::violations`] of the step as it is written, [`offered_sql`],
 //! [`render::render`], [`schema::violations`] of what was rendered, [`typed`]. Each says all that it finds;
