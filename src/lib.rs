@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use osquery_live_query::{
-//!     Cancel, Format, Keeping, Mode, Notices, Session, Sources, execute, prepare,
+//!     Cancel, Format, Keeping, Mode, Notices, Run, Session, Sources, execute, prepare,
 //! };
 //! use osquery_simulator::{FLEET_MAINTAINER_TOKEN, HostSpec, Scenario, Simulator};
 //!
@@ -25,9 +25,9 @@
 //!     .map_err(|refused| refused.failure.message)?;
 //!
 //! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-//! let outcome = runtime.block_on(async {
+//! let (run, outcome) = runtime.block_on(async {
 //!     let mut session = Session {
-//!         started: std::time::Instant::now(),
+//!         run: Run::begin(),
 //!         cancel: Cancel::never(),
 //!         notices: Notices::unheard(),
 //!         sink: &mut Keeping,
@@ -35,11 +35,11 @@
 //!     let (outcome, aftermath) = execute(step, Mode::Run, &mut session).await;
 //!     // The answer may go out before the campaign is stopped.
 //!     aftermath.finish().await;
-//!     outcome
+//!     (session.run, outcome)
 //! });
 //! assert!(outcome.partial(), "gone-02 is not enrolled");
 //! let mut document = Vec::new();
-//! Format::Json.write(&outcome, &mut document)?;
+//! Format::Json.write(&run, &outcome, &mut document)?;
 //! assert!(document.starts_with(br#"{"results":{"web-01":[{"#));
 //! # Ok(())
 //! # }
@@ -71,6 +71,7 @@ mod servers;
 mod session;
 mod step;
 mod time;
+mod trace;
 mod verbs;
 
 pub use campaign::Campaign;
@@ -84,7 +85,7 @@ pub use session::failure::{Detail, Failure};
 pub use session::prepare::{Sources, prepare};
 pub use session::{
     About, Aftermath, Cancel, Cancelled, Canceller, CheckedStep, End, Gone, Keeping, Mode, Outcome,
-    Progress, Refused, Session, Sink, Targets, execute,
+    Progress, Refused, Run, Session, Sink, Targets, execute,
 };
 
 /// The binary: parses the arguments (the program's name first), runs the verb, and returns the status that

@@ -120,6 +120,12 @@ impl Notices {
         self.state().redactor.redact(text)
     }
 
+    /// A value that the step was given, as the document may repeat it: whole but for tokens and passwords (a
+    /// user may be called as the one who is asked for).
+    pub fn value(&self, text: &str) -> String {
+        self.state().redactor.redact_name(text)
+    }
+
     /// A server's text as a message may quote it: without secrets, printable, in one line, cut.
     pub fn shown(&self, text: &str) -> String {
         let line = text.trim().replace(['\n', '\r', '\t'], " ");

@@ -18,6 +18,7 @@ use osquery_simulator::{Scenario, Simulator};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::harness::document::take_evidence;
 use crate::harness::{Binary, step};
 
 /// What surrounds a step, and what has to come out beside the document.
@@ -408,6 +409,7 @@ fn came(name: &str, path: &Path, case: &Case) -> Result<Came, String> {
     let clock = (before, unix_now());
     ran.document();
     let mut document: Value = serde_json::from_str(&ran.stdout).expect("a document");
+    take_evidence(&mut document);
     settle(&mut document, clock);
     let came = conceal(&format!("{document:#}\n"));
     let stderr = conceal(&ran.stderr);

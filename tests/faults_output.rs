@@ -179,6 +179,7 @@ fn faults_lines_as_hosts_answer() {
             hosts,
             campaign,
             error,
+            ..
         } = &lines[2]
         else {
             panic!("the last line is the summary");

@@ -34,6 +34,7 @@ const ROOMS: &[&[&str]] = &[
         "printable",
         "regular_file",
         "time",
+        "trace",
     ],
 ];
 

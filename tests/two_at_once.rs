@@ -2,27 +2,15 @@
 //! tells, and every campaign is stopped. This is what shows that nothing process-wide is left below the
 //! process.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use osquery_live_query::Campaign;
-use osquery_live_query::Cancel;
-use osquery_live_query::Cancelled;
-use osquery_live_query::Canceller;
-use osquery_live_query::CheckedStep;
-use osquery_live_query::End;
-use osquery_live_query::Format;
-use osquery_live_query::Gone;
-use osquery_live_query::Level;
-use osquery_live_query::Mode;
-use osquery_live_query::Notices;
-use osquery_live_query::Outcome;
-use osquery_live_query::Session;
-use osquery_live_query::Sink;
-use osquery_live_query::Sources;
-use osquery_live_query::execute;
-use osquery_live_query::prepare as check;
+use osquery_live_query::{
+    Campaign, Cancel, Cancelled, Canceller, CheckedStep, End, Format, Gone, Level, Mode, Notices,
+    Outcome, Run, Session, Sink, Sources, execute, prepare as check,
+};
 use osquery_simulator::{
     Answer, CampaignState, FleetUser, HostSpec, OsctrlUser, Scenario, Simulator,
 };
@@ -115,22 +103,27 @@ impl Sink for Then {
     }
 }
 
-async fn executed(side: &Side, step: CheckedStep, cancel: Cancel, mut then: Then) -> Outcome {
+async fn executed(
+    side: &Side,
+    step: CheckedStep,
+    cancel: Cancel,
+    mut then: Then,
+) -> (Run, Outcome) {
     let mut session = Session {
-        started: Instant::now(),
+        run: Run::begin(),
         cancel,
         notices: side.notices(),
         sink: &mut then,
     };
     let (outcome, aftermath) = execute(step, Mode::Run, &mut session).await;
     aftermath.finish().await;
-    outcome
+    (session.run, outcome)
 }
 
-fn document(outcome: &Outcome) -> Value {
+fn document((run, outcome): &(Run, Outcome)) -> Value {
     let mut bytes = Vec::new();
     Format::Json
-        .write(outcome, &mut bytes)
+        .write(run, outcome, &mut bytes)
         .expect("memory takes all");
     serde_json::from_slice(&bytes).expect("a document")
 }
@@ -172,8 +165,10 @@ fn each_execution_is_its_own() {
         );
         [one, two, three, four]
     });
-    let [one, two, three, four] = &outcomes;
+    let [one, two, three, four] = outcomes.each_ref().map(|(_, outcome)| outcome);
     let documents = outcomes.each_ref().map(document);
+    let ids: HashSet<&str> = outcomes.iter().map(|(run, _)| run.id()).collect();
+    assert_eq!(ids.len(), outcomes.len(), "two runs of one id");
     assert_eq!(*one.end(), End::Complete);
     assert_eq!(documents[0]["hosts"]["web-01"]["status"], "ok");
     // Another session's secret is none of this one's; its own is masked.

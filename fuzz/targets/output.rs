@@ -16,7 +16,7 @@ use osquery_live_query::inside::Candidates;
 use osquery_live_query::inside::Host;
 use osquery_live_query::inside::HostId;
 use osquery_live_query::Campaign;
-use osquery_live_query::{About, End, Format, Outcome};
+use osquery_live_query::{About, End, Format, Outcome, Run};
 use osquery_live_query::inside::BackendKind;
 use osquery_live_query::inside::Roster;
 use osquery_live_query::inside::texts;
@@ -64,7 +64,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let roster = Roster::new(&targets, Candidates { named: hosts, grouped: half });
     let mut campaign = Campaign::new(roster, &limits, OfflineHosts::Wait);
-    campaign.started(Asked::All);
+    campaign.started(Asked::All, std::time::SystemTime::now());
     let keep = Keep { rows: limits.max_rows_per_host, bytes: limits.max_bytes };
     for line in &lines {
         let answer = match line.get(2).map(|rows| Rows::read(rows, &["host_hostname"], keep)) {
@@ -84,7 +84,7 @@ fuzz_target!(|bytes: &[u8]| {
     let targets = osquery_live_query::Targets::Resolved(Box::new(campaign));
     let outcome = Outcome::Ran { about, targets, end: End::Deadline };
     let mut out = Vec::new();
-    Format::Json.write(&outcome, &mut out).expect("memory can be written to");
+    Format::Json.write(&Run::begin(), &outcome, &mut out).expect("memory can be written to");
     let value: Value = serde_json::from_slice(&out).expect("the document is JSON");
     assert!(SCHEMA.is_valid(&value), "{value}");
     let silent = value["timed_out_hosts"].as_array().expect("a list");

@@ -9,7 +9,7 @@ pub mod rows;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use host::{Answer, Asked, Host, HostId};
 use roster::Roster;
@@ -52,6 +52,7 @@ pub struct Campaign {
     /// Which targets each host stands for: indices into the roster's.
     targets_of: Vec<Vec<usize>>,
     bytes_left: usize,
+    dispatched_at: Option<SystemTime>,
     answered: usize,
     /// Hosts that can be asked.
     targeted: usize,
@@ -177,6 +178,7 @@ impl Campaign {
             offline_hosts,
             targets_of,
             bytes_left: limits.max_bytes.saturating_sub(bytes),
+            dispatched_at: None,
             answered: 0,
             rows: 0,
             truncated: false,
@@ -208,8 +210,9 @@ impl Campaign {
             .collect()
     }
 
-    /// The dispatch has been accepted.
-    pub fn started(&mut self, asked: Asked) {
+    /// The dispatch was accepted, `at` this moment.
+    pub fn started(&mut self, asked: Asked, at: SystemTime) {
+        self.dispatched_at = Some(at);
         if asked == Asked::All {
             for host in self.hosts.iter_mut().filter(|host| !host.unsupported) {
                 host.asked = true;
@@ -335,6 +338,16 @@ impl Campaign {
         self.hosts.get(host?)?.answer.as_ref()
     }
 
+    /// When an answer came, by the clock on the wall.
+    pub fn answered_at(&self, answer: &Kept) -> Option<SystemTime> {
+        self.dispatched_at?.checked_add(answer.after)
+    }
+
+    /// Whether any host was asked.
+    pub fn asked_any(&self) -> bool {
+        self.hosts.iter().any(|host| host.asked)
+    }
+
     fn spend(&mut self, bytes: usize) {
         self.bytes_left = self.bytes_left.saturating_sub(bytes);
     }
@@ -411,7 +424,7 @@ mod tests {
     #[test]
     fn the_first_answer_counts_and_foreign_hosts_do_not() {
         let mut campaign = campaign(2, 0, LIMITS.max_bytes, false);
-        campaign.started(Asked::All);
+        campaign.started(Asked::All, SystemTime::UNIX_EPOCH);
         let id = HostId("0".into());
         assert_eq!(
             campaign.record(&id, rows(1), Duration::ZERO),
@@ -435,7 +448,7 @@ mod tests {
     #[test]
     fn skip_does_not_wait_for_offline_hosts() {
         let mut campaign = campaign(3, 0, LIMITS.max_bytes, true);
-        campaign.started(Asked::All);
+        campaign.started(Asked::All, SystemTime::UNIX_EPOCH);
         for id in ["0", "1"] {
             assert!(!campaign.is_finished());
             campaign.record(&HostId(id.into()), rows(0), Duration::ZERO);
@@ -447,7 +460,7 @@ mod tests {
     #[test]
     fn hosts_asked_one_by_one_are_not_asked_before_their_turn() {
         let mut campaign = campaign(2, 0, LIMITS.max_bytes, false);
-        campaign.started(Asked::OneByOne);
+        campaign.started(Asked::OneByOne, SystemTime::UNIX_EPOCH);
         campaign.asked(&HostId("1".into()));
         assert_eq!(campaign.status(Some(0)), Status::NotAsked);
         assert_eq!(campaign.status(Some(1)), Status::NoAnswer);
@@ -466,7 +479,7 @@ mod tests {
             gone in prop::collection::vec((0usize..30, 0usize..10), 0..4),
         ) {
             let mut campaign = campaign(hosts, unknown, max_bytes, skip);
-            campaign.started(Asked::All);
+            campaign.started(Asked::All, SystemTime::UNIX_EPOCH);
             let mut first = HashMap::new();
             for (_, number) in gone.iter().filter(|(step, _)| *step >= answers.len()) {
                 campaign.offline(&HostId(number.to_string()));

@@ -5,7 +5,7 @@ pub(crate) mod report;
 
 use std::io::{self, Write};
 
-use crate::session::Outcome;
+use crate::session::{Outcome, Run};
 use report::Report;
 
 /// How the output of `run` is written.
@@ -19,12 +19,12 @@ pub enum Format {
 }
 
 impl Format {
-    /// Writes what closes the output: the whole document, or the last line of `ndjson`.
+    /// Writes what closes the output of a run that is over: the whole document, or the last line of `ndjson`.
     ///
     /// # Errors
     /// Those of the writer.
-    pub fn write(self, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
-        let report = Report::of(outcome);
+    pub fn write(self, run: &Run, outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
+        let report = Report::of(run, outcome);
         match self {
             Self::Json => report.write_json(out),
             Self::Ndjson => report.write_summary(out),

@@ -17,6 +17,19 @@ pub(crate) fn host_lines(campaign: &Campaign, host: usize) -> String {
             lines.push_str(",\"error\":");
             push_string(&mut lines, message);
         }
+        let others = [
+            ("hostname", target.hostname),
+            ("uuid", target.uuid),
+            ("answered_at", target.answered_at.as_deref()),
+        ];
+        for (name, value) in others {
+            if let Some(value) = value {
+                lines.push_str(",\"");
+                lines.push_str(name);
+                lines.push_str("\":");
+                push_string(&mut lines, value);
+            }
+        }
         if target.truncated() {
             lines.push_str(",\"truncated\":true");
         }

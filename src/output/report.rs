@@ -10,22 +10,24 @@ use serde::ser::{SerializeMap, Serializer};
 use crate::campaign::roster::Target;
 use crate::campaign::rows::push_string;
 use crate::campaign::{Campaign, Kept, Status};
-use crate::session::{About, Outcome};
+use crate::session::{About, Outcome, Run};
+use crate::time::rfc3339;
 
 /// What one execution has to say.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Report<'a> {
+    run: &'a Run,
     outcome: &'a Outcome,
 }
 
 impl<'a> Report<'a> {
-    /// The report of an outcome.
-    pub fn of(outcome: &'a Outcome) -> Self {
-        Self { outcome }
+    /// The report of a run's outcome.
+    pub fn of(run: &'a Run, outcome: &'a Outcome) -> Self {
+        Self { run, outcome }
     }
 
-    /// Whether hosts may have been asked: what a check found stands elsewhere.
-    fn executed(self) -> bool {
+    /// Whether it tells of answers: what a check found stands elsewhere.
+    fn tells_of_answers(self) -> bool {
         !matches!(self.outcome, Outcome::Planned { .. })
     }
 
@@ -38,7 +40,7 @@ impl<'a> Report<'a> {
         out.write_all(b"{\"results\":{")?;
         let mut first = true;
         let mut key = String::new();
-        for target in self.targets().filter(|_| self.executed()) {
+        for target in self.targets().filter(|_| self.tells_of_answers()) {
             if !target.status.answered() {
                 continue;
             }
@@ -83,8 +85,10 @@ impl<'a> Report<'a> {
             key: name,
             status: Status::NotAsked,
             kept: None,
+            hostname: None,
             uuid: None,
             last_seen: None,
+            answered_at: None,
         });
         resolved.chain(named)
     }
@@ -95,22 +99,32 @@ pub(super) struct TargetReport<'a> {
     pub key: &'a str,
     pub status: Status,
     pub kept: Option<&'a Kept>,
-    uuid: Option<&'a str>,
+    /// Where the key is another name of the host.
+    pub hostname: Option<&'a str>,
+    pub uuid: Option<&'a str>,
     last_seen: Option<&'a str>,
+    pub answered_at: Option<String>,
 }
 
 impl<'a> TargetReport<'a> {
     /// How a target stands in the campaign now.
     pub fn of(campaign: &'a Campaign, target: &'a Target) -> Self {
         let host = target.host.map(|index| &campaign.roster().hosts[index]);
+        let kept = campaign.answer(target.host);
         Self {
             key: &target.key,
             status: campaign.status(target.host),
-            kept: campaign.answer(target.host),
+            kept,
+            hostname: host
+                .map(|host| host.hostname.as_str())
+                .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(&target.key)),
             uuid: host
                 .map(|host| host.uuid.as_str())
                 .filter(|uuid| !uuid.is_empty()),
             last_seen: host.and_then(|host| host.last_seen.as_deref()),
+            answered_at: kept
+                .and_then(|kept| campaign.answered_at(kept))
+                .map(rfc3339),
         }
     }
 
@@ -137,6 +151,9 @@ impl Serialize for TargetReport<'_> {
             Some(Err(message)) => map.serialize_entry("error", message)?,
             None => {}
         }
+        if let Some(hostname) = self.hostname {
+            map.serialize_entry("hostname", hostname)?;
+        }
         if let Some(uuid) = self.uuid {
             map.serialize_entry("uuid", uuid)?;
         }
@@ -145,6 +162,9 @@ impl Serialize for TargetReport<'_> {
         }
         if let Some(kept) = self.kept {
             map.serialize_entry("answered_ms", &milliseconds(kept.after))?;
+        }
+        if let Some(at) = &self.answered_at {
+            map.serialize_entry("answered_at", at)?;
         }
         if self.truncated() {
             map.serialize_entry("truncated", &true)?;
@@ -163,11 +183,11 @@ impl Serialize for Summary<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let report = self.report;
         let outcome = report.outcome;
-        let executed = report.executed();
+        let answers = report.tells_of_answers();
         let keys_of = |wanted: fn(Status) -> bool| -> Vec<&str> {
             let targets = report
                 .targets()
-                .filter(|target| executed && wanted(target.status));
+                .filter(|target| answers && wanted(target.status));
             targets.map(|target| target.key).collect()
         };
         let mut map = serializer.serialize_map(None)?;
@@ -180,10 +200,11 @@ impl Serialize for Summary<'_> {
         if !failed.is_empty() {
             map.serialize_entry("failed_hosts", &failed)?;
         }
-        if executed && report.targets().next().is_some() {
+        map.serialize_entry("executed", &outcome.executed())?;
+        if answers && report.targets().next().is_some() {
             map.serialize_entry("hosts", &Hosts(report))?;
         }
-        if let (Some(about), true) = (outcome.about(), executed) {
+        if let (Some(about), true) = (outcome.about(), answers) {
             let campaign = outcome.campaign();
             map.serialize_entry("campaign", &CampaignReport { about, campaign })?;
         }
@@ -199,6 +220,7 @@ impl Serialize for Summary<'_> {
         if let Outcome::Planned { campaign, sql, .. } = outcome {
             map.serialize_entry("planned", &Planned::of(campaign, sql))?;
         }
+        map.serialize_entry("run", &RunReport(report.run))?;
         map.end()
     }
 }
@@ -272,6 +294,36 @@ impl Serialize for CampaignReport<'_> {
 struct SavedQueryReport<'a> {
     id: &'a str,
     name: &'a str,
+}
+
+/// What makes the document evidence.
+struct RunReport<'a>(&'a Run);
+
+impl Serialize for RunReport<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (run, asked) = (self.0, self.0.asked());
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", run.id())?;
+        map.serialize_entry("version", env!("CARGO_PKG_VERSION"))?;
+        if let Some(step) = &asked.step {
+            map.serialize_entry("step", step)?;
+        }
+        if let Some(template) = &asked.template {
+            map.serialize_entry("template", template)?;
+        }
+        if let Some(parameters) = &asked.parameters {
+            map.serialize_entry("parameters", parameters)?;
+        }
+        if let Some(sql) = &asked.sql {
+            map.serialize_entry("sql", sql)?;
+        }
+        map.serialize_entry("started_at", &rfc3339(run.started_at()))?;
+        map.serialize_entry("finished_at", &rfc3339(run.now()))?;
+        if let Some(trace) = run.trace() {
+            map.serialize_entry("traceparent", trace.as_str())?;
+        }
+        map.end()
+    }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

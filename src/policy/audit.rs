@@ -3,7 +3,6 @@
 
 mod file;
 
-use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -76,25 +75,25 @@ impl AuditLog {
             .map_err(|reason| self.unusable(&reason))
     }
 
-    /// Records what is about to be done. `started` is when the process began.
+    /// Records what is about to be done by the run of this id, which `started` then.
     ///
     /// # Errors
     /// [`PolicyError::AuditLog`] where the line can't be written until the deadline: then nothing may be sent.
     pub async fn intend(
         &self,
         step: &RenderedStep,
+        run: &str,
         started: Instant,
         deadline: tokio::time::Instant,
         notices: &Notices,
     ) -> Result<OpenRun, PolicyError> {
-        let run = run_id();
-        let line = line("intent", &run, intent(step), notices);
+        let line = line("intent", run, intent(step), notices);
         loop {
             let written = append(&self.path, &line, Sync::Yes);
             if written.map_err(|reason| self.unusable(&reason))? {
                 return Ok(OpenRun {
                     path: self.path.clone(),
-                    run,
+                    run: run.to_owned(),
                     started,
                     notices: notices.clone(),
                     concluded: false,
@@ -246,12 +245,6 @@ fn redacted(value: Value, notices: &Notices) -> Value {
     }
 }
 
-/// 128 random bits.
-fn run_id() -> String {
-    let half = || std::hash::RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", half(), half())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -297,12 +290,5 @@ mod tests {
             (&line["code"], &line["exit_code"]),
             (&json!("internal"), &json!(70))
         );
-    }
-
-    #[test]
-    fn run_ids_differ() {
-        let ids: std::collections::BTreeSet<String> = (0..100).map(|_| run_id()).collect();
-        assert_eq!(ids.len(), 100);
-        assert!(ids.iter().all(|id| id.len() == 32));
     }
 }

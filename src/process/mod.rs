@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::bug;
 use crate::exit::Exit;
+use crate::session::Run;
 use crate::session::failure::Failure;
 use stderr::{Settings, Stderr};
 use stdout::Broken;
@@ -20,6 +21,9 @@ use stdout::Broken;
 /// After so many ticks the runtime looks at sockets and signals again, whatever else there is to do: one
 /// that floods this process must not keep it from a signal.
 const TICKS_BEFORE_LOOKING: u32 = 1;
+
+/// The variable that hands a trace down to a child process, as OpenTelemetry's propagation writes it.
+const TRACEPARENT: &str = "TRACEPARENT";
 
 /// This process, as a verb sees it.
 pub struct Process {
@@ -37,6 +41,21 @@ impl Process {
             started,
             stderr: Stderr::new(settings),
         }
+    }
+
+    /// The run that this process is: begun with it, and part of the trace that `TRACEPARENT` names.
+    pub(crate) fn begun(&self) -> Run {
+        let run = Run::begun(self.started);
+        let Some(trace) = std::env::var_os(TRACEPARENT).filter(|value| !value.is_empty()) else {
+            return run;
+        };
+        let within = trace.to_str().and_then(|trace| run.clone().within(trace));
+        within.unwrap_or_else(|| {
+            self.stderr.notices().warn(format!(
+                "the variable {TRACEPARENT} is no `traceparent` of the W3C's Trace Context: this run is part of no trace"
+            ));
+            run
+        })
     }
 
     /// The event loop of a verb that has one.

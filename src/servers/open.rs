@@ -12,25 +12,36 @@ use crate::campaign::roster::Targets;
 use crate::campaign::rows::Keep;
 use crate::notices::Notices;
 use crate::step::model::{BackendKind, Server};
+use crate::trace::TraceParent;
+
+/// What a client keeps to.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// How much of one host's answer is kept.
+    pub keep: Keep,
+    /// Nothing is run but what the server keeps.
+    pub saved_queries_only: bool,
+    /// Every request says that it is part of this trace.
+    pub trace: Option<&'a TraceParent>,
+}
 
 /// A client for the step's server; nothing is sent yet. `patience` is the deadline, or a [`Patience`] that
-/// gives up earlier on a server that can't be reached; `keep` bounds one host's answer; where
-/// `saved_queries_only`, nothing is run but what the server keeps; `notices` hear what the session's owner
-/// should know.
+/// gives up earlier on a server that can't be reached; `notices` hear what the session's owner should know.
 ///
 /// # Errors
 /// As [`Http::new`].
 pub fn open(
     server: &Server,
     patience: impl Into<Patience>,
-    keep: Keep,
-    saved_queries_only: bool,
+    terms: &Terms<'_>,
     notices: Notices,
 ) -> Result<Box<dyn AnyBackend>, BackendError> {
-    let http = Http::new(server, patience, notices)?;
+    let http = Http::new(server, patience, notices)?.within(terms.trace);
+    let keep = terms.keep;
     Ok(match server.backend {
         BackendKind::Fleet => {
-            Box::new(fleet::Fleet::new(server, http, keep).saved_queries_only(saved_queries_only))
+            let fleet = fleet::Fleet::new(server, http, keep);
+            Box::new(fleet.saved_queries_only(terms.saved_queries_only))
         }
         BackendKind::Osctrl => Box::new(osctrl::Osctrl::new(server, http, keep)),
     })

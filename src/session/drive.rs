@@ -12,7 +12,7 @@ use super::cancel::{Cancel, Cancelled};
 use super::failure::Failure;
 use super::outcome::End;
 use super::prepare::CheckedStep;
-use super::{Gone, Mode, Progress, Sink};
+use super::{Gone, Mode, Progress, Run, Sink};
 use crate::bug;
 use crate::campaign::host::{Candidates, Host};
 use crate::campaign::roster::Roster;
@@ -115,6 +115,7 @@ pub(super) struct Drive<'a> {
     pub mode: Mode,
     pub deadline: Instant,
     pub cancel: &'a Cancel,
+    pub run: &'a Run,
     pub notices: &'a Notices,
     pub sink: &'a mut dyn Sink,
 }
@@ -169,7 +170,7 @@ impl Drive<'_> {
         let asked = server
             .start(self.step.statement(), &campaign.to_ask())
             .await?;
-        campaign.started(asked);
+        campaign.started(asked, self.run.now());
         state.phase = Phase::Collecting;
         self.notices.info(|| {
             let id = server.campaign_id();

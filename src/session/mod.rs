@@ -10,6 +10,7 @@ pub mod drive;
 pub mod failure;
 pub mod outcome;
 pub mod prepare;
+pub mod run;
 
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -22,6 +23,7 @@ pub use aftermath::Aftermath;
 pub use cancel::{Cancel, Cancelled, Canceller};
 pub use outcome::{About, End, Outcome, Targets};
 pub use prepare::{CheckedStep, Refused};
+pub use run::Run;
 
 use crate::bug::Bug;
 use crate::campaign::Campaign;
@@ -30,14 +32,14 @@ use crate::notices::Notices;
 use crate::policy::audit::OpenRun;
 use crate::policy::locks::Slot;
 use crate::servers::http::Patience;
-use crate::servers::open::{AnyBackend, open};
+use crate::servers::open::{AnyBackend, Terms, open};
 use drive::{Drive, DriveError, Phase, State};
 use failure::Failure;
 
 /// What one execution is given beside its step.
 pub struct Session<'a> {
-    /// When it began: the deadline counts from here.
-    pub started: std::time::Instant,
+    /// Which run it is, and since when: the deadline counts from there. [`execute`] adds what is asked for.
+    pub run: Run,
     /// Hears when it is to end.
     pub cancel: Cancel,
     /// Its voice, and the redactor of all that it shows.
@@ -110,8 +112,9 @@ pub async fn execute(
     for warning in &asked_for.warnings {
         notices.warn(&warning.message);
     }
+    session.run.executes(&step, &notices);
     let named = asked_for.targets.hosts.clone();
-    let deadline = Instant::from_std(session.started + step.timeout());
+    let deadline = Instant::from_std(session.run.began() + step.timeout());
     let admitted = tokio::select! {
         biased;
         reason = session.cancel.word() => Err(End::Cancelled(reason)),
@@ -132,13 +135,12 @@ pub async fn execute(
         deadline,
         reach_within: (mode == Mode::Check).then_some(CHECK_REACHES_WITHIN),
     };
-    let opened = open(
-        &asked_for.server,
-        patience,
+    let terms = Terms {
         keep,
-        step.grant().saved_queries_only,
-        notices.clone(),
-    );
+        saved_queries_only: step.grant().saved_queries_only,
+        trace: session.run.trace(),
+    };
+    let opened = open(&asked_for.server, patience, &terms, notices.clone());
     let mut server = match opened {
         Ok(server) => server,
         Err(error) => {
@@ -176,13 +178,9 @@ async fn admit(
     };
     let audit = match &grant.audit {
         Some(audit) => {
-            let started = session.started;
-            let notices = &session.notices;
-            Some(
-                audit
-                    .intend(step.step(), started, deadline, notices)
-                    .await?,
-            )
+            let (id, began) = (session.run.id(), session.run.began());
+            let intent = audit.intend(step.step(), id, began, deadline, &session.notices);
+            Some(intent.await?)
         }
         None => None,
     };
@@ -204,6 +202,7 @@ async fn driven(
         mode,
         deadline,
         cancel: &cancel,
+        run: &session.run,
         notices: &session.notices,
         sink: &mut *session.sink,
     };
@@ -241,7 +240,7 @@ fn concluded(
         // A server chooses it.
         id: server.campaign_id().map(|id| session.notices.id(&id)),
         saved_query: server.saved_query(),
-        elapsed: session.started.elapsed(),
+        elapsed: session.run.began().elapsed(),
         may_be_running: server.may_be_running(all_answered),
     };
     match (state.campaign, end) {

@@ -154,6 +154,11 @@ impl Outcome {
         }
     }
 
+    /// Whether at least one host was asked.
+    pub fn executed(&self) -> bool {
+        matches!(self, Self::Ran { .. }) && self.campaign().is_some_and(Campaign::asked_any)
+    }
+
     /// Whether a cap cut rows.
     pub fn truncated(&self) -> bool {
         self.campaign().is_some_and(Campaign::truncated)

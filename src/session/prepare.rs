@@ -17,6 +17,7 @@ use crate::problem::{Placed, Problem};
 use crate::regular_file::{self, Links};
 use crate::secret::SecretSources;
 use crate::session::failure::{Detail, Failure, Objection};
+use crate::session::run::Asked;
 use crate::step;
 use crate::step::model::{RenderedStep, TemplateCall};
 use crate::step::render::{ContextIs, SecretUse, Unknown, render};
@@ -76,6 +77,8 @@ pub struct Refused {
     pub failure: Failure,
     /// The rendered `target_hosts`, where it came that far.
     pub named: Vec<String>,
+    /// What it asks for, where that is known.
+    pub(crate) asked: Box<Asked>,
 }
 
 /// Takes stdin's bytes all the way to a step that may be dispatched.
@@ -227,6 +230,7 @@ pub(crate) fn examine(inquiry: &Inquiry<'_>, allowlist: &mut Binder<'_>) -> Exam
     let call = typed.as_ref().map(|step| &step.template).or(sketched);
     let template = call.and_then(|call| policy.registry().template(&call.name).ok());
     let (origins, now) = (origins(written, policy), inquiry.now);
+    let named_template = call.map(|call| call.name.clone());
     let sql = call.map(|call| match open.is_empty() {
         true => allowlist.bind(call, &origins, now).map(Sql::Final),
         false => allowlist
@@ -253,10 +257,26 @@ pub(crate) fn examine(inquiry: &Inquiry<'_>, allowlist: &mut Binder<'_>) -> Exam
     });
     let verdict = match (typed, sql, grant, objections.0.is_empty()) {
         (Some(step), Some(sql), Some(grant), true) => Ok(Passed { step, sql, grant }),
-        (typed, ..) => Err(Refused {
-            failure: objections.failure(inquiry.step),
-            named: typed.map(|step| step.targets.hosts).unwrap_or_default(),
-        }),
+        (typed, sql, ..) => {
+            let statement = match sql {
+                Some(Sql::Final(statement)) => Some(statement.sql().to_owned()),
+                _ => None,
+            };
+            Err(Refused {
+                failure: objections.failure(inquiry.step),
+                asked: Box::new(Asked {
+                    step: written.get("id").and_then(Value::as_str).map(str::to_owned),
+                    template: named_template,
+                    // What was refused is not repeated: an alert may have brought it.
+                    parameters: typed
+                        .as_ref()
+                        .filter(|_| statement.is_some())
+                        .map(|step| step.template.params.clone()),
+                    sql: statement,
+                }),
+                named: typed.map(|step| step.targets.hosts).unwrap_or_default(),
+            })
+        }
     };
     Examination {
         verdict,
@@ -341,6 +361,7 @@ impl<E: Into<Failure>> From<E> for Refused {
         Self {
             failure: error.into(),
             named: Vec::new(),
+            asked: Box::default(),
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::secret::Secret;
 /// that is the allowlist's and the policy's to say.
 #[derive(Debug, Clone)]
 pub struct RenderedStep {
-    /// The step's `id`.
-    pub id: String,
+    /// The step's `id`, where it has one.
+    pub id: Option<String>,
     /// The instance of the operator's policy that the step names instead of a server.
     pub instance: Option<String>,
     /// Which server, and how to reach it.

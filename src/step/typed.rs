@@ -76,11 +76,7 @@ pub(crate) fn typed(
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(RenderedStep {
-        id: step
-            .get("id")
-            .and_then(Value::as_str)
-            .ok_or_else(|| fault("id"))?
-            .to_owned(),
+        id: step.get("id").and_then(Value::as_str).map(str::to_owned),
         instance,
         server,
         template: fields.call()?,

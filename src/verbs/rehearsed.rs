@@ -8,7 +8,7 @@ use crate::output::report::Report;
 use crate::process::Process;
 use crate::session::failure::Failure;
 use crate::session::prepare::{Sources, prepare};
-use crate::session::{Cancel, Keeping, Mode, Outcome, Refused, Session, execute};
+use crate::session::{Cancel, Keeping, Mode, Outcome, Refused, Run, Session, execute};
 
 /// What the step left.
 pub(super) struct Rehearsed {
@@ -23,23 +23,30 @@ pub(super) struct Rehearsed {
 /// # Errors
 /// `internal`, where no event loop can be had or the document is none.
 pub(super) fn rehearse(invocation: &Value, notices: Notices) -> Result<Rehearsed, Failure> {
-    let started = std::time::Instant::now();
-    let outcome = match prepare(invocation.to_string().as_bytes(), &Sources::default()) {
-        Err(Refused { failure, named }) => Outcome::refused(failure, named),
+    let mut run = Run::begin();
+    let (run, outcome) = match prepare(invocation.to_string().as_bytes(), &Sources::default()) {
+        Err(Refused {
+            failure,
+            named,
+            asked,
+        }) => {
+            run.refused(*asked);
+            (run, Outcome::refused(failure, named))
+        }
         Ok(step) => Process::runtime()?.block_on(async {
             let mut session = Session {
-                started,
+                run,
                 cancel: Cancel::never(),
                 notices,
                 sink: &mut Keeping,
             };
             let (outcome, aftermath) = execute(step, Mode::Run, &mut session).await;
             aftermath.finish().await;
-            outcome
+            (session.run, outcome)
         }),
     };
     let mut document = Vec::new();
-    let written = Report::of(&outcome).write_json(&mut document);
+    let written = Report::of(&run, &outcome).write_json(&mut document);
     let document = written
         .ok()
         .and_then(|()| serde_json::from_slice(&document).ok())

@@ -20,7 +20,7 @@ use crate::process::{Process, signals, stdin};
 use crate::session::failure::Failure;
 use crate::session::prepare::{Sources, prepare};
 use crate::session::{
-    Cancel, Cancelled, End, Gone, Mode, Outcome, Progress, Refused, Session, Sink, execute,
+    Cancel, Cancelled, End, Gone, Mode, Outcome, Progress, Refused, Run, Session, Sink, execute,
 };
 
 /// How long a reader of stdout may stall after the deadline or a signal.
@@ -99,24 +99,12 @@ pub(crate) fn run(args: RunArgs, process: &Process) -> Exit {
 
 /// The document of a failure that came before anything was read: wrong flags.
 pub(crate) fn refuse(failure: Failure, process: &Process) -> Exit {
-    let out = Out {
-        process,
-        format: Format::Json,
-        fail_on_partial: false,
-        stdout: Stdout::new(),
-        closed: Cell::new(false),
-    };
+    let out = Out::new(process, Format::Json, false);
     out.close_at_once(Outcome::refused(failure, Vec::new()))
 }
 
 pub(super) fn perform(wanted: Wanted, process: &Process) -> Exit {
-    let out = Out {
-        process,
-        format: wanted.format,
-        fail_on_partial: wanted.fail_on_partial,
-        stdout: Stdout::new(),
-        closed: Cell::new(false),
-    };
+    let out = Out::new(process, wanted.format, wanted.fail_on_partial);
     let performed = bug::caught(|| {
         let runtime = Process::runtime()?;
         let status = runtime.block_on(attended(wanted, process, &out));
@@ -149,14 +137,17 @@ async fn attended(wanted: Wanted, process: &Process, out: &Out<'_>) -> Result<Ex
     let step = tokio::select! {
         biased;
         reason = cancel.word() => {
+            let run = out.run.clone();
             let outcome = Outcome::Refused { named: Vec::new(), end: End::Cancelled(reason) };
-            return Ok(out.close(outcome, &cancel, Instant::now()).await);
+            return Ok(out.close(run, outcome, &cancel, Instant::now()).await);
         }
         prepared = prepared => match prepared? {
             Ok(step) => step,
-            Err(Refused { failure, named }) => {
+            Err(Refused { failure, named, asked }) => {
+                let mut run = out.run.clone();
+                run.refused(*asked);
                 let outcome = Outcome::refused(failure, named);
-                return Ok(out.close(outcome, &cancel, Instant::now()).await);
+                return Ok(out.close(run, outcome, &cancel, Instant::now()).await);
             }
         },
     };
@@ -171,14 +162,15 @@ async fn attended(wanted: Wanted, process: &Process, out: &Out<'_>) -> Result<Ex
         lines: (wanted.format == Format::Ndjson).then(|| out.stdout.clone()),
     };
     let mut session = Session {
-        started: process.started,
+        run: out.run.clone(),
         cancel: cancel.clone(),
         notices: process.stderr.notices(),
         sink: &mut sink,
     };
     let (outcome, aftermath) = execute(step, wanted.mode, &mut session).await;
     // The document first, and the campaign is stopped whether it is read or not.
-    let status = out.close(outcome, &cancel, deadline).boxed_local().shared();
+    let status = out.close(session.run, outcome, &cancel, deadline);
+    let status = status.boxed_local().shared();
     let tidied = async {
         tokio::select! {
             () = aftermath.finish_as(status.clone()) => {}
@@ -223,19 +215,32 @@ struct Out<'a> {
     process: &'a Process,
     format: Format,
     fail_on_partial: bool,
+    /// The run as it began; what it asks for is added where that is known.
+    run: Run,
     stdout: Stdout,
     closed: Cell<bool>,
 }
 
-impl Out<'_> {
+impl<'a> Out<'a> {
+    fn new(process: &'a Process, format: Format, fail_on_partial: bool) -> Self {
+        Self {
+            process,
+            format,
+            fail_on_partial,
+            run: process.begun(),
+            stdout: Stdout::new(),
+            closed: Cell::new(false),
+        }
+    }
+
     /// Says on stderr what went wrong, then writes the document. Returns how the process ends.
-    async fn close(&self, outcome: Outcome, cancel: &Cancel, deadline: Instant) -> Exit {
+    async fn close(&self, run: Run, outcome: Outcome, cancel: &Cancel, deadline: Instant) -> Exit {
         let (status, failed) = (
             outcome.exit(self.fail_on_partial),
             outcome.error().is_some(),
         );
         let cancelled = outcome.cancelled().is_some();
-        self.begin(outcome);
+        self.begin(run, outcome);
         let patience = async {
             let stall = deadline.max(Instant::now()) + STALL;
             if cancelled {
@@ -264,19 +269,19 @@ impl Out<'_> {
         let status = outcome.exit(self.fail_on_partial);
         self.tell(&outcome);
         let mut bytes = Vec::new();
-        let written = match self.format.write(&outcome, &mut bytes) {
+        let written = match self.format.write(&self.run, &outcome, &mut bytes) {
             Ok(()) => stdout::write_bytes(&bytes),
             Err(error) => Err(Broken::Refused(error.kind().to_string())),
         };
         self.written(written, status, outcome.error().is_some())
     }
 
-    fn begin(&self, outcome: Outcome) {
+    fn begin(&self, run: Run, outcome: Outcome) {
         self.closed.set(true);
         self.tell(&outcome);
         let format = self.format;
         self.stdout
-            .queue_work(move |mut out| format.write(&outcome, &mut out));
+            .queue_work(move |mut out| format.write(&run, &outcome, &mut out));
     }
 
     /// Everything comes before the document.

@@ -15,6 +15,7 @@ pub struct Document {
     pub timed_out_hosts: Vec<String>,
     #[serde(default)]
     pub failed_hosts: Vec<String>,
+    pub executed: bool,
     #[serde(default)]
     pub hosts: BTreeMap<String, Host>,
     pub campaign: Option<Campaign>,
@@ -24,6 +25,7 @@ pub struct Document {
     pub cancelled: bool,
     pub error: Option<Error>,
     pub planned: Option<Planned>,
+    pub run: Run,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -32,9 +34,11 @@ pub struct Host {
     pub status: String,
     pub rows: Option<u64>,
     pub error: Option<String>,
+    pub hostname: Option<String>,
     pub uuid: Option<String>,
     pub last_seen: Option<String>,
     pub answered_ms: Option<u64>,
+    pub answered_at: Option<String>,
     #[serde(default)]
     pub truncated: bool,
 }
@@ -91,6 +95,51 @@ pub struct Planned {
     pub unknown: Vec<String>,
 }
 
+/// Which run a document is of.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    pub id: String,
+    pub version: String,
+    pub step: Option<String>,
+    pub template: Option<String>,
+    pub parameters: Option<serde_json::Map<String, Value>>,
+    pub sql: Option<String>,
+    pub started_at: String,
+    pub finished_at: String,
+    pub traceparent: Option<String>,
+}
+
+impl Run {
+    /// What holds of every run.
+    #[track_caller]
+    fn assert_invariant(&self) {
+        assert_eq!(self.version, env!("CARGO_PKG_VERSION"));
+        // Moments of one form: their order is their text's.
+        assert!(self.started_at <= self.finished_at, "{self:?}");
+        assert!(
+            self.started_at.starts_with("20") && self.finished_at.ends_with('Z'),
+            "{self:?}"
+        );
+    }
+}
+
+/// Takes out what says which run a document is of, and when: it differs from run to run. What holds of it
+/// is [`Document::assert_invariant`]'s to say.
+pub fn take_evidence(document: &mut Value) {
+    let Value::Object(entries) = document else {
+        return;
+    };
+    entries.shift_remove("run");
+    entries.shift_remove("executed");
+    let hosts = entries.get_mut("hosts").and_then(Value::as_object_mut);
+    for host in hosts.into_iter().flat_map(|hosts| hosts.values_mut()) {
+        if let Value::Object(host) = host {
+            host.shift_remove("answered_at");
+        }
+    }
+}
+
 /// A line of `--format ndjson`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -99,6 +148,9 @@ pub enum Line {
         host: String,
         status: String,
         error: Option<String>,
+        hostname: Option<String>,
+        uuid: Option<String>,
+        answered_at: String,
         rows: Vec<BTreeMap<String, Value>>,
         #[serde(default)]
         truncated: bool,
@@ -106,10 +158,12 @@ pub enum Line {
     Summary {
         partial: bool,
         timed_out_hosts: Vec<String>,
+        executed: bool,
         #[serde(default)]
         hosts: BTreeMap<String, Host>,
         campaign: Option<Campaign>,
         error: Option<Error>,
+        run: Box<Run>,
     },
 }
 
@@ -134,10 +188,22 @@ impl Document {
             assert_eq!(has_answered, answered.contains(name), "{name}: {self:?}");
             assert_eq!(host.status == "error", self.failed_hosts.contains(name));
             assert_eq!(host.answered_ms.is_some(), has_answered);
+            assert_eq!(host.answered_at.is_some(), has_answered);
+            if let Some(at) = &host.answered_at {
+                assert!(
+                    self.run.started_at <= *at && *at <= self.run.finished_at,
+                    "{self:?}"
+                );
+            }
             if let Some(rows) = self.results.get(name).filter(|_| host.status == "ok") {
                 let received = host.rows.expect("a number of rows");
                 assert_eq!(host.truncated, (rows.len() as u64) < received);
             }
+        }
+        self.run.assert_invariant();
+        let asked = |host: &Host| matches!(host.status.as_str(), "ok" | "error" | "no_answer");
+        if self.hosts.values().any(asked) {
+            assert!(self.executed, "{self:?}");
         }
         if let Some(error) = &self.error {
             assert!(!self.cancelled && self.partial && !error.message.contains('\n'));

@@ -215,6 +215,7 @@ pub fn compare(name: &str, ran: &Ran, server: &str) -> Document {
     assert_none(ran, SECRETS);
     let document = ran.document();
     let mut settled: Value = serde_json::from_str(&ran.stdout).expect("a document");
+    super::document::take_evidence(&mut settled);
     settle(&mut settled);
     let mut came = format!(
         "exit status {}\n\nstderr:\n{}\nstdout:\n{settled:#}\n",
@@ -269,6 +270,7 @@ fn settle(value: &mut Value) {
 /// A step, as an engine would write it, with the secrets that it names in the environment.
 #[derive(Debug, Clone)]
 pub struct Step {
+    id: Option<&'static str>,
     params: Map<String, Value>,
     secrets: Vec<(&'static str, String)>,
     args: Vec<String>,
@@ -296,6 +298,7 @@ impl Step {
             Kind::Osctrl => OSCTRL_ADMIN_TOKEN,
         };
         Self {
+            id: Some("ask"),
             params,
             secrets: Vec::new(),
             args: Vec::new(),
@@ -313,6 +316,11 @@ impl Step {
     pub fn without(mut self, name: &str) -> Self {
         self.params.remove(name);
         self
+    }
+
+    /// Leaves the step's `id` out.
+    pub fn without_id(self) -> Self {
+        Self { id: None, ..self }
     }
 
     /// Sets `timeout_seconds`.
@@ -342,7 +350,11 @@ impl Step {
 
     /// The binary with this step on stdin.
     pub fn binary(self) -> Binary {
-        let document = json!({"id": "ask", "type": "osquery_live_query", "params": self.params});
+        let mut document =
+            json!({"id": self.id, "type": "osquery_live_query", "params": self.params});
+        if self.id.is_none() {
+            document.as_object_mut().map(|step| step.shift_remove("id"));
+        }
         let mut binary = step(document.to_string());
         for arg in self.args {
             binary = binary.arg(arg);

@@ -30,7 +30,7 @@ fn settled(line: &Value) -> Value {
                 *value = "TIME".into();
             }
             "run" => {
-                assert_eq!(value.as_str().map(str::len), Some(32));
+                assert_eq!(value.as_str().map(str::len), Some(36));
                 *value = "RUN".into();
             }
             "elapsed_ms" => *value = value.as_u64().map(|_| 0).into(),

@@ -46,6 +46,7 @@ pub use upgrade::UpgradeError;
 use super::BackendError;
 use crate::notices::Notices;
 use crate::step::model::Server;
+use crate::trace::TraceParent;
 
 /// A connection attempt that takes longer is given up and made again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,6 +86,8 @@ pub struct Http {
     proxy: Option<Arc<Proxy>>,
     deadline: Instant,
     reach: Arc<Reach>,
+    /// Says with every request which trace it is part of.
+    trace: Option<HeaderValue>,
     notices: Notices,
     /// The last warning: requests that fail side by side for one reason say so once.
     warned: Arc<Mutex<String>>,
@@ -165,9 +168,17 @@ impl Http {
                 reached: AtomicBool::new(false),
                 until: patience.reach_within.map(|within| (now + within, within)),
             }),
+            trace: None,
             notices,
             warned: Arc::default(),
         })
+    }
+
+    /// The same client, whose requests are part of a trace (W3C Trace Context).
+    #[must_use]
+    pub fn within(self, trace: Option<&TraceParent>) -> Self {
+        let trace = trace.and_then(|trace| HeaderValue::from_str(trace.as_str()).ok());
+        Self { trace, ..self }
     }
 
     /// The same client with another deadline: tidying up happens after the step's.
@@ -211,7 +222,11 @@ impl Http {
             Repeat::Safe | Repeat::Once => &self.kept,
             Repeat::Unsent => &self.fresh,
         };
-        client.request(method, url)
+        let request = client.request(method, url);
+        match &self.trace {
+            Some(trace) => request.header("traceparent", trace.clone()),
+            None => request,
+        }
     }
 
     /// Sends it; comes back when the head of an answer is there.

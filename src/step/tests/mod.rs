@@ -141,7 +141,7 @@ fn the_step_of_the_contract() {
         .with_context(b"alert: {host: ' web-1.corp ', hosts: []}")
         .unwrap();
     let step = prepare(&invocation, &sources(&[("osctrl_token", "t0k3n")])).unwrap();
-    assert_eq!(step.id, "triage-running-procs");
+    assert_eq!(step.id.as_deref(), Some("triage-running-procs"));
     assert_eq!(step.server.backend, BackendKind::Osctrl);
     assert_eq!(
         step.server.base_url.as_str(),

@@ -1,0 +1,169 @@
+//! What makes a document evidence: which run it is of, when that was, by which program, and what was asked.
+//! The audit log and the servers' traces know the run by the same id.
+
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Instant, SystemTime};
+
+use serde_json::{Map, Value};
+
+use super::prepare::CheckedStep;
+use crate::notices::Notices;
+use crate::trace::TraceParent;
+
+/// One run. Two at once have two ids.
+#[derive(Debug, Clone)]
+pub struct Run {
+    id: String,
+    began: Instant,
+    started_at: SystemTime,
+    trace: Option<TraceParent>,
+    asked: Asked,
+}
+
+/// What a run asks for, as far as it came to be known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Asked {
+    /// The step's `id`.
+    pub step: Option<String>,
+    /// The template that it names.
+    pub template: Option<String>,
+    /// The template's parameters, rendered.
+    pub parameters: Option<Map<String, Value>>,
+    /// The SQL that the template became.
+    pub sql: Option<String>,
+}
+
+impl Run {
+    /// A run that begins now.
+    pub fn begin() -> Self {
+        Self::begun(Instant::now())
+    }
+
+    /// A run that has begun before, as a process does before it knows what it is to do: the step's deadline
+    /// counts from then.
+    pub fn begun(began: Instant) -> Self {
+        let now = SystemTime::now();
+        Self {
+            id: id(),
+            began,
+            started_at: now.checked_sub(began.elapsed()).unwrap_or(now),
+            trace: None,
+            asked: Asked::default(),
+        }
+    }
+
+    /// As part of a trace: a `traceparent` of the W3C's Trace Context. `None` where it is malformed.
+    pub fn within(self, traceparent: &str) -> Option<Self> {
+        let trace = Some(TraceParent::read(traceparent)?);
+        Some(Self { trace, ..self })
+    }
+
+    /// Its uuid (version 4), which the audit log has, too.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// When it began, by the clock on the wall.
+    pub fn started_at(&self) -> SystemTime {
+        self.started_at
+    }
+
+    /// Now, by the clock on the wall as it stood when the run began: a clock that is set meanwhile makes no
+    /// answer come before its question.
+    pub fn now(&self) -> SystemTime {
+        let elapsed = self.began.elapsed();
+        self.started_at
+            .checked_add(elapsed)
+            .unwrap_or(self.started_at)
+    }
+
+    /// The trace that it is part of.
+    pub(crate) fn trace(&self) -> Option<&TraceParent> {
+        self.trace.as_ref()
+    }
+
+    /// What it asks for.
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// What a step asks for that was not let through.
+    pub(crate) fn refused(&mut self, asked: Asked) {
+        self.asked = asked;
+    }
+
+    /// What a step asks for that may be dispatched; tokens and passwords are taken out of it.
+    pub(super) fn executes(&mut self, step: &CheckedStep, notices: &Notices) {
+        let rendered = step.step();
+        let shown = |text: &str| notices.value(text);
+        self.asked = Asked {
+            step: rendered.id.as_deref().map(shown),
+            template: Some(rendered.template.name.clone()),
+            parameters: Some(without_secrets(&rendered.template.params, &shown)),
+            sql: Some(shown(step.statement().sql())),
+        };
+    }
+}
+
+fn without_secrets(
+    parameters: &Map<String, Value>,
+    shown: &dyn Fn(&str) -> String,
+) -> Map<String, Value> {
+    let entry = |(name, value): (&String, &Value)| {
+        let value = match value {
+            Value::String(text) => shown(text).into(),
+            other => other.clone(),
+        };
+        (name.clone(), value)
+    };
+    parameters.iter().map(entry).collect()
+}
+
+/// A uuid of version 4 (RFC 9562): 122 random bits, out of the keys that the system gives to hash maps.
+fn id() -> String {
+    let half = || std::hash::RandomState::new().build_hasher().finish();
+    let bits = (u128::from(half()) << 64) | u128::from(half());
+    let version = (bits & !(0xf << 76)) | (0x4 << 76);
+    let variant = (version & !(0x3 << 62)) | (0x2 << 62);
+    let digits = format!("{variant:032x}");
+    [
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..],
+    ]
+    .join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_uuids_of_version_4_and_differ() {
+        let ids: HashSet<String> = (0..1_000).map(|_| Run::begin().id).collect();
+        assert_eq!(ids.len(), 1_000);
+        for id in ids {
+            let parts: Vec<usize> = id.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
+            assert_eq!(&id[14..15], "4", "{id}");
+            assert!("89ab".contains(&id[19..20]), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_began_before_says_so() {
+        let began = Instant::now();
+        let run = Run::begun(began);
+        assert!(run.started_at() <= run.now());
+        assert_eq!(run.began(), began);
+    }
+}
