@@ -56,6 +56,7 @@ mod campaign;
 mod cli;
 mod exit;
 mod input;
+mod memory;
 mod nearest;
 mod notices;
 mod output;

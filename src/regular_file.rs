@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::memory::{self, NoMemory};
+
 /// Whether a link at the end of the path is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
@@ -62,6 +64,8 @@ pub enum NoFile {
     Outside,
     /// It holds more bytes than this.
     TooLarge(usize),
+    /// The system gives no memory for it.
+    Memory(NoMemory),
     /// The process or the machine can't open further files.
     Limit,
     /// The system says something else.
@@ -81,6 +85,10 @@ impl fmt::Display for NoFile {
                 write!(formatter, "is larger than {} KiB", most >> 10)
             }
             Self::TooLarge(most) => write!(formatter, "is larger than {} MiB", most >> 20),
+            Self::Memory(refused) => write!(
+                formatter,
+                "can't be read: the system refuses {refused} of memory (`ulimit -v`)"
+            ),
             Self::Limit => formatter
                 .write_str("can't be opened: this process may open no more files (`ulimit -n`)"),
             Self::Failed(kind) => write!(formatter, "can't be read: {kind}"),
@@ -101,6 +109,9 @@ impl NoFile {
             Self::Other(_) => "name a regular file",
             Self::Outside => "name the file itself, or put a copy into the folder",
             Self::TooLarge(_) => "look whether it is another file than was meant",
+            Self::Memory(_) => {
+                "raise the limit of memory (`ulimit -v`; in a service LimitAS, MemoryMax)"
+            }
             Self::Limit => "raise the limit of open files (`ulimit -n`; in a service LimitNOFILE)",
             Self::Failed(_) => "look at the disk or the share that it lies on",
         }
@@ -198,7 +209,8 @@ impl Opened {
         }
         let size = usize::try_from(metadata.len()).unwrap_or(most);
         // One byte more shows the end.
-        let mut bytes = Vec::with_capacity(size + 1);
+        let mut bytes = Vec::new();
+        memory::room(&mut bytes, size + 1).map_err(NoFile::Memory)?;
         // It may grow while it is read.
         file.take(most as u64 + 1)
             .read_to_end(&mut bytes)

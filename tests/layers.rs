@@ -36,6 +36,7 @@ const ROOMS: &[&[&str]] = &[
         "time",
         "trace",
     ],
+    &["memory"],
 ];
 
 /// What still names a room above its own. This list may only become shorter.

@@ -12,8 +12,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::call_error::CallError;
 use crate::exit::{Code, Exit};
-use crate::process::Process;
 use crate::process::stderr::Settings;
+use crate::process::{EventLoop, Process};
 use crate::session::failure::Failure;
 use crate::verbs::dry_run::DryRunArgs;
 use crate::verbs::run::{RunArgs, StepArgs};
@@ -154,10 +154,14 @@ pub fn main(args: &[OsString], started: Instant) -> std::process::ExitCode {
 }
 
 fn execute(args: &[OsString], started: Instant) -> Exit {
+    Process::begin();
+    // Before anything else, so that a signal of the first milliseconds finds an ear. What fails is told
+    // where the loop is wanted.
+    let early = executes(args).then(|| EventLoop::new().ok()).flatten();
     match parse(args) {
         Ok(cli) => {
             let process = Process::new(started, (&cli.log).into());
-            verb(cli, &process)
+            verb(cli, &process, early)
         }
         Err(rejected) => {
             let process = Process::new(started, log_settings(args));
@@ -174,11 +178,11 @@ fn execute(args: &[OsString], started: Instant) -> Exit {
     }
 }
 
-fn verb(cli: Cli, process: &Process) -> Exit {
+fn verb(cli: Cli, process: &Process, early: Option<EventLoop>) -> Exit {
     match cli.verb {
-        None => run::run(cli.run, process),
-        Some(Verb::Run(args)) => run::run(args, process),
-        Some(Verb::Check(args)) => check::run(args, process),
+        None => run::run(cli.run, process, early),
+        Some(Verb::Run(args)) => run::run(args, process, early),
+        Some(Verb::Check(args)) => check::run(args, process, early),
         Some(Verb::Templates(args)) => templates::run(&args, process),
         Some(Verb::DryRun(args)) => dry_run::run(args, process),
         Some(Verb::Schema { name }) => schema::run(name, process),
@@ -240,6 +244,13 @@ fn writes_document(args: &[OsString]) -> bool {
                 | "help"
         )
     )
+}
+
+/// Whether the arguments certainly ask for a step to be executed: other verbs end by a signal as programs
+/// do. (Not so where a flag's value stands before the verb; then the loop is made a little later.)
+fn executes(args: &[OsString]) -> bool {
+    let text = |arg: &OsString| arg == "--help" || arg == "-h" || arg == "--version" || arg == "-V";
+    matches!(verb_of(args), None | Some("run" | "check")) && !args.iter().any(text)
 }
 
 fn verb_of(args: &[OsString]) -> Option<&str> {

@@ -19,6 +19,12 @@ use crate::secret::Secret;
 /// Bytes of input at most; of a context file, too.
 pub const MAX_INPUT_BYTES: usize = 4 * 1024 * 1024;
 
+/// How deep lists and mappings of a step (or a playbook) may be nested.
+const STEP_DEEPEST: usize = 64;
+
+/// The same of a context: what an alert brings is its sender's choice, and only what a step names is read.
+const CONTEXT_DEEPEST: usize = 256;
+
 /// The versions of the invocation's protocol that are spoken.
 pub const PROTOCOLS: &[u64] = &[1];
 
@@ -142,7 +148,7 @@ pub fn decode(bytes: &[u8]) -> Result<Invocation, DecodeError> {
         Value::Array(items) => match items.as_slice() {
             [Value::Object(_)] => {
                 let step = document.into_child(Segment::Index(0)).ok_or_else(empty)?;
-                Ok(alone(step, Form::List))
+                Ok(alone(within_depth(step)?, Form::List))
             }
             [other] => Err(DecodeError::new(format!(
                 "the list holds {} where a step (a mapping) is expected",
@@ -168,7 +174,7 @@ pub fn decode(bytes: &[u8]) -> Result<Invocation, DecodeError> {
                         .hint("the engine starts this program once for each step; `dry-run` reads whole playbooks"),
                 )
             } else {
-                Ok(alone(document, Form::Step))
+                Ok(alone(within_depth(document)?, Form::Step))
             }
         }
         other => Err(DecodeError::new(format!(
@@ -283,7 +289,7 @@ fn decode_invocation(mut document: Document) -> Result<Invocation, DecodeError> 
         .into_child(Segment::Key("step".into()))
         .ok_or_else(empty)?;
     Ok(Invocation {
-        step,
+        step: within_depth(step)?,
         context,
         secrets,
         form: Form::Invocation,
@@ -296,12 +302,55 @@ fn decode_invocation(mut document: Document) -> Result<Invocation, DecodeError> 
 /// # Errors
 /// Where the bytes are not exactly one YAML or JSON document.
 pub fn decode_file(bytes: &[u8]) -> Result<Document, DecodeError> {
-    Document::parse_as(text_of(bytes)?, yaml::Repeats::Expanded)
+    within_depth(Document::parse_as(
+        text_of(bytes)?,
+        yaml::Repeats::Expanded,
+    )?)
 }
 
 /// Reads text as YAML whatever it looks like, for the places of JSON's nodes: JSON is nearly always YAML.
 pub(crate) fn decode_as_yaml(text: &str) -> Result<Document, DecodeError> {
     Document::parse_yaml(text, yaml::Repeats::Expanded)
+}
+
+/// The document, where it is no deeper than a step may be.
+fn within_depth(document: Document) -> Result<Document, DecodeError> {
+    match too_deep_at(document.value(), STEP_DEEPEST, &Path::default()) {
+        None => Ok(document),
+        Some(path) => {
+            Err(DecodeError::new(nested_more_than(STEP_DEEPEST))
+                .at(document.position_of_value(&path)))
+        }
+    }
+}
+
+/// The first list or mapping that stands deeper than so many levels.
+fn too_deep_at(value: &Value, levels: usize, path: &Path) -> Option<Path> {
+    if !value.is_array() && !value.is_object() {
+        return None;
+    }
+    let Some(levels) = levels.checked_sub(1) else {
+        return Some(path.clone());
+    };
+    let holds_more = |value: &Value| value.is_array() || value.is_object();
+    match value {
+        Value::Array(items) => {
+            let mut inner = items
+                .iter()
+                .enumerate()
+                .filter(|(_, item)| holds_more(item));
+            inner.find_map(|(index, item)| too_deep_at(item, levels, &path.index(index)))
+        }
+        Value::Object(entries) => {
+            let mut inner = entries.iter().filter(|(_, item)| holds_more(item));
+            inner.find_map(|(key, item)| too_deep_at(item, levels, &path.key(key)))
+        }
+        _ => None,
+    }
+}
+
+fn nested_more_than(levels: usize) -> String {
+    format!("lists and mappings are nested more than {levels} deep")
 }
 
 /// Bytes of at most 4 MiB as the UTF-8 text that they are.

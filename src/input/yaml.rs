@@ -22,7 +22,7 @@ use crate::problem::Position;
 use repeats::{Weight, merge, weigh};
 
 /// Collections inside collections: more is refused, in YAML and JSON alike.
-pub(super) const DEEPEST: usize = 64;
+pub(super) const DEEPEST: usize = super::CONTEXT_DEEPEST + 1;
 
 /// What all copies made for anchors and aliases of one document may weigh: nodes, and 64 bytes of text
 /// each count one. Some ten times what the largest playbook needs.
@@ -392,10 +392,7 @@ pub(super) fn duplicate(at: Position, key: &str) -> DecodeError {
 }
 
 pub(super) fn too_deep(at: Position) -> DecodeError {
-    refuse(
-        at,
-        format!("lists and mappings are nested more than {DEEPEST} deep"),
-    )
+    refuse(at, super::nested_more_than(super::CONTEXT_DEEPEST))
 }
 
 pub(super) fn refuse(at: Position, message: impl Into<String>) -> DecodeError {
@@ -418,7 +415,7 @@ fn start(span: &Span) -> Position {
 fn scan_message(kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::RecursionLimitExceeded => {
-            format!("lists and mappings are nested more than {DEEPEST} deep")
+            super::nested_more_than(super::CONTEXT_DEEPEST)
         }
         ErrorKind::DirectiveDisallowed => {
             "directives (`%YAML`, `%TAG`) are not accepted: remove the line".into()

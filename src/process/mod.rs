@@ -1,7 +1,8 @@
 //! The only room with process-wide things: stdin, stdout, stderr, signals. A verb gets them in a
 //! [`Process`]; nothing below this room knows that there is a process.
 
-pub(crate) mod signals;
+mod limits;
+mod signals;
 pub mod stderr;
 pub(crate) mod stdin;
 pub(crate) mod stdout;
@@ -15,6 +16,7 @@ use crate::bug;
 use crate::exit::Exit;
 use crate::session::Run;
 use crate::session::failure::Failure;
+pub(crate) use signals::Ears;
 use stderr::{Settings, Stderr};
 use stdout::Broken;
 
@@ -33,10 +35,42 @@ pub struct Process {
     pub stderr: Stderr,
 }
 
+/// The event loop of a verb that executes a step. From when it is made, signals no longer end the process
+/// but are heard: so it is made as early as may be.
+pub(crate) struct EventLoop {
+    /// The loop.
+    pub runtime: Runtime,
+    /// What hears the signals.
+    pub ears: Ears,
+}
+
+impl EventLoop {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// `internal`, where the system refuses what it needs, or a library breaks down.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        bug::caught(|| {
+            limits::enough()?;
+            let runtime = Process::runtime()?;
+            let ears = {
+                let _inside = runtime.enter();
+                Ears::open().map_err(|error| Failure::no_resources(&error))?
+            };
+            Ok(Self { runtime, ears })
+        })?
+    }
+}
+
 impl Process {
     /// From now on panics print nothing; who catches them tells.
-    pub fn new(started: Instant, settings: Settings) -> Self {
+    pub(crate) fn begin() {
         std::panic::set_hook(Box::new(bug::remember));
+    }
+
+    /// The process.
+    pub fn new(started: Instant, settings: Settings) -> Self {
+        Self::begin();
         Self {
             started,
             stderr: Stderr::new(settings),

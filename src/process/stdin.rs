@@ -43,9 +43,12 @@ pub fn read_within(
             let _ = sender.send(read.map(|_| text));
         });
     if reading.is_err() {
-        return Err(DecodeError::new(
-            "stdin can't be read: no thread could be started",
-        ));
+        let mut error = DecodeError::new(
+            "stdin can't be read: the system gives this process no further thread (`ulimit -u`)",
+        );
+        error.hint =
+            Some("raise the limit of processes (`ulimit -u`; in a service TasksMax)".into());
+        return Err(error);
     }
     match receiver.recv_timeout(time) {
         Ok(Ok(text)) if text.len() > bytes => Err(too_long(bytes)),

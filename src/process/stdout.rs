@@ -40,6 +40,15 @@ struct State {
     broken: Option<Broken>,
 }
 
+/// What to do once nothing is queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Once {
+    /// Wait for more: a thread.
+    Waiting,
+    /// End.
+    Done,
+}
+
 /// Why stdout can't be written any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Broken {
@@ -73,12 +82,12 @@ impl Stdout {
             queue.started = true;
             let shared = Arc::clone(&self.0);
             let thread = std::thread::Builder::new().name("stdout".into());
-            if let Err(error) = thread.spawn(move || shared.write()) {
-                let broken =
-                    Broken::Refused(format!("no thread could be started: {}", error.kind()));
-                self.0
-                    .state
-                    .send_modify(|state| state.broken = Some(broken));
+            if thread.spawn(move || shared.write(Once::Waiting)).is_err() {
+                // The system gives no thread: rather a document that may wait for its reader than none.
+                queue.started = false;
+                drop(queue);
+                self.0.write(Once::Done);
+                return;
             }
         }
         drop(queue);
@@ -126,14 +135,15 @@ impl Stdout {
 }
 
 impl Shared {
-    /// The thread: writes what is queued until something breaks.
-    fn write(&self) {
+    /// Writes what is queued until something breaks, or until nothing is queued any more.
+    fn write(&self, when_empty: Once) {
         let mut out = BufWriter::with_capacity(PIECE, Raw);
         loop {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             let work = loop {
                 match queue.works.pop_front() {
                     Some(work) => break work,
+                    None if when_empty == Once::Done => return,
                     None => {
                         queue = self
                             .filled
@@ -176,7 +186,7 @@ impl Broken {
 }
 
 /// File descriptor 1 without a buffer that would outlive a failure.
-struct Raw;
+pub(crate) struct Raw;
 
 impl Write for Raw {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -186,6 +196,20 @@ impl Write for Raw {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Has work write at once, where no thread is to be had or there is none to wait for.
+///
+/// # Errors
+/// Those of stdout.
+pub(crate) fn write_at_once(
+    work: impl FnOnce(&mut BufWriter<Raw>) -> io::Result<()>,
+) -> Result<(), Broken> {
+    let mut out = BufWriter::with_capacity(PIECE, Raw);
+    let written = work(&mut out).and_then(|()| out.flush());
+    // What is buffered would be written again on drop, into the same error.
+    let _ = out.into_parts();
+    written.map_err(|error| Broken::of(&error))
 }
 
 /// Writes bytes at once: text that is no document (`schema`, `templates`, …).

@@ -5,6 +5,8 @@ mod told;
 use std::io;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 pub use told::{Detail, Failure};
 
 use super::drive::DriveError;
@@ -13,10 +15,14 @@ use crate::bug::Bug;
 use crate::call_error::CallError;
 use crate::exit::Code;
 use crate::input::{ContextError, DecodeError};
+use crate::memory::NoMemory;
 use crate::policy::PolicyError;
 use crate::problem::{Placed, Problem};
 use crate::regular_file::NoFile;
 use crate::servers::BackendError;
+
+/// What to do where the system gives too little.
+const RAISE_LIMITS: &str = "raise the limits of this process (`ulimit -n`, `-u`, `-v`; in a service LimitNOFILE, TasksMax, LimitAS, MemoryMax)";
 
 /// What to do where too much is asked at once.
 const LATER: &str = "run the step again later, or raise `timeout_seconds`";
@@ -24,14 +30,24 @@ const LATER: &str = "run the step again later, or raise `timeout_seconds`";
 impl Failure {
     /// What the process needs is refused by the system.
     pub(crate) fn no_resources(error: &io::Error) -> Self {
-        Self::new(
-            Code::Internal,
-            format!(
-                "the system refuses what the process needs: {}",
-                error.kind()
-            ),
-        )
-        .hint("look at the limits of open files and processes")
+        let what = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::MFILE) => "it may open no more files (`ulimit -n`)".to_owned(),
+            Some(Errno::NFILE) => "this machine can open no more files".into(),
+            // Of what is asked for here only a thread is refused so.
+            Some(Errno::AGAIN) => "it may have no further thread (`ulimit -u`)".into(),
+            Some(Errno::NOMEM | Errno::NOBUFS) => "it gets no further memory (`ulimit -v`)".into(),
+            _ => error.kind().to_string(),
+        };
+        let message = format!("the system refuses what the process needs: {what}");
+        Self::new(Code::Internal, message).hint(RAISE_LIMITS)
+    }
+
+    /// Memory that was wanted for this is refused.
+    pub(crate) fn no_memory(what: &str, refused: NoMemory) -> Self {
+        let message = format!(
+            "the system refuses the memory (`ulimit -v`) that {what} needs: {refused} were wanted"
+        );
+        Self::new(Code::Internal, message).hint(RAISE_LIMITS)
     }
 
     /// stdout can't be written to.

@@ -11,6 +11,7 @@ use crate::allowlist::{AllowlistError, Binder, Origins, Statement};
 use crate::bug::Bug;
 use crate::campaign::Limits;
 use crate::input::{self, Document, MAX_INPUT_BYTES};
+use crate::memory;
 use crate::path::Path as Place;
 use crate::policy::{Grant, Policy};
 use crate::problem::{Placed, Problem};
@@ -22,6 +23,10 @@ use crate::step;
 use crate::step::model::{RenderedStep, TemplateCall};
 use crate::step::render::{ContextIs, SecretUse, Unknown, render};
 use crate::step::schema::{Stage, violations};
+
+/// A byte of input takes no more than so many of memory while it is decoded and checked: 4 MiB of the
+/// shortest YAML took 81 MB.
+const DECODED: usize = 24;
 
 /// A step that keeps its schema, whose SQL the allowlist made, and which the operator's policy allows. Only
 /// this can be dispatched.
@@ -88,10 +93,17 @@ pub struct Refused {
 pub fn prepare(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> {
     // First: where the operator's policy can't be used, nothing else matters.
     let policy = Policy::of_process(sources.policy.as_deref())?;
+    let room = |bytes: &[u8], what| {
+        let refused = |refused| Failure::no_memory(what, refused);
+        memory::asked(bytes.len().saturating_mul(DECODED)).map_err(refused)
+    };
+    room(bytes, "reading the step")?;
     let mut invocation = input::decode(bytes)?;
     if let Some(path) = &sources.context {
+        let bytes = context_bytes(path)?;
+        room(&bytes, "reading the context")?;
         invocation = invocation
-            .with_context(&context_bytes(path)?)
+            .with_context(&bytes)
             .map_err(|error| Failure::of_context(path, &error))?;
     }
     let secrets = SecretSources::of_process(

@@ -9,8 +9,7 @@ use serde_json::{Map, Value};
 use super::expression::{Expression, Filter, FilterCall, Literal};
 use crate::input::kind;
 use crate::nearest::{asked, nearest};
-use crate::path::is_plain_name;
-use crate::path::{Path, Segment};
+use crate::path::{Path, Segment, is_plain_name, show_key};
 
 /// Bytes of a rendered scalar at most.
 pub(super) const MAX_SCALAR_BYTES: usize = 64 * 1024;
@@ -68,14 +67,20 @@ impl<'a> Evaluator<'a> {
     pub(super) fn value(&self, expression: &Expression) -> Result<Value, NoValue> {
         self.burn(EXPRESSION_COST)?;
         let name = expression.path.to_string();
-        let mut value = match self.walk(&expression.path)? {
-            Ok(value) => {
+        let mut filters = expression.filters.as_slice();
+        let mut value = match (self.walk(&expression.path)?, filters) {
+            // Of the list's items only what is taken counts: an alert's hosts may be large otherwise.
+            (Ok(list), [call, rest @ ..]) if call.filter == Filter::Pluck => {
+                filters = rest;
+                self.pluck(call, list, &name)?
+            }
+            (Ok(value), _) => {
                 self.bound(value)?;
                 Ok(value.clone())
             }
-            Err(undefined) => Err(undefined),
+            (Err(undefined), _) => Err(undefined),
         };
-        for call in &expression.filters {
+        for call in filters {
             value = self.apply(call, value, &name)?;
         }
         match value {
@@ -154,6 +159,9 @@ impl<'a> Evaluator<'a> {
             return Ok(Ok(default(call, value)));
         }
         let value = value?;
+        if call.filter == Filter::Pluck {
+            return self.pluck(call, &value, name);
+        }
         let filter = call.filter.name();
         let fits = match call.filter {
             Filter::Lower | Filter::Upper | Filter::Trim | Filter::Int => {
@@ -166,7 +174,7 @@ impl<'a> Evaluator<'a> {
                 }),
                 _ => false,
             },
-            Filter::Default => true,
+            Filter::Default | Filter::Pluck => true,
         };
         if !fits {
             let takes = match call.filter {
@@ -184,6 +192,9 @@ impl<'a> Evaluator<'a> {
             ));
         }
         self.bound(&value)?;
+        if let (Filter::Join, Value::Array(items)) = (call.filter, &value) {
+            self.joined_fits(call, items)?;
+        }
         let mut arguments = vec![minijinja::Value::from(minijinja::value::Serde(&value))];
         arguments.extend(call.arguments.iter().map(|argument| match argument {
             Literal::Text(text) => minijinja::Value::from(text.as_str()),
@@ -222,26 +233,93 @@ impl<'a> Evaluator<'a> {
         Ok(Ok(result))
     }
 
+    /// One key of each item of a list of mappings. The inner error is of an item that lacks the key:
+    /// `default` may stand in for the whole list.
+    fn pluck(
+        &self,
+        call: &FilterCall,
+        value: &Value,
+        name: &str,
+    ) -> Result<Result<Value, NoValue>, NoValue> {
+        let [Literal::Text(key)] = call.arguments.as_slice() else {
+            return Err(no_value("filter", "uses `pluck` without a key"));
+        };
+        let wrong = |found: &str| {
+            no_value(
+                "filter",
+                format!("uses `pluck` on `{name}`: it takes a list of mappings, not {found}"),
+            )
+        };
+        let Value::Array(items) = value else {
+            return Err(wrong(kind(value)));
+        };
+        self.countable(items.len())?;
+        let mut taken = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let Value::Object(entries) = item else {
+                return Err(wrong("a list with other things in it"));
+            };
+            let Some(value) = entries.get(key) else {
+                let known = entries.keys().map(String::as_str).take(1_000);
+                let likely = nearest(key, known.filter(|name| is_plain_name(name)))
+                    .map(|likely| format!(" (did you mean `{likely}`?)"))
+                    .unwrap_or_default();
+                let message = format!(
+                    "takes `{}` of each item of `{name}`, which item {index} does not have{likely}",
+                    show_key(key)
+                );
+                return Ok(Err(no_value("undefined", message)));
+            };
+            self.bound(value)?;
+            taken.push(value.clone());
+        }
+        Ok(Ok(Value::Array(taken)))
+    }
+
+    /// Whether a list, joined, is within the size of a text: counted, for a long separator between many
+    /// items makes gigabytes.
+    fn joined_fits(&self, call: &FilterCall, items: &[Value]) -> Result<(), NoValue> {
+        let separator = match call.arguments.as_slice() {
+            [Literal::Text(text)] => text.len(),
+            _ => 0,
+        };
+        let of_items = items.iter().map(|item| match item {
+            Value::String(text) => text.len(),
+            // No number and no boolean is longer.
+            _ => 32,
+        });
+        let between = separator.saturating_mul(items.len().saturating_sub(1));
+        let length = of_items.fold(between, usize::saturating_add);
+        // What is counted generously may still fit: the text itself is held to the limit, too.
+        let most = MAX_SCALAR_BYTES + 32 * items.len();
+        if length > most {
+            return Err(too_long());
+        }
+        self.burn(length)
+    }
+
+    fn countable(&self, items: usize) -> Result<(), NoValue> {
+        self.burn(items)?;
+        if items > MAX_ITEMS {
+            return Err(no_value(
+                "size",
+                format!("yields a list of more than {MAX_ITEMS} items"),
+            ));
+        }
+        Ok(())
+    }
+
     /// Holds a value to the limits, and takes its size from the fuel.
     fn bound(&self, value: &Value) -> Result<(), NoValue> {
         match value {
             Value::String(text) => {
                 self.burn(text.len())?;
                 if text.len() > MAX_SCALAR_BYTES {
-                    return Err(no_value(
-                        "size",
-                        format!("yields text of more than {} KiB", MAX_SCALAR_BYTES >> 10),
-                    ));
+                    return Err(too_long());
                 }
             }
             Value::Array(items) => {
-                self.burn(items.len())?;
-                if items.len() > MAX_ITEMS {
-                    return Err(no_value(
-                        "size",
-                        format!("yields a list of more than {MAX_ITEMS} items"),
-                    ));
-                }
+                self.countable(items.len())?;
                 for item in items {
                     self.bound(item)?;
                 }
@@ -272,6 +350,13 @@ impl<'a> Evaluator<'a> {
             }
         }
     }
+}
+
+pub(super) fn too_long() -> NoValue {
+    no_value(
+        "size",
+        format!("yields text of more than {} KiB", MAX_SCALAR_BYTES >> 10),
+    )
 }
 
 /// As minijinja's: stands in for what is not there, with `true` for null, empty, zero and false, too.

@@ -45,10 +45,11 @@ pub(super) enum Filter {
     Last,
     Join,
     Int,
+    Pluck,
 }
 
 impl Filter {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Default,
         Self::Lower,
         Self::Upper,
@@ -57,6 +58,7 @@ impl Filter {
         Self::Last,
         Self::Join,
         Self::Int,
+        Self::Pluck,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -69,6 +71,7 @@ impl Filter {
             Self::Last => "last",
             Self::Join => "join",
             Self::Int => "int",
+            Self::Pluck => "pluck",
         }
     }
 }
@@ -337,12 +340,13 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        let fits = matches!(
-            (filter, arguments.as_slice()),
+        let fits = match (filter, arguments.as_slice()) {
+            (Filter::Pluck, arguments) => matches!(arguments, [Literal::Text(_)]),
             (_, [])
-                | (Filter::Default, [_] | [_, Literal::Boolean(_)])
-                | (Filter::Join, [Literal::Text(_)])
-        );
+            | (Filter::Default, [_] | [_, Literal::Boolean(_)])
+            | (Filter::Join, [Literal::Text(_)]) => true,
+            _ => false,
+        };
         if fits {
             Ok(FilterCall { filter, arguments })
         } else {
@@ -406,6 +410,7 @@ fn wrong_argument(filter: Filter) -> GrammarError {
             "one text or number, and `true` where it also stands in for empty and null values"
         }
         Filter::Join => "one text, the separator",
+        Filter::Pluck => "one text, the key that is taken of each item",
         _ => "nothing in brackets",
     };
     GrammarError {

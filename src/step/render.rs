@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::evaluate::{Evaluator, MAX_ITEMS, MAX_SCALAR_BYTES, NoValue, no_value};
+use super::evaluate::{Evaluator, MAX_ITEMS, MAX_SCALAR_BYTES, NoValue, no_value, too_long};
 use super::expression::{Part, Template, holds_expression, secret_reference};
 use super::schema::offers_sql;
 use super::words::target_fault;
@@ -267,10 +267,7 @@ impl Renderer<'_> {
                 },
             }
             if rendered.len() > MAX_SCALAR_BYTES {
-                return Err(no_value(
-                    "size",
-                    format!("yields text of more than {} KiB", MAX_SCALAR_BYTES >> 10),
-                ));
+                return Err(too_long());
             }
         }
         Ok(Value::String(rendered))

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::evaluate::MAX_ITEMS;
 use super::words::StepWords;
 use crate::path::Path;
 use crate::problem::Problem;
@@ -33,11 +34,48 @@ static SCHEMA: Schema = Schema::new("step", texts::STEP);
 ///
 /// Keys that offer SQL are no violation: they are the allowlist's to refuse ([`foreign_keys`]).
 pub fn violations(step: &Value, stage: Stage) -> Vec<Problem> {
+    let shortened;
+    let step = match has_long_list(step) {
+        true => {
+            shortened = without_tails(step);
+            &shortened
+        }
+        false => step,
+    };
     let step = &*whole_numbers_as_numbers(step, stage);
     let words = StepWords { step, stage };
     let mut problems = SCHEMA.violations(step, &words);
     words.add_wrong_url(&mut problems);
     problems.into_vec()
+}
+
+/// One item more than the schema lets any list have.
+const ITEMS_LOOKED_AT: usize = MAX_ITEMS + 1;
+
+/// Whether a list has more items than are looked at: it is too long, and the validator would make an error
+/// of each further item, hundreds of thousands of them.
+fn has_long_list(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.len() > ITEMS_LOOKED_AT || items.iter().any(has_long_list),
+        Value::Object(entries) => entries.values().any(has_long_list),
+        _ => false,
+    }
+}
+
+/// The value with no more items in its lists than are looked at.
+fn without_tails(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => {
+            let items = items.iter().take(ITEMS_LOOKED_AT);
+            items.map(without_tails).collect()
+        }
+        Value::Object(entries) => {
+            let entries = entries.iter();
+            let entries = entries.map(|(key, value)| (key.clone(), without_tails(value)));
+            Value::Object(entries.collect())
+        }
+        other => other.clone(),
+    }
 }
 
 /// Keys of the step and its `params` that offer SQL or another query than a template: never the schema's

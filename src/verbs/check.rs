@@ -3,16 +3,16 @@
 use super::run::{StepArgs, Wanted, perform};
 use crate::exit::Exit;
 use crate::output::Format;
-use crate::process::Process;
+use crate::process::{EventLoop, Process};
 use crate::session::Mode;
 
 /// Checks the step on stdin and writes what would be sent to whom. Returns how the process ends.
-pub(crate) fn run(args: StepArgs, process: &Process) -> Exit {
+pub(crate) fn run(args: StepArgs, process: &Process, early: Option<EventLoop>) -> Exit {
     let wanted = Wanted {
         mode: Mode::Check,
         fail_on_partial: false,
         format: Format::Json,
         step: args,
     };
-    perform(wanted, process)
+    perform(wanted, process, early)
 }

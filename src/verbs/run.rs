@@ -16,7 +16,7 @@ use crate::output::Format;
 use crate::output::ndjson::host_lines;
 use crate::process::stderr::Stderr;
 use crate::process::stdout::{self, Broken, Stdout};
-use crate::process::{Process, signals, stdin};
+use crate::process::{Ears, EventLoop, Process, stdin};
 use crate::session::failure::Failure;
 use crate::session::prepare::{Sources, prepare};
 use crate::session::{
@@ -86,15 +86,16 @@ pub(super) struct Wanted {
     pub step: StepArgs,
 }
 
-/// Runs the step on stdin and writes its document. Returns how the process ends.
-pub(crate) fn run(args: RunArgs, process: &Process) -> Exit {
+/// Runs the step on stdin and writes its document; `early` hears signals already. Returns how the process
+/// ends.
+pub(crate) fn run(args: RunArgs, process: &Process, early: Option<EventLoop>) -> Exit {
     let wanted = Wanted {
         mode: Mode::Run,
         fail_on_partial: args.fail_on_partial,
         format: args.format.into(),
         step: args.step,
     };
-    perform(wanted, process)
+    perform(wanted, process, early)
 }
 
 /// The document of a failure that came before anything was read: wrong flags.
@@ -103,11 +104,14 @@ pub(crate) fn refuse(failure: Failure, process: &Process) -> Exit {
     out.close_at_once(Outcome::refused(failure, Vec::new()))
 }
 
-pub(super) fn perform(wanted: Wanted, process: &Process) -> Exit {
+pub(super) fn perform(wanted: Wanted, process: &Process, early: Option<EventLoop>) -> Exit {
     let out = Out::new(process, wanted.format, wanted.fail_on_partial);
     let performed = bug::caught(|| {
-        let runtime = Process::runtime()?;
-        let status = runtime.block_on(attended(wanted, process, &out));
+        let EventLoop { runtime, ears } = match early {
+            Some(early) => early,
+            None => EventLoop::new()?,
+        };
+        let status = runtime.block_on(attended(wanted, process, ears, &out));
         // A thread may still wait for stdin, or for a reader of stdout.
         runtime.shutdown_background();
         status
@@ -121,9 +125,13 @@ pub(super) fn perform(wanted: Wanted, process: &Process) -> Exit {
 }
 
 /// From the bytes on stdin to the exit status, with an ear for signals.
-async fn attended(wanted: Wanted, process: &Process, out: &Out<'_>) -> Result<Exit, Failure> {
-    let (canceller, cancel) = signals::listen(wanted.step.exit_with_parent)
-        .map_err(|error| Failure::no_resources(&error))?;
+async fn attended(
+    wanted: Wanted,
+    process: &Process,
+    ears: Ears,
+    out: &Out<'_>,
+) -> Result<Exit, Failure> {
+    let (canceller, cancel) = ears.listen(wanted.step.exit_with_parent);
     let sources = Sources {
         context: wanted.step.context,
         secrets_dir: wanted.step.secrets_dir,
@@ -221,6 +229,13 @@ struct Out<'a> {
     closed: Cell<bool>,
 }
 
+/// A document that is begun: how the process ends if it can be written.
+struct Begun {
+    status: Exit,
+    failed: bool,
+    cancelled: bool,
+}
+
 impl<'a> Out<'a> {
     fn new(process: &'a Process, format: Format, fail_on_partial: bool) -> Self {
         Self {
@@ -235,15 +250,16 @@ impl<'a> Out<'a> {
 
     /// Says on stderr what went wrong, then writes the document. Returns how the process ends.
     async fn close(&self, run: Run, outcome: Outcome, cancel: &Cancel, deadline: Instant) -> Exit {
-        let (status, failed) = (
-            outcome.exit(self.fail_on_partial),
-            outcome.error().is_some(),
-        );
-        let cancelled = outcome.cancelled().is_some();
-        self.begin(run, outcome);
+        let begun = match self.begin(&outcome) {
+            Ok(begun) => begun,
+            Err(status) => return status,
+        };
+        let format = self.format;
+        self.stdout
+            .queue_work(move |mut out| format.write(&run, &outcome, &mut out));
         let patience = async {
             let stall = deadline.max(Instant::now()) + STALL;
-            if cancelled {
+            if begun.cancelled {
                 tokio::time::sleep(STALL).await;
                 return;
             }
@@ -257,45 +273,44 @@ impl<'a> Out<'a> {
             written = self.stdout.drained() => written,
             () = patience => Err(Broken::Refused("its reader has stopped reading".into())),
         };
-        self.written(written, status, failed)
+        self.end(begun, written)
     }
 
     /// As [`Out::close`], where no event loop runs.
     fn close_at_once(&self, outcome: Outcome) -> Exit {
-        if self.closed.replace(true) {
-            // A bug after the document was begun must not add a second one.
-            return outcome.exit(self.fail_on_partial);
+        match self.begin(&outcome) {
+            Ok(begun) => {
+                let written =
+                    stdout::write_at_once(|out| self.format.write(&self.run, &outcome, out));
+                self.end(begun, written)
+            }
+            Err(status) => status,
         }
+    }
+
+    /// Everything comes before the document. A bug after one was begun must not add a second: then there is
+    /// only the status.
+    fn begin(&self, outcome: &Outcome) -> Result<Begun, Exit> {
         let status = outcome.exit(self.fail_on_partial);
-        self.tell(&outcome);
-        let mut bytes = Vec::new();
-        let written = match self.format.write(&self.run, &outcome, &mut bytes) {
-            Ok(()) => stdout::write_bytes(&bytes),
-            Err(error) => Err(Broken::Refused(error.kind().to_string())),
-        };
-        self.written(written, status, outcome.error().is_some())
-    }
-
-    fn begin(&self, run: Run, outcome: Outcome) {
-        self.closed.set(true);
-        self.tell(&outcome);
-        let format = self.format;
-        self.stdout
-            .queue_work(move |mut out| format.write(&run, &outcome, &mut out));
-    }
-
-    /// Everything comes before the document.
-    fn tell(&self, outcome: &Outcome) {
+        if self.closed.replace(true) {
+            return Err(status);
+        }
         self.process.stderr.erase_progress();
         if let Some(failure) = outcome.error() {
             self.process.stderr.failure(failure);
         }
         self.process.stderr.flush();
+        Ok(Begun {
+            status,
+            failed: outcome.error().is_some(),
+            cancelled: outcome.cancelled().is_some(),
+        })
     }
 
     /// The exit status once it is known whether the document could be written. What failed before that stays
     /// the reason.
-    fn written(&self, written: Result<(), Broken>, status: Exit, failed: bool) -> Exit {
+    fn end(&self, begun: Begun, written: Result<(), Broken>) -> Exit {
+        let Begun { status, failed, .. } = begun;
         let broken = match written {
             Ok(()) if stdout::was_closed() => Broken::Refused(
                 "it is closed, or a /dev/null that is opened for reading and writing".into(),

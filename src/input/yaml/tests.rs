@@ -236,30 +236,30 @@ fn common_mistakes_are_said_in_words() {
 }
 
 #[test]
-fn sixty_four_levels_and_no_more() {
+fn the_levels_of_a_context_and_no_more() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     assert!(compose(&nested(DEEPEST), Repeats::Refused).is_ok());
     assert_eq!(
         refused(&nested(DEEPEST + 1)),
         (
-            "lists and mappings are nested more than 64 deep".into(),
+            "lists and mappings are nested more than 256 deep".into(),
             1,
-            65
+            258
         )
     );
-    let block: String = (0..70).map(|depth| " ".repeat(depth) + "a:\n").collect();
+    let block: String = (0..270).map(|depth| " ".repeat(depth) + "a:\n").collect();
     assert_eq!(
         refused(&block).0,
-        "lists and mappings are nested more than 64 deep"
+        "lists and mappings are nested more than 256 deep"
     );
-    let mixed: String = (0..40)
+    let mixed: String = (0..140)
         .map(|depth| " ".repeat(depth) + "a:\n")
         .collect::<String>()
-        + &" ".repeat(40)
-        + &nested(40);
+        + &" ".repeat(140)
+        + &nested(140);
     assert_eq!(
         refused(&mixed).0,
-        "lists and mappings are nested more than 64 deep"
+        "lists and mappings are nested more than 256 deep"
     );
 }
 
@@ -320,13 +320,13 @@ fn repeats_have_limits() {
     let (message, line, _) = refused(&format!("a0: &a0 x\n{bomb}"));
     assert!(message.starts_with("the aliases make this file too large"));
     assert!(line < 8, "{line}");
-    let deep: String = (1..80)
+    let deep: String = (1..300)
         .map(|level| format!("a{level}: &a{level} [*a{}]\n", level - 1))
         .collect();
     assert!(
         refused(&format!("a0: &a0 x\n{deep}"))
             .0
-            .contains("nested more than 64 deep")
+            .contains("nested more than 256 deep")
     );
     for (text, message, line, column) in [
         (

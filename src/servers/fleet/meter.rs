@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::memory::{self, NoMemory};
+
 /// Reads after which others have their turn.
 const READS_AT_A_TIME: usize = 4;
 
@@ -17,12 +19,22 @@ const READS_AT_A_TIME: usize = 4;
 #[error("{0} bytes without a whole message")]
 pub(super) struct Endless(pub(super) usize);
 
+/// Messages up to so many bytes are read without asking for memory first.
+const ASK_FROM: usize = 1 << 20;
+
+/// What ends a connection whose message finds no memory.
+#[derive(Debug, thiserror::Error)]
+#[error("the system refuses {0} of memory")]
+pub(super) struct Refused(pub(super) NoMemory);
+
 /// A connection of which is known how much came.
 #[derive(Debug)]
 pub(super) struct Metered<S> {
     inner: S,
     most: usize,
     since_frame: usize,
+    /// Memory was asked for, for a message of so many bytes.
+    asked_for: usize,
     in_a_row: usize,
     last_read: Instant,
 }
@@ -34,6 +46,7 @@ impl<S> Metered<S> {
             inner,
             most,
             since_frame: 0,
+            asked_for: ASK_FROM,
             in_a_row: 0,
             last_read: Instant::now(),
         }
@@ -42,6 +55,7 @@ impl<S> Metered<S> {
     /// A frame was whole.
     pub(super) fn whole(&mut self) {
         self.since_frame = 0;
+        self.asked_for = ASK_FROM;
     }
 
     /// When something last came.
@@ -73,6 +87,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
             self.last_read = Instant::now();
         }
         self.since_frame = self.since_frame.saturating_add(came);
+        if self.since_frame > self.asked_for {
+            // The library's buffer doubles, beside the old one and what the message becomes.
+            self.asked_for = self.since_frame.saturating_mul(2).max(ASK_FROM);
+            memory::asked(self.asked_for.saturating_mul(4))
+                .map_err(|refused| io::Error::new(io::ErrorKind::OutOfMemory, Refused(refused)))?;
+        }
         if self.since_frame > self.most {
             return Poll::Ready(Err(io::Error::other(Endless(self.since_frame))));
         }

@@ -14,10 +14,11 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message as Frame};
 
-use super::meter::{Endless, Metered};
+use super::meter::{Endless, Metered, Refused};
 use super::noise::{Kind, Noise};
 use super::reading::{Heard, read};
 use crate::campaign::rows::Keep;
+use crate::memory::NoMemory;
 use crate::secret::Secret;
 use crate::servers::http::{Http, UpgradeError};
 use crate::servers::{BackendError, LONG, away};
@@ -81,6 +82,8 @@ pub(super) enum Broken {
     TooLarge,
     /// The server only makes noise; what came, in words.
     Noise(String),
+    /// This process gets no memory for a message.
+    NoMemory(NoMemory),
     /// The line is gone; why, in words.
     Lost(String),
 }
@@ -314,10 +317,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 | std::io::ErrorKind::ConnectionAborted
                 | std::io::ErrorKind::BrokenPipe
                 | std::io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
-                _ => match io.get_ref().and_then(|inner| inner.downcast_ref()) {
-                    Some(Endless(bytes)) => return Broken::Noise(self.endless(*bytes)),
-                    None => format!("the connection broke ({})", io.kind()),
-                },
+                _ => {
+                    let inner = io.get_ref();
+                    if let Some(Refused(refused)) = inner.and_then(|inner| inner.downcast_ref()) {
+                        return Broken::NoMemory(*refused);
+                    }
+                    match inner.and_then(|inner| inner.downcast_ref()) {
+                        Some(Endless(bytes)) => return Broken::Noise(self.endless(*bytes)),
+                        None => format!("the connection broke ({})", io.kind()),
+                    }
+                }
             },
             _ => "the connection broke".into(),
         })

@@ -410,6 +410,17 @@ impl Stream {
     fn broken(&mut self, broken: Broken) -> Result<(), BackendError> {
         let (message, hint) = match broken {
             Broken::Lost(reason) => return self.lose(Lost::line(reason)),
+            Broken::NoMemory(refused) => {
+                let message = format!(
+                    "a message of {}'s results stream can't be read: the system refuses {refused} of memory (`ulimit -v`)",
+                    self.rest.server()
+                );
+                self.give_up();
+                return Err(BackendError::Setup {
+                    message,
+                    hint: Some("raise the limit of this process (`ulimit -v`; in a service LimitAS, MemoryMax), or ask fewer hosts or for fewer rows".into()),
+                });
+            }
             Broken::TooLarge => (
                 format!(
                     "{} sent an answer of more than {} MB",

@@ -8,7 +8,12 @@ use super::items::{Item, Items, NoList};
 use super::limits;
 use super::reply::{Reply, not_json};
 use super::request::Failure;
+use crate::memory::{self, NoMemory};
 use crate::servers::BackendError;
+
+/// What is made of an item (its text, rows, both of which grow by doubling) takes no more than so many times
+/// its bytes.
+const MADE_OF_AN_ITEM: usize = 8;
 
 /// An answer of which the head has come; no redirect, and not to be tried again.
 #[derive(Debug)]
@@ -54,6 +59,8 @@ impl Incoming {
         let status = self.status();
         let mut body = Vec::new();
         while let Some(chunk) = self.chunk().await? {
+            memory::room(&mut body, chunk.len())
+                .map_err(|refused| Failure::final_(self.no_memory(refused)))?;
             body.extend_from_slice(&chunk);
         }
         Ok(Reply {
@@ -86,6 +93,17 @@ impl Incoming {
                 Ok(Some(chunk))
             }
             Err(error) => Err(self.http.broken(&error)),
+        }
+    }
+
+    fn no_memory(&self, refused: NoMemory) -> BackendError {
+        BackendError::Setup {
+            message: format!(
+                "the answer of {} to {} can't be read: the system refuses {refused} of memory (`ulimit -v`)",
+                self.http.origin(),
+                self.asked,
+            ),
+            hint: Some("raise the limit of this process (`ulimit -v`; in a service LimitAS, MemoryMax), or ask fewer hosts or for fewer rows".into()),
         }
     }
 
@@ -128,11 +146,17 @@ impl List {
         loop {
             let rest = self.piece.get(self.taken..).unwrap_or_default();
             if !rest.is_empty() {
+                if let Err(refused) = self.items.make_room(rest.len()) {
+                    return Err(Failure::final_(self.incoming.no_memory(refused)));
+                }
                 let fed = self.items.feed(rest);
                 let (taken, item) = fed.map_err(|error| self.no_list(error))?;
                 self.taken += taken;
-                if item.is_some() {
-                    return Ok(item);
+                if let Some(item) = item {
+                    // Beside it comes what it is made into.
+                    memory::asked(item.json.len().saturating_mul(MADE_OF_AN_ITEM))
+                        .map_err(|refused| Failure::final_(self.incoming.no_memory(refused)))?;
+                    return Ok(Some(item));
                 }
                 continue;
             }

@@ -2,6 +2,8 @@
 //! items out. What an item says is its reader's business; here only the brackets are counted, so an item is
 //! checked when it is read as JSON.
 
+use crate::memory;
+
 /// One item of a list, as it stands in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -154,6 +156,15 @@ impl Items {
             self.last_text.1 = self.around.len();
         }
         Ok(taken)
+    }
+
+    /// Makes room for what may come into the item.
+    ///
+    /// # Errors
+    /// Where the system gives no such memory.
+    pub(super) fn make_room(&mut self, further: usize) -> Result<(), memory::NoMemory> {
+        let further = further.min(self.item_bytes.saturating_sub(self.item.len()));
+        memory::room(&mut self.item, further)
     }
 
     /// Puts bytes where they belong: into the item, or to what is around.

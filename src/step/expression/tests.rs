@@ -122,11 +122,11 @@ fn everything_else_is_refused_in_words() {
         ("{{ a | }}", "holds a `|` without a filter behind it"),
         (
             "{{ a | lowr }}",
-            "uses an unknown filter `lowr` (did you mean `lower`?): there are default, lower, upper, trim, first, last, join, int",
+            "uses an unknown filter `lowr` (did you mean `lower`?): there are default, lower, upper, trim, first, last, join, int, pluck",
         ),
         (
             "{{ a | tojson }}",
-            "uses an unknown filter `tojson`: there are default, lower, upper, trim, first, last, join, int",
+            "uses an unknown filter `tojson`: there are default, lower, upper, trim, first, last, join, int, pluck",
         ),
         (
             "{{ a | join(5) }}",

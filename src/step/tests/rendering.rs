@@ -12,7 +12,10 @@ fn expressions_give_hosts_labels_parameters_and_numbers() {
         "alert": {
             "host": "web-1", "hosts": ["b", "a", "b", 4711, " c "], "serial": 18446744073709551615_u64,
             "n": 5, "seconds": "30", "sneaky": "{{ secrets.token }} {% x %}\n- y: *z", "empty": "", "nothing": null,
-            "tags": ["X", "Y"], "nested": {"a b": ["deep"]}, "none": [], "flag": true, "part": 1.5
+            "tags": ["X", "Y"], "nested": {"a b": ["deep"]}, "none": [], "flag": true, "part": 1.5,
+            // What is not taken counts neither in size nor in items.
+            "objects": [{"hostname": "a", "host name": "c d", "log": "m".repeat(100_000)}, {"hostname": "b", "host name": "e", "more": vec![1; 20_000]}],
+            "wrapped": [{"n": 1}, {"n": 2}]
         }
     });
     let hosts = |hosts: Value| {
@@ -45,6 +48,18 @@ fn expressions_give_hosts_labels_parameters_and_numbers() {
             "{{ alert.nested['a b'][0] | upper }}"
         ])),
         ["x", "X-Y", "DEEP"]
+    );
+    assert_eq!(
+        hosts(json!("{{ alert.objects | pluck('hostname') }}")),
+        ["a", "b"]
+    );
+    assert_eq!(
+        hosts(json!([
+            "{{ alert.objects | pluck('host name') | first }}",
+            "{{ alert.objects | pluck('missing') | default('none') }}",
+            "{{ alert.wrapped | default('x') | pluck('n') | join('-') }}"
+        ])),
+        ["c d", "none", "1-2"]
     );
     assert_eq!(
         hosts(json!([
@@ -96,7 +111,9 @@ fn rendering_messages_word_for_word() {
         "alert": {
             "host": "m4rk3r", "hosts": ["a", null], "fractions": [1.5], "nothing": null, "empty": " ", "none": [], "flag": true,
             "control": "m4rk3r\u{1}", "map": {"m": "m4rk3r"}, "sneaky": "{{ 1 }}", "words": "m4rk3r", "long": "m4rk3r".repeat(20_000),
-            "many": vec!["m"; 10_001], "odd": [["m4rk3r"]], "huge": "1e300"
+            "many": vec!["m"; 10_001], "odd": [["m4rk3r"]], "huge": "1e300",
+            "objects": [{"hostname": "m4rk3r", "ip": "m4rk3r", "odd": null}, {"hostname": "m4rk3r", "odd": "m4rk3r"}],
+            "many_objects": vec![json!({"a": "m4rk3r"}); 10_001]
         }
     });
     let only_context = "takes no expression: an alert must not choose the server, the template or how the step runs; the context is for `target_hosts`, `target_labels`, `template_params`, `timeout_seconds` and `max_hosts`";
@@ -123,6 +140,13 @@ fn rendering_messages_word_for_word() {
         (json!({"target_hosts": "{{ alert.host | lower | int }}"}), "target_hosts: filter: `target_hosts` uses `int` on `alert.host`, which is not a whole number of 64 bits".into()),
         (json!({"target_hosts": "{{ alert.huge | int }}"}), "target_hosts: filter: `target_hosts` uses `int` on `alert.huge`, which is not a whole number of 64 bits".into()),
         (json!({"target_hosts": "{{ alert.hosts | join(',') }}"}), "target_hosts: filter: `target_hosts` uses `join` on `alert.hosts`: it takes a list of texts and numbers, not a list with other things in it".into()),
+        (json!({"target_hosts": "{{ alert.objects | pluck('hostnam') }}"}), "target_hosts: undefined: `target_hosts` takes `hostnam` of each item of `alert.objects`, which item 0 does not have (did you mean `hostname`?)".into()),
+        (json!({"target_hosts": "{{ alert.objects | pluck('ip') }}"}), "target_hosts: undefined: `target_hosts` takes `ip` of each item of `alert.objects`, which item 1 does not have".into()),
+        (json!({"target_hosts": "{{ alert.hosts | pluck('a') }}"}), "target_hosts: filter: `target_hosts` uses `pluck` on `alert.hosts`: it takes a list of mappings, not a list with other things in it".into()),
+        (json!({"target_hosts": "{{ alert.map | pluck('a') }}"}), "target_hosts: filter: `target_hosts` uses `pluck` on `alert.map`: it takes a list of mappings, not a mapping".into()),
+        (json!({"target_hosts": "{{ alert.host | pluck }}"}), "target_hosts: filter: `target_hosts` uses `pluck` wrongly: it takes one text, the key that is taken of each item".into()),
+        (json!({"target_hosts": "{{ alert.many_objects | pluck('a') }}"}), "target_hosts: size: `target_hosts` yields a list of more than 10000 items".into()),
+        (json!({"target_hosts": "{{ alert.objects | pluck('odd') }}"}), "target_hosts[0]: type: `target_hosts[0]` yields nothing (null): a name is expected".into()),
         (json!({"target_hosts": "{{ alert.nothing | lower }}"}), "target_hosts: filter: `target_hosts` uses `lower` on `alert.nothing`: it takes text or a number, not nothing (null)".into()),
         (json!({"target_hosts": "{{ alert.flag | int }}"}), "target_hosts: filter: `target_hosts` uses `int` on `alert.flag`: it takes text or a number, not true or false".into()),
         (json!({"target_hosts": "{{ alert.map | first }}"}), "target_hosts: filter: `target_hosts` uses `first` on `alert.map`: it takes a list or text, not a mapping".into()),
