@@ -25,6 +25,7 @@ mod fleet_saved;
 mod harness;
 mod layers;
 mod lies;
+mod limits;
 mod low_limits;
 mod no_files;
 mod osctrl_answers;

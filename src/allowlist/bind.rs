@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::ValueRef;
 
-use super::Statement;
 use super::parameter::Bound;
 use super::sandbox::{MOST_SQL_BYTES, Sandbox, Shape};
 use super::template::Template;
+use super::{DIGESTS, Statement};
 
 /// The statement with the values in it. The error says which safeguard refused, never a value.
 pub(super) fn bind(
@@ -42,7 +42,15 @@ pub(super) fn bind(
     Ok(Statement {
         template: template.name.clone(),
         sql,
+        limits: template.limits.clone().unwrap_or_default(),
+        digests: digests(template),
     })
+}
+
+fn digests(template: &Template) -> Vec<&'static str> {
+    let hash = template.tables.get("hash");
+    let reads = |name: &&str| hash.is_some_and(|hash| hash.all_columns().any(|one| one == *name));
+    DIGESTS.into_iter().filter(reads).collect()
 }
 
 /// The SQL for people to read; the values of parameters in `unknown` are what a step says in their place,

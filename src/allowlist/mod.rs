@@ -60,7 +60,13 @@ pub fn embedded_files() -> &'static [(&'static str, &'static str)] {
 pub struct Statement {
     template: String,
     sql: String,
+    limits: Vec<String>,
+    /// Digests that the template lists, which osquery leaves empty for a file that it does not hash.
+    digests: Vec<&'static str>,
 }
+
+/// Columns of osquery's table `hash` that are empty where a file was not hashed.
+const DIGESTS: [&str; 3] = ["md5", "sha1", "sha256"];
 
 impl Statement {
     /// The template's name.
@@ -72,6 +78,16 @@ impl Statement {
     /// would make osctrl start a file carve.
     pub fn sql(&self) -> &str {
         &self.sql
+    }
+
+    /// What an answer without rows leaves open, a sentence each.
+    pub fn limits(&self) -> &[String] {
+        &self.limits
+    }
+
+    /// Digests that may be empty in a row: of a file that osquery did not hash, which is then not compared.
+    pub fn digests(&self) -> &[&'static str] {
+        &self.digests
     }
 }
 

@@ -97,6 +97,15 @@ impl Rows {
         &self.json
     }
 
+    /// Whether a row has one of these columns, and nothing in it.
+    pub fn has_empty(&self, columns: &[&str]) -> bool {
+        // The text holds no blanks between its parts, and a quotation mark inside a value stands behind `\`.
+        let holds =
+            |column: &str, value: &str| self.json.contains(&format!("\"{column}\":{value}"));
+        let empty = |column: &&str| holds(column, "\"\"") || holds(column, "null");
+        columns.iter().any(empty)
+    }
+
     /// The first rows that fit in so many bytes of JSON.
     #[must_use]
     pub fn cut_to(self, bytes: usize) -> Self {

@@ -220,7 +220,7 @@ impl Serialize for Summary<'_> {
         if let Outcome::Planned { campaign, sql, .. } = outcome {
             map.serialize_entry("planned", &Planned::of(campaign, sql))?;
         }
-        map.serialize_entry("run", &RunReport(report.run))?;
+        map.serialize_entry("run", &RunReport(report))?;
         map.end()
     }
 }
@@ -297,11 +297,12 @@ struct SavedQueryReport<'a> {
 }
 
 /// What makes the document evidence.
-struct RunReport<'a>(&'a Run);
+struct RunReport<'a>(Report<'a>);
 
 impl Serialize for RunReport<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (run, asked) = (self.0, self.0.asked());
+        let Report { run, outcome } = self.0;
+        let asked = run.asked();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("id", run.id())?;
         map.serialize_entry("version", env!("CARGO_PKG_VERSION"))?;
@@ -321,6 +322,9 @@ impl Serialize for RunReport<'_> {
         map.serialize_entry("finished_at", &rfc3339(run.now()))?;
         if let Some(trace) = run.trace() {
             map.serialize_entry("traceparent", trace.as_str())?;
+        }
+        if let Some(note) = outcome.about().and_then(|about| about.note.as_deref()) {
+            map.serialize_entry("note", note)?;
         }
         map.end()
     }

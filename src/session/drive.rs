@@ -14,7 +14,7 @@ use super::outcome::End;
 use super::prepare::CheckedStep;
 use super::{Gone, Mode, Progress, Run, Sink};
 use crate::bug;
-use crate::campaign::host::{Candidates, Host};
+use crate::campaign::host::{Answer, Candidates, Host};
 use crate::campaign::roster::Roster;
 use crate::campaign::{Campaign, Recorded};
 use crate::notices::Notices;
@@ -100,6 +100,8 @@ pub(super) struct State {
     pub campaign: Option<Campaign>,
     /// A check has found all that it looks for.
     pub planned: bool,
+    /// A host answered without rows, or with a digest that is missing: what that leaves open has to be said.
+    pub leaves_open: bool,
 }
 
 impl State {
@@ -180,7 +182,7 @@ impl Drive<'_> {
                 id.as_deref().unwrap_or("without an id")
             )
         });
-        self.collect(server, campaign).await
+        self.collect(server, campaign, &mut state.leaves_open).await
     }
 
     /// Whom the targets mean: a campaign of which nobody has been asked.
@@ -216,7 +218,9 @@ impl Drive<'_> {
         &mut self,
         server: &mut dyn AnyBackend,
         campaign: &mut Campaign,
+        leaves_open: &mut bool,
     ) -> Result<End, Failure> {
+        let digests = self.step.statement().digests();
         let dispatched = Instant::now();
         let mut ticks = tokio::time::interval(PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -240,8 +244,10 @@ impl Drive<'_> {
             };
             match event {
                 Event::Answered { host, answer } => {
+                    let open = matches!(&answer, Answer::Rows(rows) if rows.received() == 0 || rows.has_empty(digests));
                     match campaign.record(&host, answer, dispatched.elapsed()) {
                         Recorded::New(index) => {
+                            *leaves_open |= open;
                             bug::provoke("collecting");
                             if let ControlFlow::Break(Gone) = self.sink.answered(campaign, index) {
                                 return Ok(End::Cancelled(Cancelled::Unread));

@@ -227,6 +227,12 @@ async fn driven(
     }
 }
 
+/// What the template says of answers without rows; `None` where these prove that there is nothing.
+fn note(step: &CheckedStep) -> Option<String> {
+    let limits = step.statement().limits();
+    (!limits.is_empty()).then(|| format!("What the answers leave open: {}", limits.join(" ")))
+}
+
 fn concluded(
     server: &dyn AnyBackend,
     step: &CheckedStep,
@@ -242,6 +248,7 @@ fn concluded(
         saved_query: server.saved_query(),
         elapsed: session.run.began().elapsed(),
         may_be_running: server.may_be_running(all_answered),
+        note: state.leaves_open.then(|| note(step)).flatten(),
     };
     match (state.campaign, end) {
         (Some(campaign), End::Complete) if state.planned => Outcome::Planned {

@@ -75,6 +75,8 @@ pub struct About {
     pub elapsed: Duration,
     /// The server was not known to have stopped.
     pub may_be_running: bool,
+    /// What the answers leave open, where a host answered without rows or without a digest.
+    pub note: Option<String>,
 }
 
 impl Outcome {

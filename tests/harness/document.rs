@@ -108,6 +108,7 @@ pub struct Run {
     pub started_at: String,
     pub finished_at: String,
     pub traceparent: Option<String>,
+    pub note: Option<String>,
 }
 
 impl Run {
