@@ -1,7 +1,7 @@
 //! A campaign on the results socket: what is heard, what a broken stream costs, and how it ends.
 
 use osquery_simulator::{Answer as Scripted, Campaign, CampaignState, Cut, Fault, Huge, Paths};
-use osquery_simulator::{SocketClose, SocketFault};
+use osquery_simulator::{ServerVersion, SocketClose, SocketFault};
 
 use super::*;
 
@@ -147,6 +147,41 @@ async fn the_older_path_is_used_where_there_is_no_newer_one_and_remembered() {
             (reports, queries),
             "{paths:?}"
         );
+    }
+}
+
+/// A request holds 1 MiB since 4.82: the campaigns are few and large, and one document names them all.
+#[tokio::test]
+async fn many_hosts_are_asked_in_campaigns_of_fifty_thousand() {
+    // Of the ids only these are enrolled, one for each campaign: the server leaves the others out silently.
+    let enrolled = [1, 60_000, 120_000].map(|id| osquery_simulator::HostSpec {
+        id: Some(id),
+        ..host(&format!("host-{id}"))
+    });
+    for version in [ServerVersion::FLEET_2025, ServerVersion::FLEET_2026] {
+        let mut scenario = quick(enrolled.clone());
+        scenario.fleet.version = Some(version);
+        let mut bench = Bench::new(scenario).await;
+        let one = bench.named(&["host-1"]).await.remove(0);
+        let hosts: Vec<Host> = (1..=120_001)
+            .map(|id: u64| Host {
+                id: osquery_live_query::inside::HostId(id.to_string()),
+                ..one.clone()
+            })
+            .collect();
+        let asked = bench.fleet.start(&statement(), &hosts).await.unwrap();
+        assert_eq!(asked, Asked::All, "{version}");
+        let answers = bench.answers(3).await;
+        let ids: Vec<&str> = answers.keys().map(String::as_str).collect();
+        assert_eq!(ids, ["1", "120000", "60000"], "{version}");
+        let observed = bench.observed();
+        let bodies: Vec<usize> = observed
+            .requests_to("POST", "s/run")
+            .map(|request| request.body.len())
+            .filter(|length| *length > 0)
+            .collect();
+        assert!(bodies.iter().all(|length| *length < 1 << 20), "{bodies:?}");
+        assert_eq!(observed.campaigns.len(), 3, "{version}");
     }
 }
 

@@ -104,7 +104,7 @@ impl Fleet {
             match std::mem::replace(&mut self.line, Line::Closed) {
                 Line::Open(mut socket) => match socket.heard_already(self.keep) {
                     Some(Ok(Heard::Refused(text))) if fresh => {
-                        return Err(NotOpen::Failed(stream::refusal(&self.rest, &text)));
+                        return Err(NotOpen::Failed(refusal::of_stream(&self.rest, &text)));
                     }
                     Some(Err(_) | Ok(Heard::Refused(_))) if !fresh => {}
                     Some(_) | None => return Ok(*socket),

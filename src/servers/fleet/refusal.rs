@@ -148,6 +148,38 @@ impl Rest {
     }
 }
 
+/// Whether the server's `error` message is about the token.
+pub(super) fn is_of_credentials(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    lower.contains("unauthorized") || lower.contains("unauthenticated")
+}
+
+/// What the server's `error` message means (transcript `websocket-refusals`).
+pub(super) fn of_stream(rest: &Rest, text: &str) -> BackendError {
+    let shown = rest.shown(text);
+    if is_of_credentials(text) {
+        return rest.unauthorized(&format!("results stream: {shown}"), Purpose::Run);
+    }
+    let lower = text.to_ascii_lowercase();
+    if lower.contains("forbidden") {
+        return rest.may_not_run(&format!("results stream: {shown}"));
+    }
+    let shown = if shown.is_empty() {
+        "no reason"
+    } else {
+        &shown
+    };
+    BackendError::Answer {
+        status: None,
+        message: format!(
+            "{} ended the results stream with an error: {shown}",
+            rest.server()
+        ),
+        hint: (lower.contains("cannot find campaign") || lower.contains("pubsub"))
+            .then(|| "the server lost the campaign: look at its Redis and its log".into()),
+    }
+}
+
 /// Whether a 401 is about a password that must be changed first.
 pub(super) fn is_reset(said: &str) -> bool {
     said.to_ascii_lowercase().contains("password reset")

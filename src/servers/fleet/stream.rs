@@ -3,6 +3,9 @@
 //! breaks. Every stage is kept here and not in the future that waits for it, so that dropping that future
 //! (deadline, signal, another stream's answer) loses nothing.
 
+mod ending;
+mod hearing;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +18,14 @@ use super::attempts::Attempts;
 use super::dispatch::Dispatch;
 use super::patience::Patience;
 use super::reading::Heard;
-use super::rest::{Created, Look, NotRun, Purpose, Rest, Why};
+use super::rest::{Created, Look, NotRun, Rest, Why};
 use super::saved::{self, Because, Saved, Way};
-use super::socket::{Broken, MESSAGE_BYTES, NotOpen, Socket};
-use crate::campaign::host::{Answer, HostId};
+use super::socket::{Broken, NotOpen, Socket};
 use crate::campaign::rows::Keep;
 use crate::servers::{BackendError, Event};
 
 /// A server that sends garbage, or whose streams break all the time, does not fill stderr with it.
 const WARNINGS: usize = 3;
-/// Campaigns that nobody listens to are ended on the way out; so many at most.
-const MOST_ORPHANS: usize = 4;
 
 /// Hosts that are asked together.
 pub(super) struct Stream {
@@ -338,119 +338,6 @@ impl Stream {
         Ok(())
     }
 
-    fn heard(&mut self, heard: Heard) -> Result<Option<Event>, BackendError> {
-        match heard {
-            Heard::Answer { host, answer } => Ok(self.answered(host, answer)),
-            Heard::Alive => {
-                self.mark_heard();
-                Ok(None)
-            }
-            Heard::Refused(text) => {
-                self.refused(&text)?;
-                Ok(None)
-            }
-            Heard::Garbled(what) => {
-                self.garbled += 1;
-                if self.garbled <= WARNINGS {
-                    self.rest.notices().warn(format!("{} sent {what} on the results stream: it is left out, and its host may seem silent",
-                        self.rest.server()));
-                }
-                Ok(None)
-            }
-        }
-    }
-
-    /// Any enrolled host may write into any campaign (fleetdm/fleet#53259), and agents may answer twice:
-    /// what counts is the first answer of a host that was asked.
-    fn answered(&mut self, host: u64, answer: Answer) -> Option<Event> {
-        self.mark_heard();
-        if !self.hosts.contains(&host) && !std::mem::replace(&mut self.foreign, true) {
-            self.rest
-                .notices()
-                .warn("the server sent answers of hosts that were not asked: they are left out");
-        }
-        if !self.silent.remove(&host) {
-            return None;
-        }
-        if let Some(campaign) = &mut self.campaign {
-            campaign.answers += 1;
-        }
-        if let Stage::Listening(socket) = &mut self.stage {
-            socket.was_worth_it();
-        }
-        let answer = match answer {
-            Answer::Error(text) => Answer::Error(self.rest.shown(&text)),
-            rows @ Answer::Rows(_) => rows,
-        };
-        let host = HostId(host.to_string());
-        Some(Event::Answered { host, answer })
-    }
-
-    /// The server's `error` message. Whatever it says, nothing more comes on this socket, closed or not
-    /// (transcripts `websocket-refusals`, `redis-restarted`, `database-away`).
-    fn refused(&mut self, text: &str) -> Result<(), BackendError> {
-        let error = refusal(&self.rest, text);
-        if matches!(error, BackendError::Auth { .. }) && !is_of_credentials(text)
-            || is_of_credentials(text) && !self.rest.worked()
-        {
-            self.give_up();
-            return Err(error);
-        }
-        let shown = self.rest.shown(text);
-        let words = match &*shown {
-            "" => "the server said that there was an error".into(),
-            shown => format!("the server said: {shown}"),
-        };
-        self.lose(Lost {
-            words,
-            error: Some(error),
-        })
-    }
-
-    fn broken(&mut self, broken: Broken) -> Result<(), BackendError> {
-        let (message, hint) = match broken {
-            Broken::Lost(reason) => return self.lose(Lost::line(reason)),
-            Broken::NoMemory(refused) => {
-                let message = format!(
-                    "a message of {}'s results stream can't be read: the system refuses {refused} of memory (`ulimit -v`)",
-                    self.rest.server()
-                );
-                self.give_up();
-                return Err(BackendError::Setup {
-                    message,
-                    hint: Some("raise the limit of this process (`ulimit -v`; in a service LimitAS, MemoryMax), or ask fewer hosts or for fewer rows".into()),
-                });
-            }
-            Broken::TooLarge => (
-                format!(
-                    "{} sent an answer of more than {} MB",
-                    self.rest.server(),
-                    MESSAGE_BYTES / 1_000_000
-                ),
-                "use a template that asks for fewer rows",
-            ),
-            Broken::Noise(came) => (
-                format!(
-                    "{} floods the results stream: {came}, and no answer in between",
-                    self.rest.server()
-                ),
-                "look for a proxy before the server, or at the server's log",
-            ),
-        };
-        self.give_up();
-        Err(BackendError::Answer {
-            status: None,
-            message,
-            hint: Some(hint.into()),
-        })
-    }
-
-    fn mark_heard(&mut self) {
-        if let Some(campaign) = &mut self.campaign {
-            campaign.heard = true;
-        }
-    }
-
     /// Lets go of the socket. Heard once, the server ends the campaign by itself: its listener is gone at
     /// its next tick.
     fn give_up(&mut self) {
@@ -458,13 +345,6 @@ impl Stream {
             self.orphan(campaign.id);
         }
         self.stage = Stage::Over;
-    }
-
-    fn orphan(&mut self, campaign: u64) {
-        self.orphaned = true;
-        if !self.orphans.contains(&campaign) && self.orphans.len() < MOST_ORPHANS {
-            self.orphans.push(campaign);
-        }
     }
 
     fn lose(&mut self, lost: Lost) -> Result<(), BackendError> {
@@ -515,88 +395,5 @@ impl Stream {
         }
         self.stage = Stage::Pausing(Instant::now() + pause);
         Ok(())
-    }
-
-    /// Whether a campaign may go on that nothing ends. One that is listened to ends at the server's
-    /// next 5-second tick after the socket is gone, however this process ends.
-    pub(super) fn may_be_running(&self) -> bool {
-        let dispatching = match &self.stage {
-            Stage::Dispatching(dispatch, _) => dispatch.is_under_way(),
-            _ => false,
-        };
-        self.orphaned || dispatching || self.campaign.is_some_and(|it| it.selected.is_none())
-    }
-
-    /// Ends the campaign by closing the socket. A campaign that is just being created is waited for, and
-    /// listened to for a moment: only that makes the server end it. The same ends those that were left
-    /// behind.
-    pub(super) async fn stop(mut self, by: Instant) {
-        let campaign = self.campaign.filter(|it| it.selected.is_none());
-        let (socket, unheard) = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Dispatching(dispatch, socket) => (Some(socket), dispatch.outcome(by).await),
-            Stage::Listening(socket) => (Some(socket), campaign.map(|campaign| campaign.id)),
-            _ => (None, None),
-        };
-        let orphans = self.orphans.iter().map(|id| self.end(*id, by));
-        let of_socket = async {
-            let Some(mut socket) = socket else { return };
-            if let Some(id) = unheard {
-                self.rest
-                    .notices()
-                    .debug(|| format!("listening to campaign {id} in order to end it"));
-                let _ = tokio::time::timeout_at(by, socket.select(id)).await;
-            }
-            socket.close().await;
-        };
-        futures_util::future::join(of_socket, futures_util::future::join_all(orphans)).await;
-    }
-
-    /// Listens to a campaign that nobody listens to, and stops: the server notices.
-    async fn end(&self, campaign: u64, by: Instant) {
-        let http = self.rest.http.with_deadline(by);
-        let ending = async {
-            let token = self.rest.token().ok()?;
-            let mut socket = Socket::open(&http, token, false).await.ok()?;
-            socket.select(campaign).await.ok()?;
-            socket.close().await;
-            Some(())
-        };
-        let ended = tokio::time::timeout_at(by, ending).await;
-        self.rest.notices().debug(|| match ended {
-            Ok(Some(())) => format!("listened to campaign {campaign} in order to end it"),
-            _ => format!("campaign {campaign} could not be ended"),
-        });
-    }
-}
-
-/// Whether the server's `error` message is about the token.
-fn is_of_credentials(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    lower.contains("unauthorized") || lower.contains("unauthenticated")
-}
-
-/// What the server's `error` message means (transcript `websocket-refusals`).
-pub(super) fn refusal(rest: &Rest, text: &str) -> BackendError {
-    let shown = rest.shown(text);
-    if is_of_credentials(text) {
-        return rest.unauthorized(&format!("results stream: {shown}"), Purpose::Run);
-    }
-    let lower = text.to_ascii_lowercase();
-    if lower.contains("forbidden") {
-        return rest.may_not_run(&format!("results stream: {shown}"));
-    }
-    let shown = if shown.is_empty() {
-        "no reason"
-    } else {
-        &shown
-    };
-    BackendError::Answer {
-        status: None,
-        message: format!(
-            "{} ended the results stream with an error: {shown}",
-            rest.server()
-        ),
-        hint: (lower.contains("cannot find campaign") || lower.contains("pubsub"))
-            .then(|| "the server lost the campaign: look at its Redis and its log".into()),
     }
 }
