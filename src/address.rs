@@ -233,10 +233,13 @@ mod tests {
         for (url, allowed) in [
             ("https://h.example", "https://h.example/"),
             ("https://H.EXAMPLE:443/any/path", "https://h.example"),
-            ("https://h.example/fleet", "https://h.example/fleet/"),
-            ("https://h.example/fleet/", "https://h.example/fleet"),
-            ("https://h.example/fleet/a/b", "https://h.example/fleet"),
-            ("https://h.example/x/../fleet/a", "https://h.example/fleet"),
+            ("https://h.example/prefix", "https://h.example/prefix/"),
+            ("https://h.example/prefix/", "https://h.example/prefix"),
+            ("https://h.example/prefix/a/b", "https://h.example/prefix"),
+            (
+                "https://h.example/x/../prefix/a",
+                "https://h.example/prefix",
+            ),
         ] {
             assert!(under(url, allowed), "{url} {allowed}");
         }
@@ -245,17 +248,20 @@ mod tests {
             ("https://h.example:8443", "https://h.example"),
             ("https://h.example.evil.example", "https://h.example"),
             ("https://evil.example/h.example", "https://h.example"),
-            ("https://h.example/fleetx", "https://h.example/fleet"),
-            ("https://h.example/", "https://h.example/fleet"),
-            ("https://h.example/Fleet", "https://h.example/fleet"),
-            ("https://h.example//fleet", "https://h.example/fleet"),
-            ("https://h.example/fleet/../x", "https://h.example/fleet"),
+            ("https://h.example/prefixx", "https://h.example/prefix"),
+            ("https://h.example/", "https://h.example/prefix"),
+            ("https://h.example/Prefix", "https://h.example/prefix"),
+            ("https://h.example//prefix", "https://h.example/prefix"),
+            ("https://h.example/prefix/../x", "https://h.example/prefix"),
             (
-                "https://h.example/fleet/%2e%2e/x",
-                "https://h.example/fleet",
+                "https://h.example/prefix/%2e%2e/x",
+                "https://h.example/prefix",
             ),
-            ("https://h.example/fleet/..%2fx", "https://h.example/fleet"),
-            ("https://h.example/fleet/..;/x", "https://h.example/fleet"),
+            (
+                "https://h.example/prefix/..%2fx",
+                "https://h.example/prefix",
+            ),
+            ("https://h.example/prefix/..;/x", "https://h.example/prefix"),
         ] {
             assert!(!under(url, allowed), "{url} {allowed}");
         }

@@ -6,44 +6,7 @@
 //! dispatch, collect), and [`Aftermath::finish`] tells the server to stop. Any number of executions run at
 //! once in one process; each has its own [`Notices`], whose redactor knows its own secrets only.
 //!
-//! ```
-//! use osquery_live_query::{
-//!     Cancel, Format, Keeping, Mode, Notices, Run, Session, Sources, execute, prepare,
-//! };
-//! use osquery_simulator::{FLEET_MAINTAINER_TOKEN, HostSpec, Scenario, Simulator};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let server = Simulator::spawn(Scenario::of([HostSpec::named("web-01")]))?;
-//! let invocation = format!(
-//!     r#"{{"protocol": 1, "secrets": {{"token": "{FLEET_MAINTAINER_TOKEN}"}}, "step": {{
-//!         "id": "triage", "type": "osquery_live_query", "params": {{
-//!             "backend": "fleetdm", "base_url": "{}", "api_token": "{{{{ secrets.token }}}}",
-//!             "template": "running_processes", "target_hosts": ["web-01", "gone-02"]}}}}}}"#,
-//!     server.base_url()
-//! );
-//! let step = prepare(invocation.as_bytes(), &Sources::default())
-//!     .map_err(|refused| refused.failure.message)?;
-//!
-//! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-//! let (run, outcome) = runtime.block_on(async {
-//!     let mut session = Session {
-//!         run: Run::begin(),
-//!         cancel: Cancel::never(),
-//!         notices: Notices::unheard(),
-//!         sink: &mut Keeping,
-//!     };
-//!     let (outcome, aftermath) = execute(step, Mode::Run, &mut session).await;
-//!     // The answer may go out before the campaign is stopped.
-//!     aftermath.finish().await;
-//!     (session.run, outcome)
-//! });
-//! assert!(outcome.partial(), "gone-02 is not enrolled");
-//! let mut document = Vec::new();
-//! Format::Json.write(&run, &outcome, &mut document)?;
-//! assert!(document.starts_with(br#"{"results":{"web-01":[{"#));
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../docs/embedding.md")]
 //!
 //! The rooms of `src/`, from the top: `cli`, `verbs`, `process`, `output`, `session`, `servers`, `policy`,
 //! `allowlist`, `step`, `campaign`, `schema`, `input`. Each names only rooms below it.
@@ -56,6 +19,7 @@ mod campaign;
 mod cli;
 mod exit;
 mod input;
+mod known_servers;
 mod memory;
 mod nearest;
 mod notices;
@@ -102,14 +66,12 @@ pub mod inside {
     pub use crate::campaign::rows::{Keep, Rows};
     pub use crate::campaign::{Limits, OfflineHosts};
     pub use crate::cli::Cli;
+    pub use crate::known_servers::Access;
     pub use crate::schema::texts;
     pub use crate::secret::{Secret, SecretSources};
-    pub use crate::servers::fleet::Fleet;
+    pub use crate::servers::clients::*;
     pub use crate::servers::http::{Http, Incoming, Item, List, limits};
-    pub use crate::servers::osctrl::Osctrl;
     pub use crate::servers::{Backend, BackendError, Event};
-    pub use crate::step::model::{BackendKind, Credentials, Server, TemplateCall};
+    pub use crate::step::model::{Credentials, Server, TemplateCall};
     pub use crate::verbs::templates::{TemplatesArgs, TemplatesFormat, text as templates_text};
-    #[cfg(fuzzing)]
-    pub use crate::{servers::fleet::fuzz as fuzz_fleet, servers::osctrl::fuzz as fuzz_osctrl};
 }

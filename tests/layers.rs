@@ -1,5 +1,6 @@
 //! Holds the code to its layout: a room of `src/` names only rooms below it, so that a reader sees in the
-//! folders how data flows. Tests inside the crate may name anything.
+//! folders how data flows, and what is known of a server in one place. Tests inside the crate may name
+//! anything.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -298,4 +299,87 @@ fn the_way_of_a_step_is_short_and_as_it_is_told() {
         "{} stations",
         stations.len()
     );
+}
+
+/// Every file of `src/` but those that hold tests only: folders called `tests`, files ending in `tests.rs`.
+/// A module of tests at the end of a file counts as its file.
+fn files() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&root, &mut found);
+    let named = |file: PathBuf| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = file.strip_prefix(&root).unwrap();
+        (name.to_string_lossy().into_owned(), text)
+    };
+    found.into_iter().map(named).collect()
+}
+
+/// The folders of `src/servers/` that are a server's: all but what they share.
+fn servers() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/servers");
+    std::fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_dir() && entry.file_name() != "http")
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn no_server_is_named_outside_of_its_place() {
+    let servers = servers();
+    assert!(servers.contains("fleet") && servers.contains("osctrl"));
+    let names_one = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        servers.iter().any(|name| text.contains(name))
+    };
+    let files = files();
+    let (inside, outside): (Vec<_>, Vec<_>) = files
+        .iter()
+        .partition(|(file, _)| file.starts_with("servers/") || file == "known_servers.rs");
+    assert!(inside.iter().any(|(_, text)| names_one(text)));
+    let naming: Vec<&String> = outside
+        .into_iter()
+        .filter(|(_, text)| names_one(text))
+        .map(|(file, _)| file)
+        .collect();
+    assert!(
+        naming.is_empty(),
+        "these name a server; take what is known of it from known_servers.rs: {naming:#?}"
+    );
+}
+
+/// One more server is a folder, an entry in `known_servers.rs`, and one in `servers/open.rs`.
+#[test]
+fn a_server_has_three_places() {
+    for server in servers() {
+        let title: String = server
+            .split('_')
+            .map(|word| word[..1].to_uppercase() + &word[1..])
+            .collect();
+        let folder = format!("servers/{server}/");
+        let code = |text: &str| -> String {
+            let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
+            let lines = code.lines();
+            let lines = lines.filter(|line| !line.trim_start().starts_with("//"));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let places = |marks: &[String]| -> Vec<String> {
+            files()
+                .into_iter()
+                .filter(|(file, _)| !file.starts_with(&folder))
+                .filter(|(_, text)| marks.iter().any(|mark| code(text).contains(mark)))
+                .map(|(file, _)| file)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect()
+        };
+        // Its kind and how to get in.
+        let kind = ["Kind", "Access"].map(|of| format!("{of}::{title}"));
+        assert_eq!(places(&kind), ["known_servers.rs", "servers/open.rs"]);
+        // Its code; `servers/mod.rs` has the line that makes the folder a module, and its name for tests.
+        let code = [format!("{server}::"), format!("mod {server};")];
+        assert_eq!(places(&code), ["servers/mod.rs", "servers/open.rs"]);
+    }
 }

@@ -17,7 +17,6 @@ use osquery_live_query::inside::Host;
 use osquery_live_query::inside::HostId;
 use osquery_live_query::Campaign;
 use osquery_live_query::{About, End, Format, Outcome, Run};
-use osquery_live_query::inside::BackendKind;
 use osquery_live_query::inside::Roster;
 use osquery_live_query::inside::texts;
 use osquery_live_query::inside::Limits;
@@ -76,7 +75,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let targeted: Vec<String> = campaign.roster().targets.iter().map(|target| target.key.clone()).collect();
     let about = About {
-        backend: BackendKind::Fleet,
+        backend: "fleetdm",
         id: None,
         elapsed: Duration::ZERO,
         may_be_running: false,

@@ -60,6 +60,6 @@ pub use scenario::{
     ListError, MadeBody, NoVersion, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN,
     OSCTRL_PLUGIN_PASSWORD, OSCTRL_PLUGIN_TOKEN, Osctrl, OsctrlUser, Outage, Part, Paths, Proxy,
     Role, Scenario, ScenarioError, ServerVersion, SlowBody, SocketClose, SocketFault, TableSpec,
-    Wide, Wire,
+    WayIn, Wide, Wire,
 };
 pub use simulator::{Simulator, StartError};

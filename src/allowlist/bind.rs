@@ -9,6 +9,7 @@ use super::parameter::Bound;
 use super::sandbox::{MOST_SQL_BYTES, Sandbox, Shape};
 use super::template::Template;
 use super::{DIGESTS, Statement};
+use crate::known_servers::forbidden_word;
 
 /// The statement with the values in it. The error says which safeguard refused, never a value.
 pub(super) fn bind(
@@ -26,8 +27,8 @@ pub(super) fn bind(
             "the SQL would be longer than {MOST_SQL_BYTES} bytes"
         ));
     }
-    if sql.to_ascii_lowercase().contains("carves") {
-        return Err("the SQL would hold the word `carves`".to_owned());
+    if let Some(forbidden) = forbidden_word(&sql) {
+        return Err(format!("the SQL would hold the word `{}`", forbidden.word));
     }
     // The reason is left out: it might quote a value.
     let (statement, expanded) = sandbox

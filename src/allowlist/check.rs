@@ -14,6 +14,7 @@ use super::parameter::Bound;
 use super::sandbox::{Sandbox, Shape};
 use super::template::Template;
 use super::words::{Kind, Word, words};
+use crate::known_servers::{ForbiddenWord, forbidden_word};
 
 /// Checks a template's SQL and what it declares; all problems at once, as far as the SQL can be prepared.
 /// Gives the shape that every statement made of it must have.
@@ -32,11 +33,9 @@ pub(super) fn check(template: &Template, sandbox: &Sandbox) -> Result<Shape, Vec
     {
         return Err(of_sql("must not hold control characters".into()));
     }
-    if sql.to_ascii_lowercase().contains("carves") {
-        return Err(of_sql(
-            "must not hold the word `carves`: osctrl takes any SQL with that word for a file carve"
-                .into(),
-        ));
+    if let Some(ForbiddenWord { word, why }) = forbidden_word(sql) {
+        let reason = format!("must not hold the word `{word}`: {why}");
+        return Err(of_sql(reason.as_str().into()));
     }
     let (statement, shape) = sandbox.prepare(sql).map_err(of_sql)?;
     let read = sandbox.read();

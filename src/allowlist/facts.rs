@@ -56,7 +56,7 @@ const REQUIRED: [(&str, &[&str]); 28] = [
     ("yara", &["path"]),
     ("yara_file", &["path"]),
     ("yara_process", &["pid"]),
-    // fleetd's.
+    // An extension's.
     ("sntp_request", &["server"]),
 ];
 

@@ -5,7 +5,8 @@
 //!
 //! The way through: `embedded` → `load` (YAML to a [`Template`]) → `check` (SQLite reads its SQL) →
 //! `parameter` and its types (values of a step) → `bind` (one [`Statement`]). [`Registry`] is the door.
-//! Nothing in here knows of servers, hosts or steps beyond a template's name and its parameters.
+//! Nothing in here knows of servers (but for the words that they may not be sent), hosts or steps beyond a
+//! template's name and its parameters.
 
 mod account;
 mod bind;
@@ -74,8 +75,8 @@ impl Statement {
         &self.template
     }
 
-    /// The SQL as it is sent: one statement that only reads. It never holds the word `carves`, which
-    /// would make osctrl start a file carve.
+    /// The SQL as it is sent: one statement that only reads. It holds no word that
+    /// a server would take for something else than a question.
     pub fn sql(&self) -> &str {
         &self.sql
     }

@@ -68,7 +68,7 @@ impl OsquerySchema {
         })
     }
 
-    /// Adds the tables of another file, such as those of fleetd; a table that both have is taken from it.
+    /// Adds the tables of another file, such as those of an extension; a table that both have is taken from it.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.tables.extend(other.tables);
@@ -273,8 +273,8 @@ fn missing_on(template: &Template, platforms: &[String]) -> String {
     missing(template, platforms).join(" and ")
 }
 
-/// The template's platforms that are not among these. A file that names none says nothing of them; fleetd's
-/// tables say `macos`.
+/// The template's platforms that are not among these. A file that names none says nothing of them; those of
+/// extensions may say `macos`.
 fn missing(template: &Template, platforms: &[String]) -> Vec<&'static str> {
     let is_on = |name: &str| {
         platforms.is_empty()

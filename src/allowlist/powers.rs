@@ -7,8 +7,8 @@ const DECISIONS: &str = include_str!("powers.txt");
 /// Second names of tables, which no schema file lists: osquery makes them views of the first.
 const ALIASES: [(&str, &str); 1] = [("yara", "yara_file")];
 
-/// fleetd's tables among the decisions: those of an extension, not of osquery.
-const OF_FLEETD: [&str; 5] = [
+/// The tables among the decisions that are an extension's and not osquery's own.
+const OF_EXTENSIONS: [&str; 5] = [
     "cli_command",
     "file_contents",
     "file_lines",
@@ -94,7 +94,7 @@ pub fn denied_by_default() -> Vec<String> {
 /// Whether it is a table of osquery itself: of other tables nobody but their extension knows what they do.
 pub(super) fn is_of_osquery(table: &str) -> bool {
     let table = first_name(table);
-    !OF_FLEETD.contains(&table) && decisions().any(|(name, _)| name == table)
+    !OF_EXTENSIONS.contains(&table) && decisions().any(|(name, _)| name == table)
 }
 
 fn decisions() -> impl Iterator<Item = (&'static str, impl Iterator<Item = Power>)> {
@@ -111,7 +111,7 @@ fn decisions() -> impl Iterator<Item = (&'static str, impl Iterator<Item = Power
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{ALIASES, DECISIONS, OF_FLEETD, Power, denied_by_default, first_name, powers};
+    use super::{ALIASES, DECISIONS, OF_EXTENSIONS, Power, denied_by_default, first_name, powers};
     use crate::allowlist::tests::osquery_tables;
 
     #[test]
@@ -129,7 +129,10 @@ mod tests {
             );
             assert!(seen.insert(words[0]), "{}: two lines", words[0]);
         }
-        for name in OF_FLEETD.iter().chain(ALIASES.iter().map(|(_, name)| name)) {
+        for name in OF_EXTENSIONS
+            .iter()
+            .chain(ALIASES.iter().map(|(_, name)| name))
+        {
             assert!(seen.contains(name), "{name}");
         }
     }

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::parameter::Refusal;
+use crate::known_servers::{ForbiddenWord, forbidden_word};
 
 /// A whole number within bounds: a JSON integer or its decimal digits, as rendering makes them. `007`
 /// is refused: it is 7 to some and octal or a serial number to others.
@@ -113,10 +114,10 @@ pub(super) fn text<'a>(given: &'a Value, expected: &str) -> Result<&'a str, Refu
             "must not hold an expression that was left unrendered",
         ));
     }
-    if text.to_ascii_lowercase().contains("carves") {
-        return Err(Refusal::value(
-            "must not hold the word `carves`: osctrl takes any SQL with that word for a file carve",
-        ));
+    if let Some(ForbiddenWord { word, why }) = forbidden_word(text) {
+        return Err(Refusal::value(format!(
+            "must not hold the word `{word}`: {why}"
+        )));
     }
     Ok(text)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rows::Rows;
 
-/// A host's identity towards its backend (Fleet: the host's id; osctrl: the uuid in upper case).
+/// A host's identity towards its server: whatever the server dispatches to and answers with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostId(pub String);
 
@@ -73,7 +73,7 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// The name in steps and in osctrl's filter.
+    /// The name in steps.
     pub fn name(self) -> &'static str {
         match self {
             Self::Linux => "linux",

@@ -12,7 +12,7 @@ use super::host::{Candidates, Host, HostId, Platform};
 pub struct Targets {
     /// Hostnames, uuids or serials as the step wrote them, rendered; no blanks, distinct, in the step's order.
     pub hosts: Vec<String>,
-    /// Names of labels (Fleet only); their members are added.
+    /// Names of labels, or what the server has in their place; their members are added.
     pub labels: Vec<String>,
     /// Narrows the other two; alone it means every host of these platforms.
     pub platforms: Vec<Platform>,

@@ -1,17 +1,17 @@
 //! The verb `describe`: what this build is and can, as JSON, for engines that adapt to it.
 
 use clap::{CommandFactory, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::allowlist::Registry;
 use crate::cli::{Cli, SchemaName};
 use crate::exit::Exit;
 use crate::input::PROTOCOLS;
-use crate::step::model::BackendKind;
+use crate::known_servers::{self, KnownServer, Proof};
 
 /// The description, as JSON text.
 pub fn text() -> String {
-    let backends = [BackendKind::Fleet, BackendKind::Osctrl].map(BackendKind::name);
+    let backends: Vec<&str> = known_servers::ALL.iter().map(|known| known.name).collect();
     let templates: Vec<&str> = Registry::embedded().names().collect();
     let description = json!({
         "name": env!("CARGO_PKG_NAME"),
@@ -19,12 +19,41 @@ pub fn text() -> String {
         "protocols": PROTOCOLS,
         "step_type": "osquery_live_query",
         "backends": backends,
+        "servers": known_servers::ALL.iter().map(server).collect::<Vec<_>>(),
         "verbs": verbs(),
         "schemas": SchemaName::value_variants().iter().filter_map(name_of).collect::<Vec<_>>(),
         "templates": templates,
         "exit_codes": exit_codes(),
     });
     format!("{description:#}\n")
+}
+
+/// What is known of a server.
+fn server(known: &KnownServer) -> Value {
+    let needs = known.needs.iter();
+    let needs: Map<String, Value> = needs
+        .map(|need| (need.field.to_owned(), need.what.into()))
+        .collect();
+    let words: Vec<&str> = known
+        .forbidden_words
+        .iter()
+        .map(|forbidden| forbidden.word)
+        .collect();
+    json!({
+        "backend": known.name,
+        "aliases": known.aliases,
+        "title": known.title,
+        "needs": needs,
+        "target_labels": known.has.labels,
+        "target_platforms": known.has.platforms,
+        "counts_hosts": known.has.count,
+        "stops_campaigns": known.has.stop,
+        "runs_saved_queries": known.has.saved_queries,
+        "empty_answers_prove": match known.proof {
+            Proof::Itself => true,
+        },
+        "forbidden_words": words,
+    })
 }
 
 /// The verbs' names, as the command line has them.

@@ -2,14 +2,23 @@
 //! manual page takes them too.
 
 use crate::exit::Exit;
+use crate::known_servers;
 
 /// Characters of a line.
 const WIDTH: usize = 100;
 
-/// The program as a whole.
-pub(crate) const PROGRAM: &str = "\
-Runs one allowlisted osquery live query against Fleet or osctrl.
+/// The program in a sentence.
+pub(crate) fn about() -> String {
+    let servers = known_servers::titles(|_| true);
+    format!("Runs one allowlisted osquery live query against {servers}")
+}
 
+/// The program as a whole.
+pub(crate) fn program() -> String {
+    format!("{}.\n\n{PROGRAM}", about())
+}
+
+const PROGRAM: &str = "\
 Reads one `osquery_live_query` step (YAML or JSON) on stdin and writes one JSON document to
 stdout: every target is either a key of `results` or listed in `timed_out_hosts`. Warnings and
 errors go to stderr. Without a verb, `run` is meant.";
@@ -92,9 +101,10 @@ For editors and for programs that write steps or read documents. Touches no netw
 pub(crate) const DESCRIBE: &str = "\
 Describe this build as JSON, for engines that adapt to it.
 
-One object: `name`, `version`, `protocols` (of the invocation), `step_type`, `backends`, `verbs`,
-`schemas`, `templates` (their names) and `exit_codes` (each with its meaning, and whether the
-same step may succeed later). Touches no network.";
+One object: `name`, `version`, `protocols` (of the invocation), `step_type`, `backends`, `servers`
+(what each needs of a step, and can do), `verbs`, `schemas`, `templates` (their names) and
+`exit_codes` (each with its meaning, and whether the same step may succeed later). Touches no
+network.";
 
 /// Where the completions go.
 pub(crate) const COMPLETIONS_INSTALL: &str = "\
@@ -114,9 +124,9 @@ mod tests {
 
     #[test]
     fn lines_fit_a_terminal() {
-        let status = run_status();
+        let (status, program) = (run_status(), program());
         let texts = [
-            PROGRAM,
+            &program,
             PROGRAM_EXAMPLES,
             RUN,
             &status,

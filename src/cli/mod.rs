@@ -21,12 +21,13 @@ use crate::verbs::schema::SchemaName;
 use crate::verbs::templates::TemplatesArgs;
 use crate::verbs::{check, dry_run, run, schema, templates};
 
-/// Runs one allowlisted osquery live query against Fleet or osctrl.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "osquery-live-query",
     version,
-    long_about = help::PROGRAM,
+    about = help::about(),
+    long_about = help::program(),
     after_long_help = help::PROGRAM_EXAMPLES,
     args_conflicts_with_subcommands = true
 )]
@@ -93,7 +94,7 @@ pub enum Verb {
     /// Print the manual page.
     #[command(after_help = help::MAN_INSTALL)]
     Man,
-    /// Show a whole run against a simulated Fleet and a simulated osctrl on loopback.
+    /// Show a whole run against simulated servers of each kind on loopback.
     #[cfg(feature = "demo")]
     Demo,
 }

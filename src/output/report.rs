@@ -270,7 +270,7 @@ impl Serialize for CampaignReport<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let about = self.about;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("backend", about.backend.name())?;
+        map.serialize_entry("backend", about.backend)?;
         map.serialize_entry("id", &about.id)?;
         if let Some(saved) = &about.saved_query {
             let saved = SavedQueryReport {

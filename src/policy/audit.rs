@@ -200,11 +200,11 @@ fn intent(step: &RenderedStep) -> Value {
         "template": step.template.name,
         "parameters": step.template.params,
         "targets": names,
-        "backend": server.backend.name(),
+        "backend": server.access.known().name,
         "server": server.base_url.as_str(),
     });
-    if let Some(environment) = &server.environment {
-        entries["environment"] = environment.as_str().into();
+    for (field, said) in server.access.said() {
+        entries[field] = said.into();
     }
     if let Some(instance) = &step.instance {
         entries["instance"] = instance.as_str().into();

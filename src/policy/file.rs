@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::PolicyError;
 use super::trust;
 use super::words;
 use crate::input::Document;
+use crate::known_servers::{Access, access_fields};
 use crate::problem::{Placed, Problem};
 
 /// A policy that is larger is none.
@@ -41,23 +43,46 @@ pub(super) struct File {
 
 /// `instances.NAME`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Map<String, Value>")]
 pub(super) struct Instance {
-    pub backend: Backend,
+    pub access: Access,
     pub base_url: Url,
-    pub environment: Option<String>,
     pub ca_file: Option<PathBuf>,
-    #[serde(default)]
     pub saved_queries_only: bool,
     pub credentials: Credentials,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Backend {
-    Osctrl,
-    #[serde(alias = "fleet")]
-    Fleetdm,
+impl TryFrom<Map<String, Value>> for Instance {
+    type Error = String;
+
+    fn try_from(mut written: Map<String, Value>) -> Result<Self, Self::Error> {
+        /// All but the access.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Rest {
+            base_url: Url,
+            ca_file: Option<PathBuf>,
+            #[serde(default)]
+            saved_queries_only: bool,
+            credentials: Credentials,
+        }
+
+        let access = Access::of(&written).ok_or("an instance names no known server")?;
+        written.retain(|field, _| !access_fields().any(|known| known == field));
+        let Rest {
+            base_url,
+            ca_file,
+            saved_queries_only,
+            credentials,
+        } = serde_json::from_value(written.into()).map_err(|error| error.to_string())?;
+        Ok(Self {
+            access,
+            base_url,
+            ca_file,
+            saved_queries_only,
+            credentials,
+        })
+    }
 }
 
 /// `instances.NAME.credentials`: a token, or a login.

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use super::file::{Backend, Credentials, Instance, Source};
+use super::file::{Credentials, Instance, Source};
 use crate::secret::{self, FoundSecret, Secret, SecretSources};
-use crate::step::model::{self, BackendKind, NamedServer, Server};
+use crate::step::model::{self, NamedServer, Server};
 use crate::step::render::SecretUse;
 
 /// The server of an instance, its secrets looked up where they are to be.
@@ -61,12 +61,8 @@ pub(super) fn server(
     Ok(NamedServer {
         name: name.to_owned(),
         server: Server {
-            backend: match instance.backend {
-                Backend::Osctrl => BackendKind::Osctrl,
-                Backend::Fleetdm => BackendKind::Fleet,
-            },
+            access: instance.access.clone(),
             base_url: instance.base_url.clone(),
-            environment: instance.environment.clone(),
             credentials,
             verify_tls: true,
             ca_file: instance.ca_file.clone(),
@@ -134,11 +130,15 @@ fn of_file(path: &Path) -> Result<FoundSecret, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::known_servers;
 
     #[test]
     fn a_servers_secrets_are_redacted_and_not_printed() {
-        let policy = "instances:\n  a:\n    backend: fleetdm\n    base_url: https://h.example\n    credentials: {username: {text: u}, password: {env: P}}\n";
-        let file = super::super::file::parse(policy).unwrap();
+        let backend = known_servers::ALL[0].name;
+        let policy = format!(
+            "instances:\n  a:\n    backend: {backend}\n    base_url: https://h.example\n    credentials: {{username: {{text: u}}, password: {{env: P}}}}\n"
+        );
+        let file = super::super::file::parse(&policy).unwrap();
         let variables = |name: &str| (name == "P").then(|| "m4rk3r".into());
         let secrets = SecretSources::new(Default::default(), None, Box::new(variables));
         let server = server("a", &file.instances["a"], SecretUse::Resolve(&secrets)).unwrap();

@@ -111,8 +111,8 @@ mod tests {
     fn a_server_has_one_name_however_it_is_written() {
         let name = |url: &str| file_name(&Url::parse(url).unwrap());
         assert_eq!(
-            name("https://Fleet.Example.com./x"),
-            "campaigns-fleet.example.com-443"
+            name("https://Live.Example.com./x"),
+            "campaigns-live.example.com-443"
         );
         assert_eq!(name("http://127.1:8080"), "campaigns-127.0.0.1-8080");
         assert_eq!(name("https://[::1]:8443/"), "campaigns-___1_-8443");

@@ -247,7 +247,7 @@ impl Policy {
         let saved_queries_only =
             self.saved_queries_only || instance.is_some_and(|it| it.saved_queries_only);
         if saved_queries_only {
-            problems.extend(rules::keeps_queries(server.backend, !own));
+            problems.extend(rules::keeps_queries(server.access.known(), !own));
         }
         self.unless_none(problems)?;
         let slots = self.slots.clone();

@@ -12,9 +12,10 @@ use super::trust::{self, Untrusted};
 use crate::address;
 use crate::allowlist::{self, Power, Registry, Template};
 use crate::campaign::Limits;
+use crate::known_servers::KnownServer;
 use crate::path::Path;
 use crate::problem::Problem;
-use crate::step::model::{AskedLimits, BackendKind};
+use crate::step::model::AskedLimits;
 
 /// Hosts of a step at most where a policy does not say.
 const MAX_HOSTS: usize = 1_000;
@@ -222,13 +223,13 @@ impl Rules {
 }
 
 /// Whether the server runs queries by the id that it keeps them under.
-pub(super) fn keeps_queries(server: BackendKind, of_instance: bool) -> Option<Problem> {
-    if server.keeps_queries() {
+pub(super) fn keeps_queries(server: &KnownServer, of_instance: bool) -> Option<Problem> {
+    if server.has.saved_queries {
         return None;
     }
     let message = format!(
         "the policy says `saved_queries_only: true`, and {} runs no query by the name that it is kept under",
-        server.title()
+        server.title
     );
     let place = match of_instance {
         true => "params.instance",

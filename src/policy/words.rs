@@ -5,6 +5,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::address;
+use crate::known_servers::{self, ALL};
 use crate::path::{Path, Segment};
 use crate::problem::Problem;
 use crate::schema::{Schema, Violation, Words, texts};
@@ -36,17 +37,23 @@ impl Words for PolicyWords {
         let parent = path.parent();
         let field = path.last_key().or(parent.last_key()).unwrap_or_default();
         let mapping = violation.value.is_some_and(Value::is_object);
+        match (violation.rule, known_servers::need(field)) {
+            ("additionalProperties", _) | (_, None) => {}
+            ("required", Some((_, titles))) => {
+                return Some(violation.says(format!("`{field}` is required for {titles}")));
+            }
+            (_, Some((need, titles))) => {
+                let message = format!("must be {}, and is for {titles} only", need.what);
+                return Some(violation.says(message));
+            }
+        }
         let message = match (violation.rule, field) {
             ("required", "lock_dir") => {
                 "`max_concurrent` needs `lock_dir`: the folder that holds the locks"
             }
-            ("required", "environment") => "`environment` is required for osctrl",
             ("required" | "additionalProperties", _) => return None,
-            (_, "environment") => {
-                "must be the name or uuid of an osctrl environment, and is for osctrl only"
-            }
-            (_, "allowed_base_urls") if list => URL,
-            (_, "base_url") => URL,
+            (_, "allowed_base_urls") if list => return Some(violation.says(url())),
+            (_, "base_url") => return Some(violation.says(url())),
             (_, "tables_denied" | "names") if list => {
                 "must be a name in lower case, digits and `_`"
             }
@@ -68,7 +75,16 @@ impl Words for PolicyWords {
     }
 }
 
-const URL: &str = "must be a URL such as `https://fleet.example.com`: http or https, without user name, query and fragment";
+fn no_url() -> String {
+    format!("must be a URL such as `{}`", ALL[0].example.url)
+}
+
+fn url() -> String {
+    format!(
+        "{}: http or https, without user name, query and fragment",
+        no_url()
+    )
+}
 
 /// Every base URL that the policy writes.
 fn base_urls(policy: &Value) -> Vec<(Path, &Value)> {
@@ -87,10 +103,14 @@ fn base_urls(policy: &Value) -> Vec<(Path, &Value)> {
         .collect()
 }
 
-fn why_no_base_url(text: &str) -> Option<&'static str> {
-    let Ok(url) = Url::parse(text) else {
-        return Some("must be a URL such as `https://fleet.example.com`");
-    };
+fn why_no_base_url(text: &str) -> Option<String> {
+    match Url::parse(text) {
+        Ok(url) => why_no_server(&url).map(str::to_owned),
+        Err(_) => Some(no_url()),
+    }
+}
+
+fn why_no_server(url: &Url) -> Option<&'static str> {
     if !matches!(url.scheme(), "http" | "https") {
         Some("must begin with `https://` or `http://`")
     } else if !url.username().is_empty() || url.password().is_some() {
@@ -102,7 +122,7 @@ fn why_no_base_url(text: &str) -> Option<&'static str> {
         .is_none_or(|host| host.is_empty() || host.contains('*'))
     {
         Some("must name one server: there are no wildcards")
-    } else if address::literal(&url).is_some_and(|address| address::forbidden(address).is_some()) {
+    } else if address::literal(url).is_some_and(|address| address::forbidden(address).is_some()) {
         Some(
             "is an address that no server has (link-local, metadata service, multicast, broadcast or unspecified)",
         )

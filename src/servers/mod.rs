@@ -3,10 +3,21 @@
 
 mod away;
 pub mod error;
+pub mod export;
 pub mod fleet;
 pub mod http;
 pub mod open;
 pub mod osctrl;
+
+/// The clients by name, for this project's own tests and fuzz targets; all others take [`open::open`].
+pub mod clients {
+    pub use super::fleet::Fleet;
+    #[cfg(fuzzing)]
+    pub use super::fleet::fuzz as fuzz_fleet;
+    pub use super::osctrl::Osctrl;
+    #[cfg(fuzzing)]
+    pub use super::osctrl::fuzz as fuzz_osctrl;
+}
 
 pub use away::{LONG, away};
 pub use error::BackendError;

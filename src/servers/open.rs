@@ -1,8 +1,9 @@
-//! From a checked step's server to the client that speaks its language: the one match on the kind.
+//! From the kind of a server to what speaks its language: the one file that matches on the kind.
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
+use super::export::ExportedQuery;
 use super::http::{Http, Patience};
 use super::{Backend, BackendError, Event, SavedQuery, fleet, osctrl};
 use crate::allowlist::Statement;
@@ -10,8 +11,9 @@ use crate::campaign::Limits;
 use crate::campaign::host::{Asked, Candidates, Host};
 use crate::campaign::roster::Targets;
 use crate::campaign::rows::Keep;
+use crate::known_servers::{Access, Kind};
 use crate::notices::Notices;
-use crate::step::model::{BackendKind, Server};
+use crate::step::model::Server;
 use crate::trace::TraceParent;
 
 /// What a client keeps to.
@@ -38,13 +40,23 @@ pub fn open(
 ) -> Result<Box<dyn AnyBackend>, BackendError> {
     let http = Http::new(server, patience, notices)?.within(terms.trace);
     let keep = terms.keep;
-    Ok(match server.backend {
-        BackendKind::Fleet => {
+    Ok(match &server.access {
+        Access::Fleet => {
             let fleet = fleet::Fleet::new(server, http, keep);
             Box::new(fleet.saved_queries_only(terms.saved_queries_only))
         }
-        BackendKind::Osctrl => Box::new(osctrl::Osctrl::new(server, http, keep)),
+        Access::Osctrl { environment } => {
+            Box::new(osctrl::Osctrl::new(server, environment, http, keep))
+        }
     })
+}
+
+/// Queries in the form in which that kind of server keeps them.
+pub fn export(kind: Kind, queries: &[ExportedQuery<'_>]) -> String {
+    match kind {
+        Kind::Fleet => fleet::gitops::file(queries),
+        Kind::Osctrl => osctrl::export::bodies(queries),
+    }
 }
 
 /// [`Backend`] as one type for all kinds; the same calls with the same promises.

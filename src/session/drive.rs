@@ -17,6 +17,7 @@ use crate::bug;
 use crate::campaign::host::{Answer, Candidates, Host};
 use crate::campaign::roster::Roster;
 use crate::campaign::{Campaign, Recorded};
+use crate::known_servers::Kind;
 use crate::notices::Notices;
 use crate::printable::listed;
 use crate::servers::open::AnyBackend;
@@ -66,6 +67,8 @@ pub(super) enum DriveError {
     NotEnrolled {
         /// As the step names it.
         name: String,
+        /// Where it is not.
+        server: Kind,
     },
     /// Several targets.
     #[error("none of the {count} targets is enrolled, or visible to these credentials: {names}")]
@@ -74,6 +77,8 @@ pub(super) enum DriveError {
         count: usize,
         /// The first of them.
         names: String,
+        /// Where they are not.
+        server: Kind,
     },
     /// Nothing but phones and tablets.
     #[error("nobody is left to ask: phones and tablets run no osquery: {names}")]
@@ -136,6 +141,7 @@ impl Drive<'_> {
             server.verify().await?;
         }
         state.phase = Phase::Resolving;
+        let kind = self.step.step().server.access.known().kind;
         let resolved = self.resolve(server).await?;
         let nobody = resolved.roster().hosts.is_empty();
         let unknown = resolved.roster().unknown_listed();
@@ -146,11 +152,11 @@ impl Drive<'_> {
         }
         if nobody && unknown.is_none() {
             // No campaign: the document names the hosts as the step wrote them.
-            return Err(no_target(resolved.roster()).into());
+            return Err(no_target(resolved.roster(), kind).into());
         }
         let campaign = state.campaign.insert(resolved);
         if nobody {
-            return Err(no_target(campaign.roster()).into());
+            return Err(no_target(campaign.roster(), kind).into());
         }
         let unsupported = campaign.unsupported();
         if !unsupported.is_empty() {
@@ -308,13 +314,14 @@ fn shown(candidates: Candidates, written: &[String], notices: &Notices) -> Candi
     }
 }
 
-fn no_target(roster: &Roster) -> DriveError {
+fn no_target(roster: &Roster, server: Kind) -> DriveError {
     match (roster.targets.as_slice(), roster.unknown_listed()) {
         (_, None) => DriveError::NoMember,
-        ([_], Some(name)) => DriveError::NotEnrolled { name },
+        ([_], Some(name)) => DriveError::NotEnrolled { name, server },
         (all, Some(names)) => DriveError::NoneEnrolled {
             count: all.len(),
             names,
+            server,
         },
     }
 }

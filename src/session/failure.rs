@@ -298,19 +298,23 @@ impl From<DriveError> for Failure {
         let (code, hint) = match error {
             DriveError::NoMember => (
                 Code::Targets,
-                "look at the members of the labels, and at `target_platforms`",
-            ),
-            DriveError::NotEnrolled { .. } | DriveError::NoneEnrolled { .. } => (
-                Code::Targets,
-                "check the names, the server and (osctrl) the environment; hostname, uuid and serial are understood",
+                "look at the members of the labels, and at `target_platforms`".to_owned(),
             ),
             DriveError::NoOsquery { .. } => (
                 Code::Targets,
-                "name computers in the targets; what a phone is, its device management knows",
+                "name computers in the targets; what a phone is, its device management knows".to_owned(),
             ),
+            DriveError::NotEnrolled { server, .. } | DriveError::NoneEnrolled { server, .. } => {
+                let needs = server.known().needs.iter();
+                let needs: String = needs.map(|need| format!(", the {}", need.field)).collect();
+                let hint = format!(
+                    "check the names{needs} and the server; hostname, uuid and serial are understood"
+                );
+                (Code::Targets, hint)
+            }
             DriveError::TooLate { .. } => (
                 Code::Deadline,
-                "raise `timeout_seconds`; it counts from the start of the process and covers everything",
+                "raise `timeout_seconds`; it counts from the start of the process and covers everything".to_owned(),
             ),
         };
         Self::new(code, error.to_string()).hint(hint)

@@ -242,7 +242,7 @@ fn concluded(
 ) -> Outcome {
     let all_answered = state.all_answered();
     let about = About {
-        backend: step.step().server.backend,
+        backend: step.step().server.access.known().name,
         // A server chooses it.
         id: server.campaign_id().map(|id| session.notices.id(&id)),
         saved_query: server.saved_query(),

@@ -8,7 +8,6 @@ use super::failure::Failure;
 use crate::campaign::{Campaign, Status};
 use crate::exit::{Code, Exit};
 use crate::servers::SavedQuery;
-use crate::step::model::BackendKind;
 
 /// What became of one step.
 #[derive(Debug)]
@@ -65,8 +64,8 @@ pub enum End {
 /// The server that was asked, and its campaign, apart from what is counted.
 #[derive(Debug, Clone)]
 pub struct About {
-    /// Which server.
-    pub backend: BackendKind,
+    /// The kind of server, as a step's `backend` names it.
+    pub backend: &'static str,
     /// The campaign's id there, fit to be shown; `None` where there is none.
     pub id: Option<String>,
     /// The query kept at the server that was run in the statement's place, where one was.

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::campaign::OfflineHosts;
 use crate::campaign::roster::Targets;
+use crate::known_servers::Access;
 use crate::problem::Problem;
 use crate::secret::Secret;
 
@@ -67,47 +68,13 @@ pub struct AskedLimits {
     pub timeout: Asked<Duration>,
 }
 
-/// The kinds of server that are spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BackendKind {
-    /// Fleet; `fleetdm` in documents.
-    Fleet,
-    /// osctrl.
-    Osctrl,
-}
-
-impl BackendKind {
-    /// The name in output documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fleet => "fleetdm",
-            Self::Osctrl => "osctrl",
-        }
-    }
-
-    /// Whether the server runs queries that it keeps, by their id, on hosts of the client's choosing.
-    pub fn keeps_queries(self) -> bool {
-        self == Self::Fleet
-    }
-
-    /// The product's name, for messages.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Fleet => "Fleet",
-            Self::Osctrl => "osctrl",
-        }
-    }
-}
-
 /// Where the server is and how to get in.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Fleet or osctrl.
-    pub backend: BackendKind,
+    /// Which kind of server, with all that this kind needs.
+    pub access: Access,
     /// http or https; no user information, query or fragment.
     pub base_url: Url,
-    /// osctrl's environment; always there for osctrl, never for Fleet.
-    pub environment: Option<String>,
     /// Token or login.
     pub credentials: Credentials,
     /// Whether the server's certificate is checked; false only where the step says so.
@@ -136,7 +103,7 @@ pub enum Credentials {
     Token(Secret),
     /// `username` and `password`.
     Login {
-        /// Fleet's e-mail address or osctrl's user name.
+        /// What the server calls the user: a name or an e-mail address.
         username: Secret,
         /// The password.
         password: Secret,

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::expression::holds_expression;
 use super::model::{
-    Asked, AskedLimits, BackendKind, Credentials, NamedServer, RenderedStep, Server, TemplateCall,
+    Asked, AskedLimits, Credentials, NamedServer, RenderedStep, Server, TemplateCall,
 };
 use super::render::{Credential, Rendering};
 use super::schema::whole_number;
@@ -18,6 +18,7 @@ use crate::address;
 use crate::campaign::OfflineHosts;
 use crate::campaign::host::Platform;
 use crate::campaign::roster::Targets;
+use crate::known_servers::Access;
 use crate::path::Path;
 use crate::problem::Problem;
 use crate::secret::Secret;
@@ -152,13 +153,11 @@ fn type_server(
     credentials: &BTreeMap<&'static str, Credential>,
 ) -> Result<Server, Problem> {
     Ok(Server {
-        backend: match fields.text("backend")? {
-            "osctrl" => BackendKind::Osctrl,
-            "fleetdm" | "fleet" => BackendKind::Fleet,
-            _ => return Err(fault("backend")),
-        },
+        access: fields
+            .0
+            .and_then(Access::of)
+            .ok_or_else(|| fault("backend"))?,
         base_url: Url::parse(fields.text("base_url")?).map_err(|_| fault("base_url"))?,
-        environment: fields.optional_text("environment"),
         credentials: type_credentials(credentials, fields)?,
         verify_tls: fields.verify_tls(),
         ca_file: fields.optional_text("ca_file").map(PathBuf::from),

@@ -2,9 +2,11 @@
 //! say of a URL is here, too.
 
 use serde_json::Value;
+use url::Url;
 
 use super::schema::{Stage, foreign_keys, offers_sql};
 use crate::input::kind;
+use crate::known_servers::{self, ALL, KnownServer};
 use crate::path::{Path, Segment};
 use crate::problem::{Problem, Problems};
 use crate::schema::{Violation, Words, value_at};
@@ -61,7 +63,6 @@ impl StepWords<'_> {
             .find(|field| self.has(field));
         let key = violation.path.last_key().unwrap_or_default();
         let message = match key {
-            "environment" => "`environment` is required for osctrl".into(),
             "username" | "password" => match given {
                 // They are only one way to get in: the message names both.
                 None => {
@@ -71,10 +72,13 @@ impl StepWords<'_> {
                 }
                 Some(other) => format!("`{key}` is required with `{other}`"),
             },
-            "backend" => "`backend` is required: `osctrl` or `fleetdm`".into(),
+            "backend" => format!("`backend` is required: {}", known_servers::names()),
             "template" => "`template` is required: the name of an allowlisted template".into(),
             "type" => "`type` is required: `osquery_live_query`".into(),
-            _ => return None,
+            _ => {
+                let (_, titles) = known_servers::need(key)?;
+                format!("`{key}` is required for {titles}")
+            }
         };
         Some(violation.says(message))
     }
@@ -87,9 +91,18 @@ impl StepWords<'_> {
                 violation.path.subject()
             )));
         }
-        let message = match violation.path.last_key() {
-            Some("environment") => "`environment` is for osctrl only: remove it, Fleet has none",
-            Some("username" | "password") => {
+        let field = violation.path.last_key().unwrap_or_default();
+        if let Some((_, titles)) = known_servers::need(field) {
+            let backend = self.step.pointer("/params/backend").and_then(Value::as_str);
+            let has_none = backend
+                .and_then(KnownServer::named)
+                .map_or_else(String::new, |known| format!(", {} has none", known.title));
+            return Some(violation.says(format!(
+                "`{field}` is for {titles} only: remove it{has_none}"
+            )));
+        }
+        let message = match field {
+            "username" | "password" => {
                 "two ways to get in: give `api_token`, or `username` and `password`, not both"
             }
             _ => return None,
@@ -150,8 +163,8 @@ fn wrong_value(violation: &Violation<'_>) -> Option<Problem> {
         ),
         (Some("base_url"), "pattern") => {
             match violation.value.and_then(Value::as_str).map(why_not_a_url) {
-                Some(Some(reason)) => reason.into(),
-                _ => format!("{subject} must be a URL such as `https://fleet.example.com`"),
+                Some(Some(reason)) => reason,
+                _ => not_a_url(),
             }
         }
         (Some("id"), _) => return None,
@@ -196,10 +209,19 @@ pub(super) fn target_fault(name: &str) -> Option<&'static str> {
 }
 
 /// Why text is not the URL of a server.
-fn why_not_a_url(text: &str) -> Option<&'static str> {
-    let Ok(url) = url::Url::parse(text) else {
-        return Some("`base_url` must be a URL such as `https://fleet.example.com`");
-    };
+fn why_not_a_url(text: &str) -> Option<String> {
+    match Url::parse(text) {
+        Ok(url) => why_not_a_servers(&url, text).map(str::to_owned),
+        Err(_) => Some(not_a_url()),
+    }
+}
+
+fn not_a_url() -> String {
+    format!("`base_url` must be a URL such as `{}`", ALL[0].example.url)
+}
+
+/// Why a URL is not that of a server.
+fn why_not_a_servers(url: &Url, text: &str) -> Option<&'static str> {
     if !matches!(url.scheme(), "http" | "https") {
         Some("`base_url` must begin with `https://` or `http://`")
     } else if authority(text).contains('@') {

@@ -13,11 +13,11 @@ use std::time::{Duration, SystemTime};
 
 use osquery_live_query::Level;
 use osquery_live_query::Notices;
+use osquery_live_query::inside::Access;
 use osquery_live_query::inside::Answer;
 use osquery_live_query::inside::Asked;
 use osquery_live_query::inside::Backend;
 use osquery_live_query::inside::BackendError;
-use osquery_live_query::inside::BackendKind;
 use osquery_live_query::inside::Candidates;
 use osquery_live_query::inside::Credentials;
 use osquery_live_query::inside::Event;
@@ -70,9 +70,8 @@ impl Bench {
     /// Through another address than the simulator's own.
     fn at(simulator: Simulator, url: &str, credentials: Credentials, deadline: Duration) -> Self {
         let server = Server {
-            backend: BackendKind::Fleet,
+            access: Access::Fleet,
             base_url: url.parse().unwrap(),
-            environment: None,
             credentials,
             verify_tls: false,
             ca_file: None,

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use osquery_live_query::Notices;
+use osquery_live_query::inside::Access;
 use osquery_live_query::inside::Answer;
 use osquery_live_query::inside::Asked;
 use osquery_live_query::inside::Backend;
 use osquery_live_query::inside::BackendError;
-use osquery_live_query::inside::BackendKind;
 use osquery_live_query::inside::Candidates;
 use osquery_live_query::inside::Credentials;
 use osquery_live_query::inside::Event;
@@ -163,9 +163,10 @@ fn backend(
     time: Duration,
 ) -> Osctrl {
     let server = Server {
-        backend: BackendKind::Osctrl,
+        access: Access::Osctrl {
+            environment: environment.into(),
+        },
         base_url: simulator.base_url().parse().unwrap(),
-        environment: Some(environment.into()),
         credentials,
         verify_tls: true,
         ca_file: None,
@@ -175,7 +176,7 @@ fn backend(
         rows: 10_000,
         bytes: 64 << 20,
     };
-    Osctrl::new(&server, http, keep)
+    Osctrl::new(&server, environment, http, keep)
 }
 
 fn token(token: &str) -> Credentials {

@@ -14,6 +14,7 @@ mod parse;
 mod proxy;
 mod reports;
 mod version;
+mod way_in;
 
 pub(crate) use aisoc_direct::parse_uuid;
 pub use aisoc_direct::{
@@ -39,6 +40,7 @@ pub(crate) use parse::decode_base64;
 pub use proxy::Proxy;
 pub use reports::{Logging, ReportSpec, Team};
 pub use version::{NoVersion, ServerVersion};
+pub use way_in::WayIn;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 
 mod attempts;
 mod dispatch;
+pub mod gitops;
 mod hosts;
 mod live;
 mod meter;

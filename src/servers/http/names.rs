@@ -85,11 +85,12 @@ mod tests {
 
     use super::*;
     use crate::exit::Code;
+    use crate::known_servers::Access;
     use crate::notices::Notices;
     use crate::secret::Secret;
     use crate::servers::http::{Http, Method, Repeat, Request};
     use crate::session::failure::Failure;
-    use crate::step::model::{BackendKind, Credentials, Server};
+    use crate::step::model::{Credentials, Server};
 
     /// What becomes of a request to a listener on loopback where every name resolves to these addresses,
     /// and how many connections the listener saw.
@@ -97,9 +98,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = Server {
-            backend: BackendKind::Fleet,
+            access: Access::Fleet,
             base_url: format!("http://{host}:{port}").parse().unwrap(),
-            environment: None,
             credentials: Credentials::Token(Secret::new("t".into())),
             verify_tls: true,
             ca_file: None,

@@ -10,6 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use super::rest::{self, Call, Purpose, Rest};
 use super::wire;
 use crate::campaign::host::HostId;
+use crate::known_servers::Kind;
 use crate::servers::BackendError;
 use crate::servers::http::{Repeat, Reply, Undelivered};
 
@@ -64,7 +65,7 @@ impl Dispatch {
             });
         }
         // osctrl looks for the word anywhere, in a parameter's value too, and carves files then.
-        if sql.to_ascii_lowercase().contains("carves") {
+        if Kind::Osctrl.known().forbidden_word(sql).is_some() {
             return Err(BackendError::Answer {
                 status: None,
                 message: "osctrl takes every query that contains the word `carves` for a file carve: nothing was dispatched".into(),

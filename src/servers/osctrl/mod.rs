@@ -3,6 +3,7 @@
 
 mod asking;
 mod dispatch;
+pub mod export;
 mod login;
 mod nodes;
 mod patience;
@@ -49,10 +50,10 @@ pub struct Osctrl {
 }
 
 impl Osctrl {
-    /// A backend for the step's server; nothing is sent yet. `keep`: how much of one answer is kept.
-    pub fn new(server: &Server, http: Http, keep: Keep) -> Self {
+    /// A backend for one environment of the step's server; nothing is sent yet. `keep`: how much of one answer is kept.
+    pub fn new(server: &Server, environment: &str, http: Http, keep: Keep) -> Self {
         Self {
-            rest: Rest::new(server, http),
+            rest: Rest::new(server, environment, http),
             keep,
             asking: None,
         }

@@ -108,11 +108,11 @@ pub struct Purpose {
 
 impl Rest {
     /// Nothing is sent yet.
-    pub fn new(server: &Server, http: Http) -> Self {
+    pub fn new(server: &Server, environment: &str, http: Http) -> Self {
         Self {
             http,
             shared: Rc::new(Shared {
-                environment: server.environment.clone().unwrap_or_default(),
+                environment: environment.to_owned(),
                 credentials: server.credentials.clone(),
                 session: RefCell::default(),
                 login: Mutex::new(()),

@@ -10,10 +10,11 @@ use url::Url;
 
 use super::Osctrl;
 use crate::campaign::rows::Keep;
+use crate::known_servers::Access;
 use crate::notices::Notices;
 use crate::secret::Secret;
 use crate::servers::http::Http;
-use crate::step::model::{BackendKind, Credentials, Server};
+use crate::step::model::{Credentials, Server};
 
 /// A request as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,9 +82,10 @@ impl Stub {
 
     fn backend_as(&self, credentials: Credentials) -> Osctrl {
         let server = Server {
-            backend: BackendKind::Osctrl,
+            access: Access::Osctrl {
+                environment: "dev".into(),
+            },
             base_url: Url::parse(&self.address).unwrap(),
-            environment: Some("dev".into()),
             credentials,
             verify_tls: true,
             ca_file: None,
@@ -97,7 +99,7 @@ impl Stub {
             rows: 100,
             bytes: 100_000,
         };
-        Osctrl::new(&server, http, keep)
+        Osctrl::new(&server, "dev", http, keep)
     }
 }
 

@@ -353,16 +353,17 @@ async fn a_server_that_was_never_reached_runs_nothing() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let server = Server {
-        backend: crate::step::model::BackendKind::Osctrl,
+        access: crate::known_servers::Access::Osctrl {
+            environment: "dev".into(),
+        },
         base_url: url::Url::parse(&url).unwrap(),
-        environment: Some("dev".into()),
         credentials: crate::step::model::Credentials::Token(crate::secret::Secret::new("t".into())),
         verify_tls: true,
         ca_file: None,
     };
     let deadline = Instant::now() + Duration::from_millis(100);
     let http = Http::new(&server, deadline, crate::notices::Notices::unheard()).unwrap();
-    backend.rest = Rest::new(&server, http);
+    backend.rest = Rest::new(&server, "dev", http);
     let error = backend.dispatch(SQL, &[host("A")]).await.unwrap_err();
     assert!(matches!(error, BackendError::Unreachable { .. }), "{error}");
     assert!(!backend.may_be_running(false));

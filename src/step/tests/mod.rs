@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::model::{BackendKind, Credentials, RenderedStep};
+use super::model::{Credentials, RenderedStep};
 use super::render::{ContextIs, SecretUse};
 use super::schema::{Stage, violations};
 use super::*;
 use crate::campaign::OfflineHosts;
 use crate::campaign::host::Platform;
 use crate::input::{Invocation, decode};
+use crate::known_servers::Access;
 use crate::problem::Placed;
 use crate::schema::texts;
 use crate::secret::{Secret, SecretSources};
@@ -142,12 +143,12 @@ fn the_step_of_the_contract() {
         .unwrap();
     let step = prepare(&invocation, &sources(&[("osctrl_token", "t0k3n")])).unwrap();
     assert_eq!(step.id.as_deref(), Some("triage-running-procs"));
-    assert_eq!(step.server.backend, BackendKind::Osctrl);
     assert_eq!(
         step.server.base_url.as_str(),
         "https://osctrl.corp.example.com/"
     );
-    assert_eq!(step.server.environment.as_deref(), Some("production"));
+    let environment = "production".into();
+    assert_eq!(step.server.access, Access::Osctrl { environment });
     assert!(step.server.verify_tls);
     let with_a_path = prepared(&with(json!({"base_url": "https://h/@x/"})));
     assert_eq!(with_a_path.server.base_url.path(), "/@x/");
@@ -194,7 +195,7 @@ fn fleet_with_a_login_labels_and_platforms() {
             "target_platforms": ["linux", "windows", "linux"], "offline_hosts": "skip", "max_hosts": "5",
             "max_bytes": 2048.0, "max_rows_per_host": "7", "timeout_seconds": "900"
         })));
-        assert_eq!(step.server.backend, BackendKind::Fleet);
+        assert_eq!(step.server.access, Access::Fleet);
         let Credentials::Login { username, password } = &step.server.credentials else {
             panic!("a login")
         };

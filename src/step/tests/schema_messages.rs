@@ -83,7 +83,7 @@ fn schema_messages_word_for_word() {
         ),
         (
             json!({"backend": null}),
-            "params.backend: required: `backend` is required: `osctrl` or `fleetdm`",
+            "params.backend: required: `backend` is required: `fleetdm` or `osctrl`",
         ),
         (
             json!({"username": MARKER}),

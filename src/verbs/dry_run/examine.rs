@@ -10,11 +10,11 @@ use super::finding::{FileReport, Finding, Plan, PlannedTargets, Severity};
 use super::{checks, playbook};
 use crate::allowlist::Binder;
 use crate::input::{self, DecodeError, Document, Form, Invocation, kind};
+use crate::known_servers::KnownServer;
 use crate::path::Path;
 use crate::policy::Policy;
 use crate::secret::SecretSources;
 use crate::session::prepare::{self, Examination, Inquiry, Passed};
-use crate::step::model::BackendKind;
 use crate::step::render::{ContextIs, SecretUse, Unknown};
 
 /// What holds for all files.
@@ -205,7 +205,7 @@ impl<'a> Examiner<'a> {
             unknown.iter().any(|unknown| unknown.path == path)
         };
         plan.sql = Some(sql.text().to_owned());
-        plan.backend = Some(step.server.backend.name());
+        plan.backend = Some(step.server.access.known().name);
         plan.targets = Some(PlannedTargets {
             hosts: step.targets.hosts.clone(),
             labels: step.targets.labels.clone(),
@@ -277,7 +277,6 @@ fn text<'a>(step: &'a Value, field: &str) -> Option<&'a str> {
 
 /// What a step says of itself before it is examined.
 fn outline(step: &Value, id: Option<String>) -> Plan {
-    let backend = text(step, "backend");
     Plan {
         id,
         // Only names that could be templates' are shown: raw SQL is not.
@@ -289,11 +288,9 @@ fn outline(step: &Value, id: Option<String>) -> Plan {
                         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
             })
             .map(str::to_owned),
-        backend: match backend {
-            Some("fleet" | "fleetdm") => Some(BackendKind::Fleet.name()),
-            Some("osctrl") => Some(BackendKind::Osctrl.name()),
-            _ => None,
-        },
+        backend: text(step, "backend")
+            .and_then(KnownServer::named)
+            .map(|known| known.name),
         timeout_seconds: text(step, "timeout_seconds")
             .filter(|timeout| timeout.contains("{{") && timeout.len() <= 1024)
             .map(Value::from),

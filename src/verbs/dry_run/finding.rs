@@ -87,7 +87,7 @@ pub struct Plan {
     pub template: Option<String>,
     /// The SQL; what is unknown stands in it as the step has it.
     pub sql: Option<String>,
-    /// `fleetdm` or `osctrl`.
+    /// The kind of server, as documents name it.
     pub backend: Option<&'static str>,
     /// Who would be asked.
     pub targets: Option<PlannedTargets>,

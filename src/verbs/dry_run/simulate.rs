@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use osquery_simulator::{Fleet, Osctrl, Role, Scenario, Simulator};
+use osquery_simulator::{Scenario, Simulator};
 use serde_json::{Map, Value, json};
 
 use super::examine::{Content, Settings, content};
@@ -37,11 +37,9 @@ pub fn rehearse(
 ) -> Result<(), Failure> {
     let scripts: Vec<Option<Script>> = files.iter().map(|file| script(file, settings)).collect();
     let steps = || scripts.iter().flatten().flat_map(|script| &script.steps);
-    let mut scenario = read(scenario)?;
-    add_environments(&mut scenario, steps());
-    let access = Access::of(&scenario);
-    let simulator =
-        Simulator::spawn(scenario).map_err(|error| CallError::Simulator(error.to_string()))?;
+    let scenario = read(scenario)?.with_environments(environments(steps()));
+    let simulator = Simulator::spawn(scenario.clone())
+        .map_err(|error| CallError::Simulator(error.to_string()))?;
     for (file, script) in files.iter_mut().zip(scripts) {
         let Some(Script { steps, mut context }) = script else {
             continue;
@@ -49,7 +47,7 @@ pub fn rehearse(
         for (step, plan) in steps.iter().zip(&mut file.plans) {
             let id = playbook::id_of(step).unwrap_or_default();
             stderr.progress(&format!("{}: {id} is rehearsed", file.path));
-            let invocation = access.invocation(step, &context, &simulator);
+            let invocation = invocation(step, &context, &scenario, &simulator);
             let rehearsed = rehearsed::rehearse(&invocation, stderr.notices())?;
             let rehearsal = Rehearsal {
                 exit_code: rehearsed.status,
@@ -114,94 +112,43 @@ fn script(file: &FileReport, settings: &Settings) -> Option<Script> {
     })
 }
 
-/// A scenario that names no environments of its own has those of the steps.
-fn add_environments<'a>(scenario: &mut Scenario, steps: impl Iterator<Item = &'a Value>) {
-    if scenario.osctrl.environments != Osctrl::default().environments {
-        return;
-    }
-    let mut named: Vec<String> = Vec::new();
-    for step in steps {
-        let environment = step
-            .get("params")
-            .and_then(|params| params.get("environment"));
-        if let Some(name) = environment.and_then(Value::as_str)
-            && !named.iter().any(|known| known == name)
-        {
-            named.push(name.to_owned());
-        }
-    }
-    if !named.is_empty() {
-        scenario.osctrl.environments = named;
-    }
+/// What steps say for the needs of their servers: environments that a scenario may not name.
+fn environments<'a>(steps: impl Iterator<Item = &'a Value>) -> Vec<&'a str> {
+    let params = steps.filter_map(|step| step.get("params")?.as_object());
+    params
+        .filter_map(|params| params.get("environment")?.as_str())
+        .collect()
 }
 
-/// How the rehearsal gets in.
-struct Access {
-    fleet: Credentials,
-    osctrl: Credentials,
-}
-
-#[derive(Default)]
-struct Credentials {
-    token: String,
-    username: String,
-    password: String,
-}
-
-impl Access {
-    /// The least of the scenario's users that may run queries.
-    fn of(scenario: &Scenario) -> Self {
-        let Fleet { users, .. } = &scenario.fleet;
-        let may = |role| users.iter().find(move |user| user.role == role);
-        let fleet = may(Role::Maintainer).or_else(|| may(Role::Admin));
-        let users = &scenario.osctrl.users;
-        let osctrl = users.iter().find(|user| !user.admin).or(users.first());
-        Self {
-            fleet: fleet.map_or_else(Credentials::default, |user| Credentials {
-                token: user.token.clone().unwrap_or_default(),
-                username: user.email.clone(),
-                password: user.password.clone(),
-            }),
-            osctrl: osctrl.map_or_else(Credentials::default, |user| Credentials {
-                token: user.token.clone().unwrap_or_default(),
-                username: user.username.clone(),
-                password: user.password.clone(),
-            }),
-        }
-    }
-
-    /// The step as an engine would send it, to the simulator.
-    fn invocation(
-        &self,
-        step: &Value,
-        context: &Map<String, Value>,
-        simulator: &Simulator,
-    ) -> Value {
-        let mut step = step.clone();
-        let mut secrets = Map::new();
-        if let Some(params) = step.get_mut("params").and_then(Value::as_object_mut) {
-            let backend = params.get("backend").and_then(Value::as_str);
-            let known = match backend {
-                Some("osctrl") => &self.osctrl,
-                _ => &self.fleet,
-            };
-            for (field, value) in [
-                ("api_token", &known.token),
-                ("username", &known.username),
-                ("password", &known.password),
-            ] {
-                if params.contains_key(field) {
-                    let name = format!("rehearsal_{field}");
-                    params.insert(field.into(), format!("{{{{ secrets.{name} }}}}").into());
-                    secrets.insert(name, value.as_str().into());
-                }
+/// The step as an engine would send it, to the simulator.
+fn invocation(
+    step: &Value,
+    context: &Map<String, Value>,
+    ways_in: &Scenario,
+    simulator: &Simulator,
+) -> Value {
+    let mut step = step.clone();
+    let mut secrets = Map::new();
+    if let Some(params) = step.get_mut("params").and_then(Value::as_object_mut) {
+        let backend = params.get("backend").and_then(Value::as_str);
+        let known = backend.and_then(|backend| ways_in.way_in(backend));
+        let known = known.unwrap_or_default();
+        for (field, value) in [
+            ("api_token", &known.token),
+            ("username", &known.username),
+            ("password", &known.password),
+        ] {
+            if params.contains_key(field) {
+                let name = format!("rehearsal_{field}");
+                params.insert(field.into(), format!("{{{{ secrets.{name} }}}}").into());
+                secrets.insert(name, value.as_str().into());
             }
-            params.insert("base_url".into(), simulator.base_url().into());
-            match simulator.ca_path() {
-                Some(path) => params.insert("ca_file".into(), path.display().to_string().into()),
-                None => params.remove("ca_file"),
-            };
         }
-        json!({ "protocol": 1, "step": step, "context": context, "secrets": secrets })
+        params.insert("base_url".into(), simulator.base_url().into());
+        match simulator.ca_path() {
+            Some(path) => params.insert("ca_file".into(), path.display().to_string().into()),
+            None => params.remove("ca_file"),
+        };
     }
+    json!({ "protocol": 1, "step": step, "context": context, "secrets": secrets })
 }

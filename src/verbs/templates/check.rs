@@ -17,7 +17,7 @@ use crate::session::failure::Failure;
 /// A template larger than this is none.
 const MOST_BYTES: usize = 1 << 20;
 
-/// osquery's own schema has 1 MiB, Fleet's with everything 3 MiB.
+/// osquery's own schema has 1 MiB, one with the tables of extensions 3 MiB.
 const MOST_SCHEMA_BYTES: usize = 32 << 20;
 
 /// What the verb found.

@@ -1,38 +1,31 @@
 //! `templates export`: the allowlist as queries that a server keeps, so that a token which may run nothing
-//! else is enough: Fleet's GitOps file, osctrl's saved queries, or an osquery pack. The SQL of each is, to the
+//! else is enough, in a server's own form (`servers/`) or as an osquery pack. The SQL of each is, to the
 //! letter, the statement that the template becomes with the same parameters.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::Selection;
 use crate::allowlist::{Registry, Template};
 use crate::call_error::CallError;
+use crate::known_servers::{ALL, Kind};
 use crate::policy::Policy;
+use crate::servers::export::ExportedQuery;
+use crate::servers::open;
 use crate::session::failure::Failure;
 use crate::step::model::TemplateCall;
 
 /// The long help.
-pub(super) const HELP: &str = "\
-Write the allowlist as queries that a server keeps, for tokens that may run nothing else.
-
-The SQL of each query is, to the letter, what a step with the same parameters sends. On Fleet an
-observer may run such queries and no others, so an observer's token is enough for steps that name
-these templates, and a stolen one runs only what was approved. A template with a parameter that has
-no default, or with an age (counted back from each run), is left out unless --param gives a value.
-Touches no network.";
+pub(super) const HELP: &str = include_str!("export.help.txt");
 
 /// Uses.
-pub(super) const EXAMPLES: &str = "\
-Examples:
-  osquery-live-query templates export --format fleet > queries.yml
-  osquery-live-query templates export --format fleet uptime running_processes \\
-    --param running_processes.limit=50
-  osquery-live-query templates export --format osquery-pack --tag persistence > persistence.conf";
+pub(super) const EXAMPLES: &str = include_str!("export.examples.txt");
 
 /// Flags of `templates export`.
 #[derive(Debug, Args)]
@@ -55,17 +48,36 @@ pub struct TemplatesExportArgs {
 }
 
 /// Values of `templates export --format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// Fleet's GitOps file (YAML): queries that observers may run.
-    Fleet,
-    /// osctrl's saved queries (JSON): the bodies of POST /api/v1/saved-queries/ENVIRONMENT.
-    Osctrl,
+    /// Saved queries of a kind of server.
+    SavedBy(Kind),
     /// An osquery pack (JSON) that asks once a day.
     OsqueryPack,
 }
 
-/// How often a pack asks, in seconds: once a day. Fleet and osctrl ask when they are told to.
+impl ValueEnum for ExportFormat {
+    fn value_variants<'a>() -> &'a [Self] {
+        static FORMATS: LazyLock<Vec<ExportFormat>> = LazyLock::new(|| {
+            let saved = ALL.iter().map(|known| ExportFormat::SavedBy(known.kind));
+            saved.chain([ExportFormat::OsqueryPack]).collect()
+        });
+        &FORMATS
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::SavedBy(kind) => {
+                let form = &kind.known().saved_queries;
+                PossibleValue::new(form.format).help(form.what)
+            }
+            Self::OsqueryPack => PossibleValue::new("osquery-pack")
+                .help("An osquery pack (JSON) that asks once a day"),
+        })
+    }
+}
+
+/// How often a pack asks, in seconds: once a day. Servers ask when they are told to.
 const PACK_INTERVAL: u64 = 86_400;
 
 /// Between the two moments at which a statement has to be the same.
@@ -155,8 +167,7 @@ pub fn run(args: &TemplatesExportArgs) -> Result<Exported, Failure> {
         return Err(usage("no template is left to export".to_owned()));
     }
     let text = match args.format {
-        ExportFormat::Fleet => fleet(&saved),
-        ExportFormat::Osctrl => osctrl(&saved),
+        ExportFormat::SavedBy(kind) => saved_by(kind, &saved),
         ExportFormat::OsqueryPack => pack(&saved),
     };
     let left_out = [
@@ -234,7 +245,7 @@ fn parameters(written: &[String]) -> Result<BTreeMap<String, Map<String, Value>>
     Ok(given)
 }
 
-/// The saved query's name: Fleet takes ASCII only.
+/// The saved query's name, in ASCII: not every server takes more.
 fn named(template: &str, params: &Map<String, Value>) -> String {
     if params.is_empty() {
         return template.to_owned();
@@ -275,33 +286,20 @@ fn platforms(template: &Template) -> String {
     names.join(",")
 }
 
-/// Fleet's GitOps file. Observers may run the queries, and nothing runs them by itself (`interval: 0`).
-fn fleet(saved: &[Saved<'_>]) -> String {
-    let mut text = "\
-# Written by `osquery-live-query templates export --format fleet`: queries that observers may run.
-# For GitOps: belongs into default.yml or a fleet's file; from Fleet 4.82 on the key is called `reports`.
-queries:
-"
-    .to_owned();
-    for one in saved {
-        text.push_str(&format!(
-            "  - name: {}\n    description: {}\n    query: {}\n    platform: {}\n    interval: 0\n    observer_can_run: true\n",
-            quoted(&one.name),
-            quoted(one.template.intent()),
-            block(&one.sql, "      "),
-            platforms(one.template)
-        ));
-    }
-    text
-}
-
-/// osctrl's saved queries: each is the body of `POST /api/v1/saved-queries/ENVIRONMENT`.
-fn osctrl(saved: &[Saved<'_>]) -> String {
-    let bodies: Vec<Value> = saved
+/// The form of a server.
+fn saved_by(kind: Kind, saved: &[Saved<'_>]) -> String {
+    let platforms: Vec<String> = saved.iter().map(|one| platforms(one.template)).collect();
+    let queries: Vec<ExportedQuery<'_>> = saved
         .iter()
-        .map(|one| json!({ "name": one.name, "query": one.sql }))
+        .zip(&platforms)
+        .map(|(one, platforms)| ExportedQuery {
+            name: &one.name,
+            intent: one.template.intent(),
+            sql: &one.sql,
+            platforms,
+        })
         .collect();
-    format!("{:#}\n", Value::from(bodies))
+    open::export(kind, &queries)
 }
 
 /// An osquery pack, which asks once a day and reports all rows each time.
@@ -320,60 +318,4 @@ fn pack(saved: &[Saved<'_>]) -> String {
         })
         .collect();
     format!("{:#}\n", json!({ "queries": queries }))
-}
-
-/// Text as a YAML block where every reader of YAML gives it back to the letter, else in quotes.
-fn block(text: &str, indent: &str) -> String {
-    let plain = |sign: char| sign == '\n' || sign == ' ' || sign.is_ascii_graphic();
-    let first = text.chars().next();
-    let fits = text.chars().all(plain)
-        && first.is_some_and(|first| first.is_ascii_graphic())
-        && !text.ends_with('\n');
-    if !fits {
-        return quoted(text);
-    }
-    let lines = text.split('\n').map(|line| {
-        if line.is_empty() {
-            "\n".to_owned()
-        } else {
-            format!("\n{indent}{line}")
-        }
-    });
-    format!("|-{}", lines.collect::<String>())
-}
-
-/// Text as a scalar of YAML 1.1 and 1.2 alike, whatever it holds.
-fn quoted(text: &str) -> String {
-    let mut written = String::from("\"");
-    for sign in text.chars() {
-        match sign {
-            '"' | '\\' => written.extend(['\\', sign]),
-            ' ' => written.push(sign),
-            _ if sign.is_ascii_graphic() => written.push(sign),
-            _ => written.push_str(&format!("\\U{:08X}", u32::from(sign))),
-        }
-    }
-    written.push('"');
-    written
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{block, quoted};
-
-    proptest! {
-        /// Whatever stands in SQL, the file holds it to the letter.
-        #[test]
-        fn text_survives_yaml(text in "[ -~\n\té\u{85}\u{2028}\u{1F600}]{1,60}") {
-            let file = format!("a:\n  - b: {}\n    c: {}\n    d: 1\n", block(&text, "      "), quoted(&text));
-            let read: serde_json::Value = serde_saphyr::from_str(&file).map_err(|error| {
-                TestCaseError::fail(format!("{file}: {error}"))
-            })?;
-            prop_assert_eq!(&read["a"][0]["b"], text.as_str());
-            prop_assert_eq!(&read["a"][0]["c"], text.as_str());
-            prop_assert_eq!(&read["a"][0]["d"], 1);
-        }
-    }
 }

@@ -78,10 +78,12 @@ pub struct TemplatesCheckArgs {
     #[arg(value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
     /// osquery's schema of the version that your hosts run, as JSON: osquery-site publishes it as src/data/osquery_schema_versions/VERSION.json.
-    ///
-    /// Give it again for tables of extensions; fleetd's are in Fleet's schema/osquery_fleet_schema.json. Where
-    /// two files have a table, the later one counts.
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = clap::ValueHint::FilePath,
+        long_help = include_str!("check.osquery-schema.txt")
+    )]
     pub osquery_schema: Vec<PathBuf>,
     /// Exit with 1 where there are warnings only, too.
     #[arg(long)]

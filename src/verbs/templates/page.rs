@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::allowlist::Template;
+use crate::known_servers::ALL;
 
 use super::platforms;
 
@@ -57,15 +58,23 @@ pub(super) fn text(template: &Template) -> String {
 
 /// A step that calls the template with its defaults and examples, as YAML. It passes every check.
 pub(super) fn example_step(template: &Template) -> String {
+    let server = &ALL[0];
+    let needs = server.needs.iter();
+    let needs: String = needs
+        .map(|need| format!("  {}: {}\n", need.field, need.example))
+        .collect();
     let mut text = format!(
         "id: {}\n\
          type: osquery_live_query\n\
          params:\n\
-         \x20 backend: fleetdm\n\
-         \x20 base_url: https://fleet.example.com\n\
-         \x20 api_token: \"{{{{ secrets.fleet_token }}}}\"\n\
+         \x20 backend: {}\n\
+         \x20 base_url: {}\n{needs}\
+         \x20 api_token: \"{{{{ secrets.{} }}}}\"\n\
          \x20 template: {}\n",
         template.name().replace('_', "-"),
+        server.name,
+        server.example.url,
+        server.example.secret,
         template.name()
     );
     let document = template.to_json();
