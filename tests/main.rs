@@ -9,6 +9,7 @@ mod evidence;
 mod faults_access;
 mod faults_answers;
 mod faults_dispatch;
+mod faults_floods;
 mod faults_http;
 mod faults_input;
 mod faults_network;

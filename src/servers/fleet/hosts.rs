@@ -1,7 +1,7 @@
 //! Finds the hosts of a step's targets: by name, by label, by platform. Reads pages and compares;
 //! which of the hosts a name means is decided above the backends.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -204,17 +204,22 @@ fn builtin_label(labels: &[Label], platform: Platform) -> Option<u64> {
 /// The labels' ids; all that are unknown are named at once. Fleet's own comparison ignores case, so a
 /// name that differs only in that is taken where it is one label's.
 fn label_ids(rest: &Rest, labels: &[Label], names: &[String]) -> Result<Vec<u64>, BackendError> {
+    let mut known: HashMap<String, Vec<&Label>> = HashMap::new();
+    for label in labels {
+        let same = known.entry(label.name.to_lowercase());
+        same.or_default().push(label);
+    }
     let mut ids = Vec::new();
+    let mut seen = HashSet::new();
     let mut unknown = Vec::new();
     for name in names {
-        let lower = name.to_lowercase();
-        let mut same = labels
-            .iter()
-            .filter(|label| label.name.to_lowercase() == lower);
-        let exact = labels.iter().find(|label| label.name == *name);
-        match (exact, same.next(), same.next()) {
-            (Some(label), _, _) | (None, Some(label), None) => {
-                if !ids.contains(&label.id) {
+        let same = known
+            .get(&name.to_lowercase())
+            .map_or(&[][..], Vec::as_slice);
+        let exact = same.iter().find(|label| label.name == *name);
+        match (exact, same) {
+            (Some(label), _) | (None, [label]) => {
+                if seen.insert(label.id) {
                     ids.push(label.id);
                 }
             }
@@ -250,7 +255,7 @@ async fn each_page(
 ) -> Result<bool, BackendError> {
     let search = matches!(of, HostsOf::Search(_));
     let per_page = if search { SEARCH_PAGE } else { LIST_PAGE };
-    let first = rest.hosts(of, 0, per_page).await?.hosts;
+    let first = rest.hosts(of, 0, per_page).await?;
     // Only a full first page promises more than one other; searches are many at once already.
     let at_once = if search || first.len() < per_page {
         1
@@ -260,7 +265,7 @@ async fn each_page(
     let mut pages = stream::once(std::future::ready(Ok(first)))
         .chain(
             stream::iter(1..MOST_PAGES)
-                .map(|page| async move { Ok(rest.hosts(of, page, per_page).await?.hosts) })
+                .map(|page| rest.hosts(of, page, per_page))
                 .buffered(at_once),
         )
         .boxed_local();

@@ -305,7 +305,8 @@ pub fn fuzz(bytes: &[u8]) {
         }
         let _ = wire::reason(text);
     }
-    let _ = serde_json::from_slice::<wire::HostsPage>(bytes);
+    let _ = serde_json::from_slice::<wire::AroundHosts>(bytes);
+    let _ = serde_json::from_slice::<wire::ListedHost>(bytes);
     let _ = serde_json::from_slice::<wire::LabelsSummary>(bytes);
     let _ = serde_json::from_slice::<wire::LoggedIn>(bytes);
     let _ = serde_json::from_slice::<wire::Me>(bytes);

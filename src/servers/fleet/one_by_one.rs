@@ -12,13 +12,12 @@ use tokio::time::Instant;
 use super::reading;
 use super::rest::{OneHost, Purpose, Rest, is_of_role};
 use super::saved::{self, Because, Saved, Way};
-use super::socket::MESSAGE_BYTES;
 use super::wire::{ONE_HOST_TIMEOUT, OneHostAnswer, SavedRun};
 use crate::campaign::host::Answer;
 use crate::campaign::host::Host;
 use crate::campaign::host::HostId;
 use crate::campaign::rows::Keep;
-use crate::servers::http::Reply;
+use crate::servers::http::{Reply, limits};
 use crate::servers::{BackendError, Event};
 
 /// Calls that are under way at once. Each holds a connection, and a campaign at the server: some 200
@@ -158,7 +157,7 @@ impl OneByOne {
                 } else {
                     OneHost::Id(&id)
                 };
-                let reply = rest.ask_one(one, &way, MESSAGE_BYTES).await;
+                let reply = rest.ask_one(one, &way, limits::ANSWER.bytes).await;
                 Done::Called {
                     host,
                     begun,

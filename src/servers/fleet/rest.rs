@@ -11,18 +11,21 @@ use super::patience::Patience;
 use super::refusal::{is_reset, lacks_endpoint};
 use super::saved::Way;
 use super::wire::{
-    Config, HostsPage, Label, LabelsSummary, LoggedIn, Me, SavedListed, SavedPage, Started,
+    AroundHosts, Config, Label, LabelsSummary, ListedHost, LoggedIn, Me, SavedListed, SavedPage,
+    Started,
 };
 use crate::notices::Notices;
 use crate::secret::Secret;
 use crate::servers::BackendError;
-use crate::servers::http::{Http, Method, Repeat, Reply, Request, Undelivered};
+use crate::servers::http::{Http, Method, Repeat, Reply, Request, Undelivered, limits};
 use crate::step::model::Credentials;
 
 /// Answers about users, labels and campaigns are small.
-const SMALL_ANSWER_BYTES: usize = 1024 * 1024;
-/// A page of hosts: 500 of them take 0.75 MB without labels and software, and teams may double that.
-const PAGE_BYTES: usize = 32 * 1024 * 1024;
+const SMALL_ANSWER_BYTES: usize = limits::SMALL.bytes;
+/// Labels and settings may be more.
+const WHOLE_BYTES: usize = limits::WHOLE.bytes;
+/// Hosts of one page at most: of those beyond what was asked for nothing is wanted.
+const MOST_OF_PAGE: usize = 10_000;
 
 /// What a user may do with live queries, as far as its roles tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -346,8 +349,8 @@ impl Rest {
         of: HostsOf<'_>,
         page: usize,
         per_page: usize,
-    ) -> Result<HostsPage, BackendError> {
-        let (page, per_page) = (page.to_string(), per_page.to_string());
+    ) -> Result<Vec<ListedHost>, BackendError> {
+        let (asked, page, per_page) = (per_page, page.to_string(), per_page.to_string());
         let mut query = vec![
             ("page", page.as_str()),
             ("per_page", per_page.as_str()),
@@ -365,26 +368,60 @@ impl Rest {
                 &["api", "v1", "fleet", "labels", id.as_str(), "hosts"]
             }
         };
+        let request = self.getting(path, &query, limits::PAGE.bytes)?;
+        let take = |hosts: &mut Vec<ListedHost>, host| match hosts.len() {
+            MOST_OF_PAGE.. => Err(self.too_many_on_page(asked)),
+            _ => {
+                hosts.push(host);
+                Ok(())
+            }
+        };
         let mut patience = Patience::until(self.http.deadline());
         loop {
-            let page: HostsPage = self.get(path, &query, Purpose::Read("hosts")).await?;
+            let read = self
+                .http
+                .each(request, "hosts", limits::ITEM.bytes, Vec::new, take);
+            let (hosts, reply) = read.await?;
+            self.learn(&reply);
             // The list is streamed: what went wrong in the middle stands at its end, after a 200, and the
             // hosts before it are not all of the page (wire notes, Targets).
-            let Some(error) = page.failure() else {
-                return Ok(page);
+            let error = if reply.is_success() {
+                match reply.json::<AroundHosts>()?.failure() {
+                    None => return Ok(hosts),
+                    Some(error) => BackendError::Answer {
+                        status: Some(200),
+                        message: format!(
+                            "{} broke off its list of hosts: {}",
+                            self.server(),
+                            self.shown(&error)
+                        ),
+                        hint: Some("the server's log says more".into()),
+                    },
+                }
+            } else {
+                self.refusal(&reply, Purpose::Read("hosts"))
             };
-            let Some(at) = patience.next() else {
-                return Err(BackendError::Answer {
-                    status: Some(200),
-                    message: format!(
-                        "{} broke off its list of hosts: {}",
-                        self.server(),
-                        self.shown(&error)
-                    ),
-                    hint: Some("the server's log says more".into()),
-                });
-            };
-            tokio::time::sleep_until(at).await;
+            let away = self.is_away(&reply);
+            match patience.next() {
+                Some(at) if away || reply.is_success() => {
+                    if away && patience.is_long() {
+                        self.tell_of_waiting(&error);
+                    }
+                    tokio::time::sleep_until(at).await;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn too_many_on_page(&self, asked: usize) -> BackendError {
+        BackendError::Answer {
+            status: None,
+            message: format!(
+                "{} put more than {MOST_OF_PAGE} hosts on a page for which {asked} were asked",
+                self.server()
+            ),
+            hint: Some("look at what listens at `base_url`".into()),
         }
     }
 
@@ -464,7 +501,7 @@ impl Rest {
     /// Whether an operator has switched live queries off, where this token may know.
     async fn live_queries_are_off(&self) -> Option<bool> {
         let path = ["api", "v1", "fleet", "config"];
-        let request = self.getting(&path, &[], PAGE_BYTES).ok()?;
+        let request = self.getting(&path, &[], WHOLE_BYTES).ok()?;
         let reply = self.http.send(request).await.ok()?;
         let config = reply.is_success().then(|| reply.json::<Config>().ok())??;
         config.live_queries_are_off()
@@ -523,7 +560,7 @@ impl Rest {
         ];
         for spelling in self.spellings() {
             let path = ["api", "v1", "fleet", spelling.folder()];
-            let reply = self.reply(&path, &query, PAGE_BYTES).await?;
+            let reply = self.reply(&path, &query, WHOLE_BYTES).await?;
             if self.spells(*spelling, &reply) {
                 if !reply.is_success() {
                     return Err(self.refusal(&reply, Purpose::Read("saved queries")));
@@ -580,7 +617,7 @@ impl Rest {
         query: &[(&str, &str)],
         purpose: Purpose,
     ) -> Result<T, BackendError> {
-        let reply = self.reply(path, query, PAGE_BYTES).await?;
+        let reply = self.reply(path, query, WHOLE_BYTES).await?;
         if reply.is_success() {
             reply.json()
         } else {

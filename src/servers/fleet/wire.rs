@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde::de::Deserializer;
+use serde::de::{Deserializer, IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::campaign::host::Host;
@@ -38,17 +38,18 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maybe<T> {
     }
 }
 
-/// `{hosts: […]}`: a page of hosts or of a label's members.
+/// What stands around a page of hosts, `{hosts: […]}`.
 #[derive(Debug, Deserialize)]
-pub(super) struct HostsPage {
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub(super) hosts: Vec<ListedHost>,
+pub(super) struct AroundHosts {
+    /// An empty list stands in place of theirs; what is something else is no page of hosts.
+    #[serde(default, rename = "hosts")]
+    _hosts: Option<Vec<IgnoredAny>>,
     /// Why the list ends early (2026: it is streamed, and this stands at its end).
     #[serde(default)]
     error: Option<serde_json::Value>,
 }
 
-impl HostsPage {
+impl AroundHosts {
     /// Why the page is not whole, where it is not.
     pub(super) fn failure(&self) -> Option<String> {
         match self.error.as_ref()? {
@@ -402,6 +403,13 @@ pub(super) mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    /// A page read whole, as no code does it.
+    #[derive(Deserialize)]
+    struct HostsPage {
+        #[serde(default, deserialize_with = "null_as_default")]
+        hosts: Vec<ListedHost>,
+    }
 
     /// Every recording of a real server, by name.
     pub(in crate::servers::fleet) fn transcripts() -> Vec<(String, Value)> {

@@ -2,11 +2,15 @@
 //! that a list of any length costs no more memory than one of its items.
 
 use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
 
 use super::Http;
 use super::items::{Item, Items, NoList};
 use super::limits;
-use super::reply::{Reply, not_json};
+use super::reply::{Reply, not_json, of_another_form};
 use super::request::Failure;
 use crate::memory::{self, NoMemory};
 use crate::servers::BackendError;
@@ -14,6 +18,8 @@ use crate::servers::BackendError;
 /// What is made of an item (its text, rows, both of which grow by doubling) takes no more than so many times
 /// its bytes.
 const MADE_OF_AN_ITEM: usize = 8;
+/// After working for so long others have their turn: deadline, signals, other sessions.
+const SLICE: Duration = Duration::from_millis(5);
 
 /// An answer of which the head has come; no redirect, and not to be tried again.
 #[derive(Debug)]
@@ -47,6 +53,15 @@ impl Incoming {
         (200..300).contains(&self.status())
     }
 
+    /// Its head, as a reply without a body.
+    pub fn head(&self) -> Reply {
+        Reply {
+            status: self.status(),
+            body: Vec::new(),
+            asked: self.asked.clone(),
+        }
+    }
+
     /// Reads the rest: for refusals, whose bodies are small.
     ///
     /// # Errors
@@ -58,9 +73,15 @@ impl Incoming {
     pub(super) async fn read_whole(mut self) -> Result<Reply, Failure> {
         let status = self.status();
         let mut body = Vec::new();
+        let large = Arc::clone(&self.http.large);
+        let mut turn = None;
         while let Some(chunk) = self.chunk().await? {
             memory::room(&mut body, chunk.len())
                 .map_err(|refused| Failure::final_(self.no_memory(refused)))?;
+            if turn.is_none() && body.len() + chunk.len() > limits::SMALL.bytes {
+                // Never closed.
+                turn = large.acquire().await.ok();
+            }
             body.extend_from_slice(&chunk);
         }
         Ok(Reply {
@@ -78,6 +99,8 @@ impl Incoming {
             incoming: self,
             piece: Box::default(),
             taken: 0,
+            items_seen: 0,
+            slice: Instant::now(),
         }
     }
 
@@ -129,6 +152,9 @@ pub struct List {
     /// What has come and is not taken apart yet, from `taken` on.
     piece: Box<[u8]>,
     taken: usize,
+    items_seen: usize,
+    /// Since when there was no pause.
+    slice: Instant,
 }
 
 impl List {
@@ -153,12 +179,18 @@ impl List {
                 let (taken, item) = fed.map_err(|error| self.no_list(error))?;
                 self.taken += taken;
                 if let Some(item) = item {
+                    self.items_seen += 1;
                     // Beside it comes what it is made into.
                     memory::asked(item.json.len().saturating_mul(MADE_OF_AN_ITEM))
                         .map_err(|refused| Failure::final_(self.incoming.no_memory(refused)))?;
                     return Ok(Some(item));
                 }
                 continue;
+            }
+            // Others have their turn however fast it comes.
+            if self.slice.elapsed() >= SLICE {
+                tokio::task::yield_now().await;
+                self.slice = Instant::now();
             }
             match self.incoming.chunk().await? {
                 Some(chunk) => {
@@ -168,6 +200,32 @@ impl List {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// An item as JSON of the expected form.
+    ///
+    /// # Errors
+    /// [`BackendError::Answer`], which says which item it is but never shows it.
+    pub fn read<I: DeserializeOwned>(&self, item: &Item) -> Result<I, BackendError> {
+        serde_json::from_slice(&item.json).map_err(|error| {
+            let place = format!("item {} of its list", self.items_seen);
+            let (asked, status) = (&self.incoming.asked, self.incoming.status());
+            match error.is_data() {
+                true => of_another_form(asked, status, &place),
+                false => self.no_item(),
+            }
+        })
+    }
+
+    /// The item that came last is not JSON.
+    pub fn no_item(&self) -> BackendError {
+        let place = format!("item {} of its list", self.items_seen);
+        not_json(&self.incoming.asked, self.incoming.status(), &place)
+    }
+
+    /// Whether more came than is read of such an answer.
+    pub fn is_too_large(&self) -> bool {
+        self.incoming.bytes > self.incoming.most
     }
 
     /// What stood around the items, with an empty list in their place, as a reply of its own: its `json`

@@ -7,9 +7,10 @@ use crate::memory;
 /// One item of a list, as it stands in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Its JSON; only the beginning where it is not whole.
+    /// Its JSON. Where it is not whole, `null` stands in place of the members that are too large, so that
+    /// the rest can be read; where that is not enough, there is only its beginning.
     pub json: Vec<u8>,
-    /// Whether it was within the limit; else the rest of it is passed over.
+    /// Whether it was within the limit.
     pub whole: bool,
 }
 
@@ -22,7 +23,7 @@ pub enum NoList {
     TooMuchAround,
 }
 
-/// Reads `[item, …]`, or `{"under": [item, …], …}`.
+/// Reads `[item, …]`, or `{"under": [item, …], …}`; a `null` in place of the list is one without items.
 #[derive(Debug)]
 pub struct Items {
     under: &'static str,
@@ -39,7 +40,14 @@ pub struct Items {
     /// A list that begins here is the one.
     at_list: bool,
     item: Vec<u8>,
-    item_bytes_seen: usize,
+    /// Where the value of the item's member begins that is being read.
+    member: Option<usize>,
+    /// That value is too large: the rest of it is passed over.
+    dropping: bool,
+    /// What is too large is no member's value: nothing more of the item is kept.
+    beginning_only: bool,
+    /// Something of the item was not kept.
+    cut: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +62,8 @@ enum State {
     Inside,
     /// An item is over; a comma or the list's end follows.
     Behind,
+    /// In a `null` that stands for the whole body.
+    Null,
     Ended,
 }
 
@@ -80,7 +90,10 @@ impl Items {
             last_text: (0, 0),
             at_list: false,
             item: Vec::new(),
-            item_bytes_seen: 0,
+            member: None,
+            dropping: false,
+            beginning_only: false,
+            cut: false,
         }
     }
 
@@ -110,8 +123,8 @@ impl Items {
                 Some(taken) => {
                     at += usize::from(taken);
                     let json = std::mem::take(&mut self.item);
-                    let whole = json.len() == self.item_bytes_seen;
-                    self.item_bytes_seen = 0;
+                    let whole = !std::mem::take(&mut self.cut);
+                    self.beginning_only = false;
                     return Ok((at, Some(Item { json, whole })));
                 }
             }
@@ -170,9 +183,26 @@ impl Items {
     /// Puts bytes where they belong: into the item, or to what is around.
     fn keep(&mut self, bytes: &[u8]) -> Result<(), NoList> {
         if self.state == State::Inside {
-            self.item_bytes_seen = self.item_bytes_seen.saturating_add(bytes.len());
+            if self.dropping || self.beginning_only {
+                return Ok(());
+            }
             let room = self.item_bytes.saturating_sub(self.item.len());
-            self.item.extend_from_slice(&bytes[..room.min(bytes.len())]);
+            if bytes.len() <= room {
+                self.item.extend_from_slice(bytes);
+                return Ok(());
+            }
+            self.cut = true;
+            match self.member {
+                Some(begins) => {
+                    self.item.truncate(begins);
+                    self.item.extend_from_slice(b"null");
+                    self.dropping = true;
+                }
+                None => {
+                    self.item.extend_from_slice(&bytes[..room]);
+                    self.beginning_only = true;
+                }
+            }
             return Ok(());
         }
         if self.around.len() + bytes.len() > self.around_bytes {
@@ -190,9 +220,18 @@ impl Items {
             b'{' | b'[' => self.depth += 1,
             b'}' | b']' if self.depth > self.list_depth() => {
                 self.depth -= 1;
+                if self.depth == self.list_depth() {
+                    self.end_member();
+                }
                 self.keep(&[byte])?;
                 return Ok(self.behind_item().then_some(true));
             }
+            b':' if self.depth == self.list_depth() + 1 => {
+                self.keep(&[byte])?;
+                self.member = Some(self.item.len());
+                return Ok(None);
+            }
+            b',' if self.depth == self.list_depth() + 1 => self.end_member(),
             b',' | b']' | b'}' if self.depth == self.list_depth() => {
                 self.state = State::Behind;
                 return Ok(Some(false));
@@ -201,6 +240,11 @@ impl Items {
         }
         self.keep(&[byte])?;
         Ok(None)
+    }
+
+    fn end_member(&mut self) {
+        self.member = None;
+        self.dropping = false;
     }
 
     /// Whether the bracket that has just been closed was the item's own.
@@ -231,6 +275,8 @@ impl Items {
                 match byte {
                     b'[' => self.state = State::Between { first: true },
                     b'{' => self.state = State::Around,
+                    // Go's list that is nil.
+                    b'n' => self.state = State::Null,
                     _ => return Err(NoList::NotJson),
                 }
                 self.depth = 1;
@@ -247,6 +293,14 @@ impl Items {
                 _ => return Err(NoList::NotJson),
             },
             State::Around => self.around(byte)?,
+            State::Null => {
+                self.keep(&[byte])?;
+                match b"null".strip_prefix(self.around.as_slice()) {
+                    Some([]) => self.state = State::Ended,
+                    Some(_) => {}
+                    None => return Err(NoList::NotJson),
+                }
+            }
             State::Ended => return Err(NoList::NotJson),
             // Its bytes do not come here.
             State::Inside => {}
@@ -348,6 +402,58 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_large_in_an_item_leaves_the_rest_of_it_readable() {
+        let big = "x\\\"".repeat(500);
+        let nested = "[".repeat(600) + &"]".repeat(600);
+        for (item, kept) in [
+            (
+                format!(r#"{{"id":7,"data":"{big}","uuid":"U","status":0}}"#),
+                r#"{"id":7,"data":null,"uuid":"U","status":0}"#,
+            ),
+            (format!(r#"{{"data":"{big}"}}"#), r#"{"data":null}"#),
+            (
+                format!(r#"{{"uuid":"U","data":{{"a":{nested},"uuid":"V"}}, "z":[1]}}"#),
+                r#"{"uuid":"U","data":null, "z":[1]}"#,
+            ),
+            (
+                format!(r#"{{"a":"{big}","b":"{big}","c":1}}"#),
+                r#"{"a":null,"b":null,"c":1}"#,
+            ),
+        ] {
+            for piece in [1, 7, 4_096] {
+                let body = format!(r#"{{"items":[{{"a":1}},{item},2],"total":3}}"#);
+                let (items, around) =
+                    taken_apart_within(body.as_bytes(), piece, 1_000, 1_000).unwrap();
+                assert_eq!(around, br#"{"items":[],"total":3}"#);
+                assert_eq!(String::from_utf8_lossy(&items[1].json), kept);
+                let whole: Vec<bool> = items.iter().map(|item| item.whole).collect();
+                assert_eq!(whole, [true, false, true]);
+            }
+        }
+        // A key that is too large: there is only the beginning.
+        let body = format!(r#"[{{"{big}":1}}, {{"b":2}}]"#);
+        let (items, _) = taken_apart_within(body.as_bytes(), 3, 1_000, 1_000).unwrap();
+        assert_eq!((items[0].whole, items[0].json.len()), (false, 1_000));
+        assert_eq!(items[1].json, br#"{"b":2}"#);
+    }
+
+    #[test]
+    fn null_is_a_list_without_items() {
+        for body in ["null", " null\n", r#"{"items":null}"#] {
+            let (items, around) = taken_apart(body.as_bytes(), 3).unwrap();
+            assert!(items.is_empty());
+            assert_eq!(around, body.trim().as_bytes());
+        }
+        for body in ["nul", "null]", "nulll", "no", "n"] {
+            assert_eq!(
+                taken_apart(body.as_bytes(), 3),
+                Err(NoList::NotJson),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
     fn lists_with_and_without_something_around_them() {
         for (body, items, around) in [
             ("[]", &[][..], "[]"),
@@ -408,8 +514,8 @@ mod tests {
     #[test]
     fn an_item_beyond_the_limit_is_cut_and_the_next_one_is_whole() {
         let body = br#"{"items":[{"a":"0123456789"},{"b":1}]}"#;
-        let (items, _) = taken_apart_within(body, 5, 8, 100).unwrap();
-        let expected = [(&br#"{"a":"01"#[..], false), (br#"{"b":1}"#, true)];
+        let (items, _) = taken_apart_within(body, 5, 12, 100).unwrap();
+        let expected = [(&br#"{"a":null}"#[..], false), (br#"{"b":1}"#, true)];
         let found: Vec<(&[u8], bool)> = items
             .iter()
             .map(|item| (item.json.as_slice(), item.whole))

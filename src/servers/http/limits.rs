@@ -15,30 +15,37 @@ pub struct Limit {
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// A status, a refusal, a login, labels, the state of a query.
+/// A status, a refusal, a login, the state of a query.
 pub const SMALL: Limit = Limit {
-    what: "a status, a refusal, a login, the labels, the state of a query",
+    what: "a status, a refusal, a login, the state of a query",
     bytes: MIB,
-    why: "real ones have some hundred bytes; a thousand labels have about 200 KiB",
+    why: "real ones have some hundred bytes",
 };
 
-/// A page that is read whole before it is understood.
+/// What is read whole before it is understood, and may grow with a server's labels or settings.
+pub const WHOLE: Limit = Limit {
+    what: "a list of labels, a page of saved queries, the server's settings",
+    bytes: 8 * MIB,
+    why: "10,000 labels have 2 MB; a body that is read whole is held beside what is made of it",
+};
+
+/// A page of hosts, which is taken apart while it comes.
 pub const PAGE: Limit = Limit {
-    what: "a page of a list that is read whole",
-    bytes: 32 * MIB,
-    why: "500 hosts of Fleet have 0.75 MB, and teams may double that; a body that is read whole is held beside what is made of it",
+    what: "a page of 500 hosts",
+    bytes: 16 * MIB,
+    why: "500 hosts of Fleet have 0.75 MB, with hundreds of labels each some 5 MB; up to eight pages are read at once",
 };
 
 /// A list that is taken apart while it comes; none of it is held but what is made of it.
 pub const LIST: Limit = Limit {
-    what: "a list that is read item by item",
+    what: "a list without pages, or a page of osctrl's results",
     bytes: 1024 * MIB,
-    why: "lists of 270 MB and results of 500 MB were met; no item is held longer than it takes to read it",
+    why: "lists of 270 MB and results of 500 MB were met; they are read item by item, and no item is held longer than that takes",
 };
 
 /// One host (or node, or query) of a list.
 pub const ITEM: Limit = Limit {
-    what: "one item of such a list: a host, a node, a query",
+    what: "one item of a list: a host, a node, a query",
     bytes: MIB,
     why: "a host has 1.5 KB, and one with hundreds of labels some ten",
 };
@@ -53,8 +60,8 @@ pub const AROUND_LIST: Limit = Limit {
 /// One host's answer where it comes over HTTP.
 pub const ANSWER: Limit = Limit {
     what: "one host's answer in a page of osctrl's results, or where Fleet's hosts are asked one by one",
-    bytes: 64 * MIB,
-    why: "10,000 rows of 6 KB; rows beyond `max_rows_per_host` and `max_bytes` are cut in any case",
+    bytes: 48 * MIB,
+    why: "10,000 rows of 4 KB; rows beyond `max_rows_per_host` and `max_bytes` are cut in any case, and a larger answer is that host's error",
 };
 
 /// The head of an answer, the HTTP library's own limit: a hundred fields in one buffer.
@@ -65,7 +72,7 @@ pub const HEAD: Limit = Limit {
 };
 
 /// All of them, as the table has them.
-pub const ALL: [Limit; 7] = [HEAD, SMALL, PAGE, LIST, AROUND_LIST, ITEM, ANSWER];
+pub const ALL: [Limit; 8] = [HEAD, SMALL, WHOLE, PAGE, LIST, AROUND_LIST, ITEM, ANSWER];
 
 impl Limit {
     /// The number as people read it: `32 MiB`.

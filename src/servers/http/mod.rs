@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderValue};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
@@ -48,6 +49,8 @@ use crate::notices::Notices;
 use crate::step::model::Server;
 use crate::trace::TraceParent;
 
+/// Bodies of more than [`limits::SMALL`] that are read whole at the same time.
+const LARGE_AT_ONCE: usize = 2;
 /// A connection attempt that takes longer is given up and made again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that was idle for longer is not used again: many servers and proxies close theirs after
@@ -89,6 +92,8 @@ pub struct Http {
     /// Says with every request which trace it is part of.
     trace: Option<HeaderValue>,
     notices: Notices,
+    /// Whose turn it is to read a large body: many answers at once are not many large ones in memory.
+    large: Arc<Semaphore>,
     /// The last warning: requests that fail side by side for one reason say so once.
     warned: Arc<Mutex<String>>,
 }
@@ -170,6 +175,7 @@ impl Http {
             }),
             trace: None,
             notices,
+            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
             warned: Arc::default(),
         })
     }

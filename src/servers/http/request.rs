@@ -1,17 +1,16 @@
 //! From a request to an answer: attempts within the deadline, and which of them may be made again.
 //! What an answer says is the caller's business, but for statuses that mean the same everywhere.
 
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{self, HeaderMap, HeaderValue};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
 use super::incoming::{Incoming, List};
-use super::items::Item;
 use super::reply::Reply;
 use super::{Http, limits};
 use crate::secret::Secret;
@@ -178,35 +177,37 @@ impl Http {
     }
 
     /// Reads a list item by item: the body is `[…]`, or an object that has it under this key; no more than
-    /// `item_bytes` are kept of one item. `each` gets them in their order and may break off. Where the
-    /// connection breaks the whole list is read again, as [`Http::send`] does: then `each` sees items twice.
+    /// `item_bytes` are kept of one item ([`Item`] says what becomes of a larger one). `each` gets them in
+    /// their order, and may break off with an error. Where the connection breaks the whole list is read
+    /// again, as [`Http::send`] does: `begin` makes what `each` fills anew.
     ///
-    /// Returns what is around the list, with an empty list in its place, so that its `json` has the total;
-    /// `None` where `each` broke off. A status that is no success is returned with its whole body.
+    /// Returns that, and what is around the list with an empty list in its place, so that its `json` has the
+    /// total. A status that is no success is returned with its whole body, and nothing was filled.
     ///
     /// # Errors
-    /// As [`Http::send`].
-    pub async fn each(
+    /// As [`Http::send`], for items that are no `I`, and what `each` says.
+    pub async fn each<I: DeserializeOwned, T>(
         &self,
         request: Request<'_>,
         under: &'static str,
         item_bytes: usize,
-        mut each: impl FnMut(Item) -> ControlFlow<()>,
-    ) -> Result<Option<Reply>, BackendError> {
+        begin: impl Fn() -> T,
+        mut each: impl FnMut(&mut T, I) -> Result<(), BackendError>,
+    ) -> Result<(T, Reply), BackendError> {
         let mut attempts = self.attempts(&request, self.deadline())?;
         loop {
             let read = async {
                 let incoming = attempts.head().await?;
+                let mut filled = begin();
                 if !incoming.is_success() {
-                    return incoming.read_whole().await.map(Some);
+                    return Ok((filled, incoming.read_whole().await?));
                 }
                 let mut list: List = incoming.list(under, item_bytes);
                 while let Some(item) = list.advance().await? {
-                    if each(item).is_break() {
-                        return Ok(None);
-                    }
+                    let item = list.read(&item).map_err(Failure::final_)?;
+                    each(&mut filled, item).map_err(Failure::final_)?;
                 }
-                list.finish().map(Some)
+                Ok((filled, list.finish()?))
             };
             let failure = match read.await {
                 Ok(read) => return Ok(read),

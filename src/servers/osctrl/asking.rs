@@ -11,8 +11,8 @@ use super::dispatch::{Accepted, Dispatch, Failed};
 use super::query::Query;
 use super::rest::{Call, Rest};
 use super::verdict::Verdict;
-use super::wire::Reader;
 use crate::campaign::host::{Answer, HostId};
+use crate::campaign::rows::Keep;
 use crate::servers::http::Repeat;
 use crate::servers::{BackendError, Event};
 
@@ -28,6 +28,7 @@ const PAUSES: [Duration; 3] = [
 pub struct Asking {
     rest: Rest,
     sql: String,
+    keep: Keep,
     queries: Vec<Query>,
     /// A dispatch that is on its way.
     dispatch: Option<(Dispatch, usize)>,
@@ -57,11 +58,12 @@ enum Next {
 }
 
 impl Asking {
-    /// Nobody has been asked yet.
-    pub fn new(rest: Rest, sql: &str) -> Self {
+    /// Nobody has been asked yet. `keep`: how much of one answer is kept.
+    pub fn new(rest: Rest, sql: &str, keep: Keep) -> Self {
         Self {
             rest,
             sql: sql.to_owned(),
+            keep,
             queries: Vec::new(),
             dispatch: None,
             again: Vec::new(),
@@ -92,12 +94,9 @@ impl Asking {
     ///
     /// # Errors
     /// What the server refuses or answers wrongly.
-    pub async fn next<F: Fn(&str) -> String>(
-        &mut self,
-        reader: &Reader<F>,
-    ) -> Result<Event, BackendError> {
+    pub async fn next(&mut self) -> Result<Event, BackendError> {
         loop {
-            if let Some((host, answer)) = self.take_answer(reader) {
+            if let Some((host, answer)) = self.take_answer() {
                 return Ok(Event::Answered { host, answer });
             }
             if let Some((_, round)) = &self.dispatch {
@@ -146,15 +145,12 @@ impl Asking {
         join_all(running.map(|query| stop(&rest, query.name()))).await;
     }
 
-    fn take_answer<F: Fn(&str) -> String>(
-        &mut self,
-        reader: &Reader<F>,
-    ) -> Option<(HostId, Answer)> {
+    fn take_answer(&mut self) -> Option<(HostId, Answer)> {
         let mut queries = self.queries.iter_mut();
         let answer = self
             .ready
             .pop_front()
-            .or_else(|| queries.find_map(|query| query.take_answer(reader)))?;
+            .or_else(|| queries.find_map(Query::take_answer))?;
         self.answered.insert(answer.0.clone());
         Some(answer)
     }
@@ -171,7 +167,7 @@ impl Asking {
         let Some(query) = self.queries.get_mut(index) else {
             return Ok(());
         };
-        let ended = query.advance(&self.rest).await?;
+        let ended = query.advance(&self.rest, self.keep).await?;
         if ended.is_none() && !query.has_ended() {
             return Ok(());
         }

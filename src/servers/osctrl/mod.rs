@@ -21,13 +21,13 @@ mod tests;
 
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use self::asking::Asking;
 use self::dispatch::RUN;
 use self::rest::{Call, Rest, SMALL};
-use self::wire::Reader;
-use super::http::Http;
+use super::http::{Http, limits};
 use super::{Backend, BackendError, Event};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
@@ -38,8 +38,6 @@ use crate::step::model::Server;
 
 /// Time to tell the server to stop.
 const STOP_TIME: Duration = Duration::from_secs(2);
-/// A list of queries; older servers have no pages.
-const QUERIES_BYTES: usize = 64 * 1024 * 1024;
 
 /// One environment of one osctrl server, and the queries that run there.
 pub struct Osctrl {
@@ -74,10 +72,12 @@ impl Backend for Osctrl {
         // Needs the level that the dispatch needs; older servers answer 404 where there are none.
         let path = ["queries", self.rest.environment(), "list", "active"];
         let query = [("page", "1"), ("page_size", "1")];
-        let reply = self
+        // Older servers have no pages of it.
+        let call = Call::get(&path, &query, limits::LIST.bytes);
+        let list = self
             .rest
-            .send(Call::get(&path, &query, QUERIES_BYTES))
-            .await?;
+            .each(call, || (), |(): &mut (), _: IgnoredAny| Ok(()));
+        let ((), reply) = list.await?;
         if reply.status == 403 {
             self.rest.judge(reply, RUN)?;
         }
@@ -110,11 +110,7 @@ impl Backend for Osctrl {
         let Some(asking) = &mut self.asking else {
             return Ok(Event::Exhausted);
         };
-        let reader = Reader {
-            keep: self.keep,
-            shown: |text: &str| self.rest.shown(text),
-        };
-        asking.next(&reader).await
+        asking.next().await
     }
 
     fn may_be_running(&self, all_answered: bool) -> bool {
@@ -135,7 +131,9 @@ impl Backend for Osctrl {
 
 impl Osctrl {
     async fn dispatch(&mut self, sql: &str, hosts: &[Host]) -> Result<(), BackendError> {
-        let asking = self.asking.insert(Asking::new(self.rest.clone(), sql));
+        let asking = self
+            .asking
+            .insert(Asking::new(self.rest.clone(), sql, self.keep));
         let hosts = hosts.iter().map(|host| host.id.clone()).collect();
         asking.start(hosts).await
     }
@@ -152,18 +150,18 @@ pub fn fuzz(bytes: &[u8]) {
         shown: str::to_owned,
     };
     let mut progress = progress::Progress::new(3);
-    if let Ok(results) = wire::results(bytes) {
-        for _ in 0..3 {
-            let absorbed = progress.absorb(bytes, &results);
-            for fresh in absorbed.fresh {
-                let data = fresh.data.map(|data| &bytes[data]);
-                if let super::Answer::Rows(rows) = reader.answer(data, fresh.succeeded) {
-                    assert!(rows.kept() <= 100 && rows.json().len() <= 10_000);
-                }
+    for _ in 0..3 {
+        if let Some((named, answer)) = reader.read_item(bytes, true) {
+            progress.take(&named, bytes.len());
+            if let crate::campaign::host::Answer::Rows(rows) = answer {
+                assert!(rows.kept() <= 100 && rows.json().len() <= 10_000);
             }
         }
-        let _ = progress.poll();
+        if let Ok(total) = wire::total_of_results(bytes) {
+            let _ = progress.end_of_page(total, true);
+        }
     }
+    let _ = progress.poll();
     let _ = reader.answer(Some(bytes), true);
     let _ = serde_json::from_slice::<wire::State>(bytes);
     let _ = serde_json::from_slice::<wire::Dispatched>(bytes);

@@ -9,19 +9,18 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
+use serde::de::IgnoredAny;
 
 use super::rest::{Call, Purpose, Rest, error_of, is_unknown_environment};
 use super::wire::{Count, Node, Page};
 use crate::campaign::host::HostId;
 use crate::servers::BackendError;
-use crate::servers::http::Reply;
+use crate::servers::http::{Reply, limits};
 
 /// The most that a page may hold (transcript `nodes-by-platform`).
 const PAGE_SIZE: u64 = 500;
-/// A node with its system's details is 1–2 KiB; a page of 500 may be far from that and is still read.
-const PAGE_BYTES: usize = 64 * 1024 * 1024;
-/// The list of all nodes has no pages.
-const ALL_BYTES: usize = 512 * 1024 * 1024;
+/// Nodes of one page at most: of those beyond what was asked for nothing is wanted.
+const MOST_OF_PAGE: usize = 2 * PAGE_SIZE as usize;
 /// Nodes that one environment may have; a server that claims more is not followed.
 const MOST_NODES: u64 = 1_000_000;
 /// How often a list is read that holds less than it says.
@@ -61,9 +60,11 @@ pub enum Listed {
 pub async fn verify(rest: &Rest) -> Result<(), BackendError> {
     let path = ["nodes", rest.environment()];
     let query = [("page", "1"), ("page_size", "1")];
-    let reply = rest.send(Call::get(&path, &query, PAGE_BYTES)).await?;
+    let call = Call::get(&path, &query, limits::PAGE.bytes);
+    let nodes = rest.each(call, || (), |(): &mut (), _: IgnoredAny| Ok(()));
+    let ((), reply) = nodes.await?;
     if is_missing(&reply) {
-        return all(rest).await.map(drop);
+        return all(rest, |_| {}).await;
     }
     rest.judge(reply, LIST).map(drop)
 }
@@ -203,20 +204,39 @@ async fn page(
         ("page_size", size.as_str()),
     ]);
     let path = ["nodes", rest.environment()];
-    let call = Call::get(&path, &query, PAGE_BYTES);
+    let call = Call::get(&path, &query, limits::PAGE.bytes);
     // Who is inactive is worth no wait.
     let call = match filters.contains(&INACTIVE) {
         true => call.impatient(),
         false => call,
     };
-    let reply = rest.send(call).await?;
+    let too_many = || BackendError::Answer {
+        status: None,
+        message: format!(
+            "{} put more than {MOST_OF_PAGE} hosts on a page for which {PAGE_SIZE} were asked",
+            rest.origin()
+        ),
+        hint: Some("look at what listens at `base_url`".into()),
+    };
+    let take = |nodes: &mut Vec<Node>, node: Node| match nodes.len() {
+        MOST_OF_PAGE.. => Err(too_many()),
+        _ => {
+            nodes.push(node);
+            Ok(())
+        }
+    };
+    let (nodes, reply) = rest.each(call, Vec::new, take).await?;
     if is_missing(&reply) {
         return Ok(None);
     }
     let reply = rest.judge(reply, LIST)?;
+    // What stands around the list.
     let page: Page<Node> = reply.json()?;
     match page.items {
-        Some(_) => Ok(Some(page)),
+        Some(_) => Ok(Some(Page {
+            items: Some(nodes),
+            ..page
+        })),
         // That is no empty list: nobody may be called unknown because of it.
         None => Err(BackendError::Answer {
             status: None,
@@ -235,17 +255,22 @@ fn is_missing(reply: &Reply) -> bool {
     reply.status == 404 && !is_unknown_environment(reply)
 }
 
-/// Every node of a server without the paged list; it does not say who is inactive.
+/// Reads every node of a server without the paged list; it does not say who is inactive. A node may come
+/// twice, where the connection breaks.
 ///
 /// # Errors
 /// As [`verify`].
-pub async fn all(rest: &Rest) -> Result<Vec<Node>, BackendError> {
+pub async fn all(rest: &Rest, mut each: impl FnMut(Node)) -> Result<(), BackendError> {
     let path = ["nodes", rest.environment(), "all"];
-    let reply = rest.send(Call::get(&path, &[], ALL_BYTES)).await?;
+    let call = Call::get(&path, &[], limits::LIST.bytes);
+    let take = |(): &mut (), node| {
+        each(node);
+        Ok(())
+    };
+    let ((), reply) = rest.each(call, || (), take).await?;
     // An empty environment is a 404 to older servers.
     if reply.status == 404 && error_of(&reply).is_some_and(|error| error == "no nodes") {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let nodes: Option<Vec<Node>> = rest.judge(reply, LIST_ALL)?.json()?;
-    Ok(nodes.unwrap_or_default())
+    rest.judge(reply, LIST_ALL).map(drop)
 }

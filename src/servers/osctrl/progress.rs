@@ -7,12 +7,13 @@
 
 use std::collections::HashSet;
 
-use super::wire::{self, Item, Results};
+use super::wire::Named;
 use crate::campaign::host::HostId;
 
 /// The most that a page may hold.
 pub const PAGE_SIZE: u64 = 1_000;
-/// Bytes that a page should hold at most, judged by what has come so far: pages are read whole.
+/// Bytes that a page should hold at most, judged by what has come so far: a page whose connection breaks is
+/// read again.
 const PAGE_BYTES: u64 = 8 * 1024 * 1024;
 /// Nodes may answer a query more than once (transcript `query-answered-twice`), but a server that tells
 /// of many times more results than hosts were asked is not followed.
@@ -29,15 +30,15 @@ pub struct Window {
     pub size: u64,
 }
 
-/// A new answer, still unread.
+/// What one item is to the query.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Fresh {
-    /// Who answered.
-    pub host: HostId,
-    /// Whether the item's own status is 0.
-    pub succeeded: bool,
-    /// Where its data stands in the body.
-    pub data: Option<std::ops::Range<usize>>,
+pub enum Taken {
+    /// The first answer of this host.
+    Fresh(HostId),
+    /// A further answer of a host, or one that names none.
+    Moved,
+    /// It was read before.
+    Known,
 }
 
 /// What is known of a query's results.
@@ -61,19 +62,6 @@ pub struct Progress {
     /// Results with an error, repeated ones too.
     error_items: u64,
     unnamed: bool,
-}
-
-/// What one page brought.
-#[derive(Debug, Default)]
-pub struct Absorbed {
-    /// Answers of hosts that had not answered, in the page's order.
-    pub fresh: Vec<Fresh>,
-    /// Whether anything was new, a repeated answer too.
-    pub moved: bool,
-    /// Whether results that name no host came for the first time.
-    pub unnamed: bool,
-    /// The page that should be read at once; `None`: nothing more for now.
-    pub next: Option<Window>,
 }
 
 impl Progress {
@@ -115,44 +103,40 @@ impl Progress {
         window(self.known(), 1, self.page_size())
     }
 
-    /// Takes a page: which answers are new, and what to read next.
-    pub fn absorb(&mut self, body: &[u8], results: &Results<'_>) -> Absorbed {
-        let mut absorbed = Absorbed::default();
-        self.bytes = self.bytes.saturating_add(body.len() as u64);
-        self.results = self.results.saturating_add(results.items.len() as u64);
-        for raw in &results.items {
-            let item = serde_json::from_str::<Item<'_>>(raw.get()).ok();
-            let id = item.as_ref().and_then(|item| item.id);
-            // Without an id the whole item stands for itself.
-            let id = id.map_or_else(|| raw.get(), |id| id.get());
-            if !self.ids.insert(short(id)) {
-                continue;
-            }
-            absorbed.moved = true;
-            let failed = item
-                .as_ref()
-                .is_some_and(|item| !wire::is_success(item.status));
-            self.error_items += u64::from(failed);
-            let uuid = item.as_ref().and_then(|item| item.uuid.as_deref());
-            let (Some(item), Some(uuid)) = (&item, uuid.filter(|uuid| wire::is_uuid(uuid))) else {
-                absorbed.unnamed |= !self.unnamed;
-                self.unnamed = true;
-                continue;
-            };
-            let host = wire::host_id(uuid);
-            // A host's first answer counts.
-            if self.answered.insert(host.clone()) {
-                absorbed.fresh.push(Fresh {
-                    host,
-                    succeeded: wire::is_success(item.status),
-                    data: item.data.map(|data| place_in(body, data.get())),
-                });
-            }
+    /// Whether an item of this id was read before.
+    pub fn knows(&self, id: &str) -> bool {
+        self.ids.contains(&short(id))
+    }
+
+    /// Takes an item of so many bytes.
+    pub fn take(&mut self, item: &Named, bytes: usize) -> Taken {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        self.results = self.results.saturating_add(1);
+        if !self.ids.insert(short(&item.id)) {
+            return Taken::Known;
         }
-        // Without pages everything there is has just been read.
-        self.total = results.total_items.unwrap_or_else(|| self.known());
-        absorbed.next = self.next(absorbed.moved);
-        absorbed
+        self.error_items += u64::from(!item.succeeded);
+        let Some(host) = &item.host else {
+            self.unnamed = true;
+            return Taken::Moved;
+        };
+        // A host's first answer counts.
+        match self.answered.insert(host.clone()) {
+            true => Taken::Fresh(host.clone()),
+            false => Taken::Moved,
+        }
+    }
+
+    /// Whether there are results that name no host.
+    pub fn has_unnamed(&self) -> bool {
+        self.unnamed
+    }
+
+    /// A page is over: the page that should be read at once; `None`: nothing more for now. `total`: how many
+    /// results there are; `None` where the server does not page, and everything there is has just been read.
+    pub fn end_of_page(&mut self, total: Option<u64>, moved: bool) -> Option<Window> {
+        self.total = total.unwrap_or_else(|| self.known());
+        self.next(moved)
     }
 
     fn known(&self) -> u64 {
@@ -199,12 +183,6 @@ impl Progress {
         };
         self.again
     }
-}
-
-/// Where a part of the body stands in it.
-fn place_in(body: &[u8], part: &str) -> std::ops::Range<usize> {
-    let start = (part.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-    start..start + part.len()
 }
 
 /// An id as it is kept: a server that sends long ones must not fill the memory.

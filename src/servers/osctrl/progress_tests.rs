@@ -1,5 +1,6 @@
 //! Whatever order results are stored in, every host's first answer is read once.
 
+use super::super::wire::Item;
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -25,6 +26,38 @@ impl Stored {
     }
 }
 
+/// What a page brought.
+struct Absorbed {
+    fresh: Vec<HostId>,
+    moved: bool,
+    next: Option<Window>,
+}
+
+/// Takes a page as it is read.
+fn absorb(progress: &mut Progress, body: &str) -> Absorbed {
+    let page: serde_json::Value = serde_json::from_str(body).unwrap();
+    let items = page.as_array().or_else(|| page["items"].as_array());
+    let mut absorbed = Absorbed {
+        fresh: Vec::new(),
+        moved: false,
+        next: None,
+    };
+    for item in items.unwrap() {
+        let json = item.to_string();
+        let named = Item::read(json.as_bytes()).unwrap().named(json.as_bytes());
+        let known = progress.knows(&named.id);
+        let taken = progress.take(&named, json.len());
+        assert_eq!(known, taken == Taken::Known);
+        absorbed.moved |= !known;
+        if let Taken::Fresh(host) = taken {
+            absorbed.fresh.push(host);
+        }
+    }
+    let total = page.get("total_items").and_then(serde_json::Value::as_u64);
+    absorbed.next = progress.end_of_page(total, absorbed.moved);
+    absorbed
+}
+
 /// One round of reading; the hosts whose answers came, and how many requests it took.
 fn round(progress: &mut Progress, server: &Stored) -> (Vec<HostId>, usize) {
     let mut hosts = Vec::new();
@@ -33,12 +66,8 @@ fn round(progress: &mut Progress, server: &Stored) -> (Vec<HostId>, usize) {
     while let Some(window) = next {
         requests += 1;
         let body = server.page(window);
-        let results = wire::results(body.as_bytes()).unwrap();
-        let absorbed = progress.absorb(body.as_bytes(), &results);
-        for fresh in absorbed.fresh {
-            assert_eq!(&body[fresh.data.unwrap()], "\"{}\"");
-            hosts.push(fresh.host);
-        }
+        let absorbed = absorb(progress, &body);
+        hosts.extend(absorbed.fresh);
         next = absorbed.next;
     }
     (hosts, requests)
@@ -122,8 +151,7 @@ fn servers_that_lie_about_their_number_are_not_followed() {
         while next.is_some() {
             requests += 1;
             let body = json!({"items": [], "total_items": u64::MAX}).to_string();
-            let results = wire::results(body.as_bytes()).unwrap();
-            next = progress.absorb(body.as_bytes(), &results).next;
+            next = absorb(&mut progress, &body).next;
         }
     }
     // One for each poll, and everything that could be there three times.
@@ -144,8 +172,7 @@ fn endless_results_end() {
             })
             .collect();
         let body = json!({"items": items, "total_items": i64::MAX}).to_string();
-        let results = wire::results(body.as_bytes()).unwrap();
-        next = progress.absorb(body.as_bytes(), &results).next;
+        next = absorb(&mut progress, &body).next;
     }
     assert!(progress.is_too_much());
 }
@@ -156,31 +183,31 @@ fn pages_are_smaller_where_answers_are_large() {
     let body =
         json!({"items": [{"id": 1, "uuid": "a", "data": big}], "total_items": 1}).to_string();
     let mut progress = Progress::new(5_000);
-    progress.absorb(body.as_bytes(), &wire::results(body.as_bytes()).unwrap());
+    absorb(&mut progress, &body);
     assert!(progress.page_size() <= 8);
 }
 
 #[test]
-fn items_of_no_host_are_counted_and_told_of_once() {
+fn items_of_no_host_are_counted() {
     let body =
-        br#"{"items": [{"id": 1}, {"id": 2, "uuid": ""}, 7, {"uuid": "a"}], "total_items": 4}"#;
+        r#"{"items": [{"id": 1}, {"id": 2, "uuid": ""}, 7, {"uuid": "a"}], "total_items": 4}"#;
     let mut progress = Progress::new(5);
-    let absorbed = progress.absorb(body, &wire::results(body).unwrap());
-    assert!(absorbed.unnamed && absorbed.moved);
+    let absorbed = absorb(&mut progress, body);
+    assert!(progress.has_unnamed() && absorbed.moved);
     assert_eq!(absorbed.next, None);
     assert_eq!(absorbed.fresh.len(), 1);
     assert!(progress.has_answered(&HostId("A".into())));
-    let again = progress.absorb(body, &wire::results(body).unwrap());
-    assert!(!again.unnamed && !again.moved && again.fresh.is_empty());
+    let again = absorb(&mut progress, body);
+    assert!(!again.moved && again.fresh.is_empty());
 }
 
 #[test]
 fn without_pages_everything_is_read_each_time_and_told_once() {
-    let body = br#"[{"id": 1, "uuid": "a"}, {"id": 2, "uuid": "b"}]"#;
+    let body = r#"[{"id": 1, "uuid": "a"}, {"id": 2, "uuid": "b"}]"#;
     let mut progress = Progress::new(5);
-    let absorbed = progress.absorb(body, &wire::results(body).unwrap());
+    let absorbed = absorb(&mut progress, body);
     assert_eq!((absorbed.fresh.len(), absorbed.next), (2, None));
-    let again = progress.absorb(body, &wire::results(body).unwrap());
+    let again = absorb(&mut progress, body);
     assert_eq!(
         (again.fresh.len(), again.next, again.moved),
         (0, None, false)

@@ -1,18 +1,21 @@
 //! One query that osctrl has accepted: when to read what, and when it is over. Hands out the answers; who
 //! is asked again when it is over is decided elsewhere.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::progress::{Fresh, Progress, Window};
-use super::rest::{self, Call, Purpose, Rest, SMALL};
+use super::progress::{Progress, Taken, Window};
+use super::rest::{self, Call, ITEMS, Purpose, Rest, SMALL};
 use super::verdict::{Verdict, verdict};
-use super::wire::{self, Count, Reader, State};
+use super::wire::{self, Count, Named, Reader, State};
 use crate::campaign::host::{Answer, HostId};
-use crate::servers::BackendError;
-use crate::servers::http::Reply;
+use crate::campaign::rows::Keep;
+use crate::notices::Notices;
+use crate::servers::http::{Item, List, limits};
+use crate::servers::{BackendError, LONG, away};
 
 /// The pause between two polls while answers come; it doubles to the longest while nothing moves.
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -24,8 +27,6 @@ pub(super) const READ_ON: Duration = Duration::from_secs(1);
 pub(super) const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// Answers in a row that can't be read and that polling survives, as a gateway's page now and then.
 const UNREADABLE: u32 = 3;
-/// A page of results is asked for such that it should be far smaller; one answer may be large.
-const PAGE_BYTES: usize = 512 * 1024 * 1024;
 
 const READ: Purpose = Purpose {
     what: "read the results of queries",
@@ -54,9 +55,57 @@ pub struct Query {
     read_on_until: Option<Instant>,
     /// Whether its end has been told: from then on only late results are read.
     ended: bool,
-    /// Answers of the page that was read last, still unread, and its body.
-    unread: VecDeque<Fresh>,
-    body: Vec<u8>,
+    /// The page of results that is on its way.
+    page: Option<Page>,
+    /// What was read of it last, and not taken yet.
+    answer: Option<(HostId, Answer)>,
+}
+
+/// An item's size, whose it is, and its answer.
+type Read = (usize, Named, Answer);
+
+/// A page of results that is taken apart as it comes: no more than one answer is held.
+struct Page {
+    list: List,
+    /// An item that is being read: dropping the call that waits for it must not lose it.
+    reading: Option<BoxFuture<'static, Option<Read>>>,
+}
+
+impl Page {
+    /// The next item that was not read before; `None` at the page's end.
+    async fn next(
+        &mut self,
+        progress: &Progress,
+        keep: Keep,
+        notices: &Notices,
+    ) -> Result<Option<Read>, BackendError> {
+        loop {
+            if let Some(reading) = &mut self.reading {
+                let read = reading.await;
+                self.reading = None;
+                return read.map(Some).ok_or_else(|| self.list.no_item());
+            }
+            let Some(Item { json, whole }) = self.list.next().await? else {
+                return Ok(None);
+            };
+            let bytes = json.len();
+            // Servers without pages send everything each time.
+            let known = |item: wire::Item<'_>| progress.knows(&item.named(&json).id);
+            if bytes < LONG && wire::Item::read(&json).is_some_and(known) {
+                continue;
+            }
+            let notices = notices.clone();
+            let read = move || {
+                let reader = Reader {
+                    keep,
+                    shown: |text: &str| notices.shown(text),
+                };
+                let (named, answer) = reader.read_item(&json, whole)?;
+                Some((bytes, named, answer))
+            };
+            self.reading = Some(away(bytes, read).boxed());
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,8 +146,8 @@ impl Query {
             state: State::default(),
             read_on_until: None,
             ended: false,
-            unread: VecDeque::new(),
-            body: Vec::new(),
+            page: None,
+            answer: None,
         }
     }
 
@@ -143,80 +192,131 @@ impl Query {
         self.step = Step::Closed;
     }
 
-    /// The next answer that has come; read one by one, so that no more than a page's body is held
-    /// beside what the campaign keeps.
-    pub fn take_answer<F: Fn(&str) -> String>(
-        &mut self,
-        reader: &Reader<F>,
-    ) -> Option<(HostId, Answer)> {
-        let fresh = self.unread.pop_front()?;
-        let data = fresh.data.and_then(|place| self.body.get(place));
-        let answer = reader.answer(data, fresh.succeeded);
-        if self.unread.is_empty() {
-            self.body = Vec::new();
-        }
-        Some((fresh.host, answer))
+    /// The answer that has come.
+    pub fn take_answer(&mut self) -> Option<(HostId, Answer)> {
+        self.answer.take()
     }
 
-    /// Makes the next request, when it is due. The query's end is told once; its answers are to be taken
-    /// first. May be dropped at any await and called again.
+    /// Makes the next request, when it is due, or reads on in its answer. The query's end is told once; its
+    /// answers are to be taken first. May be dropped at any await and called again.
     ///
     /// # Errors
     /// What the server refuses or answers wrongly, and what [`Rest::send`] fails with.
-    pub async fn advance(&mut self, rest: &Rest) -> Result<Option<Ended>, BackendError> {
+    pub async fn advance(
+        &mut self,
+        rest: &Rest,
+        keep: Keep,
+    ) -> Result<Option<Ended>, BackendError> {
         if let Step::Pause(_) = self.step {
             self.moved = false;
             self.step = Step::Results(self.progress.poll());
         }
         match self.step {
-            Step::Results(window) => self.read_results(rest, window).await.map(|()| None),
+            Step::Results(window) => self.read_results(rest, window, keep).await.map(|()| None),
             Step::State => self.read_state(rest).await,
             Step::Pause(_) | Step::Closed => Ok(None),
         }
     }
 
-    async fn read_results(&mut self, rest: &Rest, window: Window) -> Result<(), BackendError> {
+    /// Reads until an answer is there, or the page is over.
+    async fn read_results(
+        &mut self,
+        rest: &Rest,
+        window: Window,
+        keep: Keep,
+    ) -> Result<(), BackendError> {
+        let page = match &mut self.page {
+            Some(page) => page,
+            None => match self.open(rest, window).await? {
+                Some(page) => self.page.insert(page),
+                None => return Ok(()),
+            },
+        };
+        loop {
+            let read = match page.next(&self.progress, keep, rest.notices()).await {
+                Ok(read) => read,
+                Err(error) => return self.broken_off(rest, error),
+            };
+            let Some((bytes, named, answer)) = read else {
+                return self.end_of_page(rest);
+            };
+            let unnamed = self.progress.has_unnamed();
+            let taken = self.progress.take(&named, bytes);
+            self.moved |= taken != Taken::Known;
+            if !unnamed && self.progress.has_unnamed() {
+                rest.warn_once("osctrl holds a result that names no host; it is left out".into());
+            }
+            if self.progress.is_too_much() {
+                return Err(BackendError::Answer {
+                    status: None,
+                    message: format!(
+                        "{} tells of many times more results than hosts were asked",
+                        rest.origin()
+                    ),
+                    hint: None,
+                });
+            }
+            if let Taken::Fresh(host) = taken {
+                self.answer = Some((host, answer));
+                return Ok(());
+            }
+        }
+    }
+
+    /// Asks for a page; `None` where the server does not have it.
+    async fn open(&mut self, rest: &Rest, window: Window) -> Result<Option<Page>, BackendError> {
         let (page, size) = (window.page.to_string(), window.size.to_string());
         let path = ["queries", rest.environment(), "results", &self.name];
         let query = [("page", page.as_str()), ("page_size", size.as_str())];
-        let reply = rest.send(Call::get(&path, &query, PAGE_BYTES)).await?;
+        let call = Call::get(&path, &query, limits::LIST.bytes);
+        let (incoming, reply) = rest.open(call).await?;
         // Whether the query is unknown is the state's to say.
         if reply.status == 404 && !rest::is_unknown_environment(&reply) {
             self.after_results(false);
-            return Ok(());
+            return Ok(None);
         }
-        let reply = rest.judge(reply, READ)?;
-        let results = match reply.parse(wire::results) {
-            Ok(results) => results,
-            Err(error) => return self.wait_out(rest, &reply, error),
+        rest.judge(reply, READ)?;
+        Ok(incoming.map(|incoming| Page {
+            list: incoming.list(ITEMS, limits::ANSWER.bytes),
+            reading: None,
+        }))
+    }
+
+    fn end_of_page(&mut self, rest: &Rest) -> Result<(), BackendError> {
+        let Some(page) = self.page.take() else {
+            return Ok(());
         };
-        let absorbed = self.progress.absorb(&reply.body, &results);
-        drop(results);
+        let reply = page.list.end();
+        let total = reply.and_then(|around| around.parse(wire::total_of_results));
+        let total = match total {
+            Ok(total) => total,
+            Err(error) => return self.wait_out(rest, error),
+        };
         self.unreadable[0] = 0;
         self.known = true;
-        self.moved |= absorbed.moved;
-        if absorbed.unnamed {
-            rest.warn_once("osctrl holds a result that names no host; it is left out".into());
-        }
-        if self.progress.is_too_much() {
-            return Err(BackendError::Answer {
-                status: None,
-                message: format!(
-                    "{} tells of many times more results than hosts were asked",
-                    rest.origin()
-                ),
-                hint: None,
-            });
-        }
-        self.unread = absorbed.fresh.into();
-        if !self.unread.is_empty() {
-            self.body = reply.body;
-        }
-        match absorbed.next {
+        match self.progress.end_of_page(total, self.moved) {
             Some(window) => self.step = Step::Results(window),
             None => self.after_results(self.moved),
         }
         Ok(())
+    }
+
+    /// A page has broken off: what came of it is kept, and the rest is asked for again.
+    fn broken_off(&mut self, rest: &Rest, error: BackendError) -> Result<(), BackendError> {
+        let too_large = self
+            .page
+            .take()
+            .is_some_and(|page| page.list.is_too_large());
+        match error {
+            error if too_large => Err(error),
+            BackendError::Unreachable { .. } => {
+                rest.notices()
+                    .debug(|| format!("a page of results broke off: {error}; polling goes on"));
+                self.pause_after(false);
+                Ok(())
+            }
+            error => self.wait_out(rest, error),
+        }
     }
 
     /// A round of reading is over.
@@ -238,7 +338,7 @@ impl Query {
             let reply = rest.judge(reply, READ)?;
             match reply.json() {
                 Ok(state) => state,
-                Err(error) => return self.wait_out(rest, &reply, error).map(|()| None),
+                Err(error) => return self.wait_out(rest, error).map(|()| None),
             }
         };
         self.unreadable[1] = 0;
@@ -294,20 +394,13 @@ impl Query {
 
     /// Waits out an answer that can't be read; the error, where there were too many in a row. Counted apart:
     /// results that can be read must not hide a state that can't.
-    fn wait_out(
-        &mut self,
-        rest: &Rest,
-        reply: &Reply,
-        error: BackendError,
-    ) -> Result<(), BackendError> {
+    fn wait_out(&mut self, rest: &Rest, error: BackendError) -> Result<(), BackendError> {
         let unreadable = &mut self.unreadable[usize::from(matches!(self.step, Step::State))];
         if *unreadable >= UNREADABLE {
             return Err(error);
         }
         *unreadable += 1;
-        let (asked, status) = (&reply.asked, reply.status);
-        rest.notices()
-            .debug(|| format!("{asked}: HTTP {status}; polling goes on"));
+        rest.notices().debug(|| format!("{error}; polling goes on"));
         self.pause_after(false);
         Ok(())
     }

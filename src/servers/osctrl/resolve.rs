@@ -359,11 +359,12 @@ impl<'a> Finder<'a> {
         wanted: impl Fn(&Node) -> bool,
     ) -> Result<Vec<Host>, BackendError> {
         let mut found = self.gathered(self.max_hosts.saturating_mul(FITTING));
-        for node in nodes::all(self.rest).await? {
+        nodes::all(self.rest, |node| {
             if wanted(&node) {
                 found.add(node);
             }
-        }
+        })
+        .await?;
         Ok(found.with(&Inactive::unknown())?.into_values().collect())
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use futures_util::lock::{Mutex, MutexGuard};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -15,13 +16,15 @@ use super::patience::Patience;
 use super::wire;
 use crate::notices::Notices;
 use crate::servers::BackendError;
-use crate::servers::http::{Http, Method, Repeat, Reply, Request, Undelivered};
+use crate::servers::http::{Http, Incoming, Method, Repeat, Reply, Request, Undelivered, limits};
 use crate::step::model::{Credentials, Server};
 
 /// How often a call is repeated that a server answers 500 which has never answered well.
 const TRIES: u32 = 3;
 /// Bytes of an answer that is a status or a refusal.
-pub const SMALL: usize = 1024 * 1024;
+pub const SMALL: usize = limits::SMALL.bytes;
+/// Where a page has its list.
+pub const ITEMS: &str = "items";
 
 /// One environment of one osctrl server; clones share the session.
 #[derive(Clone)]
@@ -173,7 +176,51 @@ impl Rest {
     /// # Errors
     /// [`BackendError::Auth`] where the credentials are refused, else as [`Http::send`].
     pub async fn send(&self, call: Call<'_>) -> Result<Reply, BackendError> {
-        let sent = self.send_as(&call, None).await;
+        let whole = async |request: Request<'_>| {
+            let reply = self.http.send(request).await.map_err(unsent)?;
+            Ok(((), reply))
+        };
+        let sent = self.send_as(&call, whole).await;
+        sent.map(|((), reply)| reply)
+            .map_err(|undelivered| undelivered.error)
+    }
+
+    /// As [`Rest::send`], for an answer that is taken apart as it comes: `None` where it is no success, and
+    /// was read whole. A connection that breaks later is the caller's to repeat.
+    ///
+    /// # Errors
+    /// As [`Rest::send`].
+    pub async fn open(&self, call: Call<'_>) -> Result<(Option<Incoming>, Reply), BackendError> {
+        let opened = async |request: Request<'_>| {
+            let incoming = self.http.open(request).await.map_err(unsent)?;
+            let head = incoming.head();
+            if incoming.is_success() {
+                return Ok((Some(incoming), head));
+            }
+            let reply = incoming.whole().await.map_err(unsent)?;
+            Ok((None, reply))
+        };
+        let sent = self.send_as(&call, opened).await;
+        sent.map_err(|undelivered| undelivered.error)
+    }
+
+    /// As [`Rest::send`], for a list that is the whole answer or stands under `items`: see [`Http::each`].
+    ///
+    /// # Errors
+    /// As [`Rest::send`], and as [`Http::each`].
+    pub async fn each<I: DeserializeOwned, T>(
+        &self,
+        call: Call<'_>,
+        begin: impl Fn() -> T,
+        mut each: impl FnMut(&mut T, I) -> Result<(), BackendError>,
+    ) -> Result<(T, Reply), BackendError> {
+        let read = async |request: Request<'_>| {
+            let read = self
+                .http
+                .each(request, ITEMS, limits::ITEM.bytes, &begin, &mut each);
+            read.await.map_err(unsent)
+        };
+        let sent = self.send_as(&call, read).await;
         sent.map_err(|undelivered| undelivered.error)
     }
 
@@ -188,18 +235,20 @@ impl Rest {
         answer_by: Instant,
         under_way: &AtomicBool,
     ) -> Result<Reply, Undelivered> {
-        self.send_as(&call, Some((answer_by, under_way))).await
+        let dispatched = async |request: Request<'_>| {
+            let reply = self.http.dispatch(request, answer_by, under_way).await?;
+            Ok(((), reply))
+        };
+        let sent = self.send_as(&call, dispatched).await;
+        sent.map(|((), reply)| reply)
     }
 
-    async fn send_as(
+    /// `ask` makes the request, and something of its answer.
+    async fn send_as<T>(
         &self,
         call: &Call<'_>,
-        dispatch: Option<(Instant, &AtomicBool)>,
-    ) -> Result<Reply, Undelivered> {
-        let unsent = |error| Undelivered {
-            error,
-            may_have_arrived: false,
-        };
+        mut ask: impl AsyncFnMut(Request<'_>) -> Result<(T, Reply), Undelivered>,
+    ) -> Result<(T, Reply), Undelivered> {
         let mut path = vec!["api", "v1"];
         path.extend(call.path);
         let mut patience = Patience::until(self.http.deadline());
@@ -221,12 +270,7 @@ impl Rest {
                 repeat: call.repeat,
                 max_bytes: call.max_bytes,
             };
-            let reply = match dispatch {
-                Some((answer_by, under_way)) => {
-                    self.http.dispatch(request, answer_by, under_way).await?
-                }
-                None => self.http.send(request).await.map_err(unsent)?,
-            };
+            let (made, reply) = ask(request).await?;
             let (asked, status) = (&reply.asked, reply.status);
             let tell = || {
                 if self.session().worked && !self.tidying_up {
@@ -251,7 +295,7 @@ impl Rest {
                 session.worked = true;
                 session.environment_known |= call.path.contains(&self.environment());
             }
-            return Ok(reply);
+            return Ok((made, reply));
         }
     }
 
@@ -360,6 +404,13 @@ impl Rest {
         } else {
             format!(": \"{text}\"")
         }
+    }
+}
+
+fn unsent(error: BackendError) -> Undelivered {
+    Undelivered {
+        error,
+        may_have_arrived: false,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::campaign::host::HostId;
 use crate::campaign::host::Platform;
 use crate::campaign::rows::Keep;
 use crate::campaign::rows::Rows;
+use crate::servers::http::limits;
 
 /// A number that counts: what is negative counts as nothing, what is too large as the largest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,9 +153,21 @@ pub struct Node {
     platform: Option<String>,
     #[serde(alias = "LastSeen")]
     last_seen: Option<String>,
-    /// (0.5.5+) Its tags.
-    #[serde(default = "Option::default", deserialize_with = "there")]
+    /// (0.5.5+) Its tags, the first [`MOST_TAGS`].
+    #[serde(default = "Option::default", deserialize_with = "first_tags")]
     tags: Option<Vec<Tag>>,
+}
+
+/// Tags of one node that are looked at.
+const MOST_TAGS: usize = 256;
+
+fn first_tags<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<Tag>>, D::Error> {
+    let mut tags: Option<Vec<Tag>> = there(reader)?;
+    if let Some(tags) = &mut tags {
+        tags.truncate(MOST_TAGS);
+        tags.shrink_to_fit();
+    }
+    Ok(tags)
 }
 
 /// A tag by its name, or as a document of its own that has one.
@@ -224,43 +237,29 @@ pub fn host_id(uuid: &str) -> HostId {
     HostId(uuid.to_uppercase())
 }
 
-/// A page of results, or everything at once (older servers).
-#[derive(Debug)]
-pub struct Results<'a> {
-    /// Each item as it stands in the body.
-    pub items: Vec<&'a RawValue>,
-    /// Items on all pages; `None` where the server does not page.
-    pub total_items: Option<u64>,
-}
-
-/// Reads a page, or the bare array of older servers.
+/// What stands around a page's results: how many there are on all pages; `None` where the server does not
+/// page (older ones answer with the bare list).
 ///
 /// # Errors
-/// Where the body is neither.
-pub fn results(body: &[u8]) -> serde_json::Result<Results<'_>> {
+/// Where it is no page.
+pub fn total_of_results(around: &[u8]) -> serde_json::Result<Option<u64>> {
     #[derive(Deserialize)]
-    struct Paged<'a> {
-        #[serde(borrow)]
-        items: Option<Vec<&'a RawValue>>,
+    struct Around {
+        /// An empty list stands in place of the items.
+        #[serde(default, rename = "items")]
+        _items: Option<Vec<IgnoredAny>>,
         total_items: Option<Count>,
     }
-    let bare = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let bare = around.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     if bare {
-        let items = serde_json::from_slice(body)?;
-        return Ok(Results {
-            items,
-            total_items: None,
-        });
+        return Ok(None);
     }
-    let page: Paged<'_> = serde_json::from_slice(body)?;
-    Ok(Results {
-        items: page.items.unwrap_or_default(),
-        total_items: page.total_items.map(|Count(total)| total),
-    })
+    let page: Around = serde_json::from_slice(around)?;
+    Ok(page.total_items.map(|Count(total)| total))
 }
 
 /// One stored answer, its data unread.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct Item<'a> {
     /// The row's id at the server, as it is written.
     #[serde(borrow, default, alias = "ID")]
@@ -274,6 +273,40 @@ pub struct Item<'a> {
     /// A JSON string that holds [`Data`] as JSON.
     #[serde(borrow, default, alias = "Data")]
     pub data: Option<&'a RawValue>,
+}
+
+/// What tells an item from others, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The server's id of it; one without an id stands for itself.
+    pub id: String,
+    /// Who answered; `None` where it names nobody.
+    pub host: Option<HostId>,
+    /// Whether the item's own status says that osquery succeeded.
+    pub succeeded: bool,
+}
+
+impl<'a> Item<'a> {
+    /// Reads an item; JSON that is none has nothing in it. `None` where it is not JSON.
+    pub fn read(json: &'a [u8]) -> Option<Self> {
+        match serde_json::from_slice(json) {
+            Ok(item) => Some(item),
+            Err(error) => error.is_data().then(Self::default),
+        }
+    }
+
+    /// What tells it from others; `json` is all of it.
+    pub fn named(&self, json: &[u8]) -> Named {
+        let uuid = self.uuid.as_deref().filter(|uuid| !uuid.is_empty());
+        Named {
+            id: match self.id {
+                Some(id) => id.get().to_owned(),
+                None => String::from_utf8_lossy(json).into_owned(),
+            },
+            host: uuid.map(host_id),
+            succeeded: is_success(self.status),
+        }
+    }
 }
 
 /// Whether a status says that osquery succeeded: 0, however it is written, or none at all.
@@ -320,6 +353,25 @@ impl<F: Fn(&str) -> String> Reader<F> {
             _ => Err("it is missing".to_owned()),
         };
         answer.unwrap_or_else(|what| Answer::Error(format!("the answer could not be read: {what}")))
+    }
+
+    /// The answer of an item, and whose it is; `None` where it is not JSON. `whole`: nothing of it was left out
+    /// for its size.
+    pub fn read_item(&self, json: &[u8], whole: bool) -> Option<(Named, Answer)> {
+        let item = match Item::read(json) {
+            // There is only its beginning.
+            None if !whole => Item::default(),
+            item => item?,
+        };
+        let data = item.data.map(|data| data.get().as_bytes());
+        let answer = match data {
+            None if !whole => Answer::Error(format!(
+                "the answer could not be read: it has more than {}, which is more than is read of one host",
+                limits::ANSWER.words()
+            )),
+            data => self.answer(data, is_success(item.status)),
+        };
+        Some((item.named(json), answer))
     }
 
     fn read(&self, text: &str, succeeded: bool) -> Result<Answer, String> {

@@ -3,8 +3,13 @@
 //! what was lost as the Markdown of `docs/reliability.md`:
 //!
 //! `cargo bench --bench reliability > docs/reliability.md`
+//!
+//! Only one part: `cargo bench --bench reliability -- hostile`, or `in-process`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // The table is the output.
+
+mod hostile;
+mod in_process;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -363,6 +368,14 @@ fn in_parallel<T: Sync>(jobs: &[T], work: impl Fn(&T) -> Losses + Sync) -> Vec<L
 }
 
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some(in_process::ARGUMENT) => return in_process::perform(&args[1..]),
+        Some("hostile") => return hostile::print(),
+        Some("in-process") => return in_process::print(),
+        // cargo's own `--bench`, or nothing.
+        _ => {}
+    }
     println!(
         "# Reliability\n\nMade by `cargo bench --bench reliability > docs/reliability.md`: the release binary against the \
          simulator, with {} s for each run. Three hosts answer with two rows each, one with an osquery error, one is \
@@ -375,8 +388,10 @@ fn main() {
     faults();
     pairs();
     crowd();
+    in_process::print();
     row();
     killed();
+    hostile::print();
     println!(
         "\n## How much is read\n\nWhat a server sends beyond these is cut off, and the document says so.\n\n{}",
         osquery_live_query::inside::limits::table().trim_end()
