@@ -1,12 +1,12 @@
 //! A server on loopback that answers as a test says, for what no healthy osctrl does.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use url::Url;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::Osctrl;
 use crate::campaign::rows::Keep;
@@ -29,27 +29,43 @@ pub struct Asked {
     pub body: String,
 }
 
-/// The server; it listens for as long as the test's process lives.
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let header = |name: &str| request.headers.get(name)?.to_str().ok();
+        let query = request.url.query().map(|query| format!("?{query}"));
+        let path = request.url.path().trim_start_matches("/api/v1");
+        Self {
+            line: format!("{} {path}{}", request.method, query.unwrap_or_default()),
+            token: header("authorization").map(|value| value.replace("Bearer ", "")),
+            accept: header("accept").map(str::to_owned),
+            body: String::from_utf8_lossy(&request.body).into_owned(),
+        }
+    }
+}
+
+/// The server; it is gone with this.
 pub struct Stub {
-    address: String,
+    server: MockServer,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Stub {
     /// Answers each request with a status and a body.
-    pub fn start(answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+    pub async fn start(answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static) -> Self {
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let answer = Arc::new(Mutex::new(answer));
-        let log = Arc::clone(&asked);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
-                std::thread::spawn(move || stream.and_then(|stream| serve(stream, &log, &answer)));
-            }
-        });
-        Self { address, asked }
+        let (log, answer) = (Arc::clone(&asked), Mutex::new(answer));
+        let server = MockServer::start().await;
+        let respond = move |request: &Request| {
+            let asked = Asked::of(request);
+            log.lock().unwrap().push(asked.clone());
+            let (status, text) = (answer.lock().unwrap())(&asked);
+            ResponseTemplate::new(status).set_body_raw(text, "application/json")
+        };
+        Mock::given(any())
+            .respond_with(respond)
+            .mount(&server)
+            .await;
+        Self { server, asked }
     }
 
     /// What was asked so far.
@@ -63,8 +79,8 @@ impl Stub {
     }
 
     /// The server's address.
-    pub fn address(&self) -> &str {
-        &self.address
+    pub fn address(&self) -> String {
+        self.server.uri()
     }
 
     /// A backend with the token `token`.
@@ -85,7 +101,7 @@ impl Stub {
             access: Access::Osctrl {
                 environment: "dev".into(),
             },
-            base_url: Url::parse(&self.address).unwrap(),
+            base_url: Url::parse(&self.server.uri()).unwrap(),
             credentials,
             verify_tls: true,
             ca_file: None,
@@ -101,39 +117,4 @@ impl Stub {
         };
         Osctrl::new(&server, "dev", http, keep)
     }
-}
-
-/// One request; a client that leaves early is no failure of the server.
-fn serve(
-    stream: TcpStream,
-    log: &Mutex<Vec<Asked>>,
-    answer: &Mutex<impl FnMut(&Asked) -> (u16, String)>,
-) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while reader.read_line(&mut head)? > 2 {}
-    let header = |name: &str| {
-        head.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    };
-    let length = header("content-length").and_then(|length| length.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body)?;
-    let mut words = head.split(' ');
-    let (Some(method), Some(target)) = (words.next(), words.next()) else {
-        return Ok(());
-    };
-    let asked = Asked {
-        line: format!("{method} {}", target.trim_start_matches("/api/v1")),
-        token: header("authorization").map(|value| value.replace("Bearer ", "")),
-        accept: header("accept").map(str::to_owned),
-        body: String::from_utf8_lossy(&body).into_owned(),
-    };
-    log.lock().unwrap().push(asked.clone());
-    let (status, text) = (answer.lock().unwrap())(&asked);
-    write!(
-        reader.get_mut(),
-        "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}",
-        text.len()
-    )
 }

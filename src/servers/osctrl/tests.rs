@@ -76,11 +76,12 @@ fn refusal(text: &str) -> String {
 }
 
 /// A server that accepts every query, and answers what is asked about it as `answer` says.
-fn running(mut answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static) -> Stub {
+async fn running(mut answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static) -> Stub {
     Stub::start(move |asked| match asked.line.as_str() {
         "POST /queries/dev" => (200, json!({"query_name": "q"}).to_string()),
         _ => answer(asked),
     })
+    .await
 }
 
 fn is_results(asked: &Asked) -> bool {
@@ -127,7 +128,7 @@ fn seen(stub: &Stub, error: &BackendError) -> String {
         BackendError::Forbidden { .. } => ("forbidden", None),
     };
     format!("{class}: {error} ({})", hint.unwrap_or_default())
-        .replace(stub.address(), "https://osctrl.example")
+        .replace(&stub.address(), "https://osctrl.example")
 }
 
 #[tokio::test]
@@ -137,7 +138,8 @@ async fn a_token_that_is_refused_is_an_error_at_once() {
             401,
             r#"{"error":"unauthorized","code":"unauthorized"}"#.into(),
         )
-    });
+    })
+    .await;
     let error = stub.backend().verify().await.unwrap_err();
     assert_eq!(
         seen(&stub, &error),
@@ -160,7 +162,8 @@ async fn an_ended_login_session_is_begun_anew_and_the_call_repeated() {
             (401, refusal("unauthorized"))
         }
         _ => (200, json!({"query_name": "q"}).to_string()),
-    });
+    })
+    .await;
     let mut backend = stub.backend_with_login();
     backend.authenticate().await.unwrap();
     backend.authenticate().await.unwrap();
@@ -194,7 +197,8 @@ async fn logins_are_few_whatever_the_server_does() {
     let stub = Stub::start(|asked| match asked.line.as_str() {
         "POST /login" => (200, json!({"token": "t"}).to_string()),
         _ => (401, refusal("unauthorized")),
-    });
+    })
+    .await;
     let mut backend = stub.backend_with_login();
     // Four searches at the same time share the logins.
     let error = backend
@@ -243,7 +247,7 @@ async fn a_refused_login_says_so_without_the_password() {
              that `base_url` is the address of osctrl's API)",
         ),
     ] {
-        let stub = Stub::start(move |_| (status, body.clone()));
+        let stub = Stub::start(move |_| (status, body.clone())).await;
         let error = stub.backend_with_login().authenticate().await.unwrap_err();
         assert_eq!(seen(&stub, &error), expected);
     }
@@ -314,7 +318,7 @@ async fn a_dispatch_that_fails_says_why_and_whether_it_may_run() {
              server can't reach it)",
         ),
     ] {
-        let stub = Stub::start(move |_| (status, body.clone()));
+        let stub = Stub::start(move |_| (status, body.clone())).await;
         let mut backend = stub.backend();
         let error = backend.dispatch(SQL, &[host("A")]).await.unwrap_err();
         assert_eq!(seen(&stub, &error), expected);
@@ -327,7 +331,7 @@ async fn a_dispatch_that_fails_says_why_and_whether_it_may_run() {
 
 #[tokio::test]
 async fn nothing_is_sent_for_no_host_and_for_what_osctrl_would_carve() {
-    let stub = Stub::start(|_| (200, "{}".into()));
+    let stub = Stub::start(|_| (200, "{}".into())).await;
     let mut backend = stub.backend();
     let nobody = backend.dispatch(SQL, &[]).await.unwrap_err();
     assert_eq!(
@@ -347,7 +351,7 @@ async fn nothing_is_sent_for_no_host_and_for_what_osctrl_would_carve() {
 
 #[tokio::test]
 async fn a_server_that_was_never_reached_runs_nothing() {
-    let stub = Stub::start(|_| (200, "{}".into()));
+    let stub = Stub::start(|_| (200, "{}".into())).await;
     let mut backend = stub.backend();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -383,7 +387,8 @@ async fn counters_that_run_ahead_of_the_items_lose_nothing() {
         }
         states += 1;
         (200, state(json!({"executions": 2, "completed": true})))
-    });
+    })
+    .await;
     let mut backend = dispatched(&stub).await;
     let rows = |uuid: &str| (uuid.to_owned(), format!(r#"[{{"n":"{uuid}"}}]"#));
     assert_eq!(events(&mut backend).await.unwrap(), [rows("A"), rows("B")]);
@@ -396,7 +401,8 @@ async fn a_query_that_somebody_ends_blames_nobody() {
         let stub = running(move |asked| match is_results(asked) {
             true => (200, json!({"items": [], "total_items": 0}).to_string()),
             false => (200, answer.clone()),
-        });
+        })
+        .await;
         let mut backend = dispatched(&stub).await;
         assert_eq!(events(&mut backend).await.unwrap(), [], "{over}");
         assert!(!backend.may_be_running(false));
@@ -418,7 +424,8 @@ async fn a_query_that_vanishes_was_deleted() {
             (_, true) => (404, refusal("query not found")),
             (_, false) => (200, state(json!({"id": 0, "expected": 0}))),
         }
-    });
+    })
+    .await;
     let mut backend = dispatched(&stub).await;
     assert_eq!(events(&mut backend).await.unwrap(), []);
 }
@@ -428,7 +435,8 @@ async fn a_query_may_be_unknown_for_a_moment_only() {
     let stub = running(|asked| match is_results(asked) {
         true => (404, refusal("query not found")),
         false => (200, state(json!({"id": 0}))),
-    });
+    })
+    .await;
     let mut backend = dispatched(&stub).await;
     let begun = Instant::now();
     let error = events(&mut backend).await.unwrap_err();
@@ -455,7 +463,8 @@ async fn a_query_that_is_known_after_a_moment_goes_on() {
             }
             (_, false) => (200, state(json!({"executions": 2, "completed": true}))),
         }
-    });
+    })
+    .await;
     let mut backend = dispatched(&stub).await;
     assert_eq!(events(&mut backend).await.unwrap().len(), 2);
 }
@@ -473,7 +482,8 @@ async fn polling_waits_out_a_few_errors() {
             }
             (_, false) => (200, state(json!({"executions": 2, "completed": true}))),
         }
-    });
+    })
+    .await;
     let mut backend = dispatched(&stub).await;
     assert_eq!(events(&mut backend).await.unwrap().len(), 2);
 }
@@ -489,7 +499,8 @@ async fn a_dropped_call_loses_nothing() {
             }
             false => (200, state(json!({"executions": 2, "completed": true}))),
         }
-    });
+    })
+    .await;
     let mut backend = dispatched(&stub).await;
     let mut answered = Vec::new();
     loop {
@@ -519,7 +530,8 @@ async fn endless_results_are_an_error() {
             200,
             json!({"items": items, "total_items": u64::MAX}).to_string(),
         )
-    });
+    })
+    .await;
     let mut backend = dispatched(&stub).await;
     let error = events(&mut backend).await.unwrap_err();
     assert_eq!(
@@ -531,7 +543,7 @@ async fn endless_results_are_an_error() {
 #[tokio::test]
 async fn stopping_is_tried_once_and_accepted_where_it_is_refused() {
     for status in [200, 403, 404, 500] {
-        let stub = running(move |_| (status, refusal("no access")));
+        let stub = running(move |_| (status, refusal("no access"))).await;
         let mut backend = dispatched(&stub).await;
         assert!(backend.may_be_running(false));
         assert!(!backend.may_be_running(true));
@@ -546,7 +558,7 @@ async fn stopping_is_tried_once_and_accepted_where_it_is_refused() {
 
 #[tokio::test]
 async fn stopping_works_when_the_steps_time_is_over() {
-    let stub = running(|_| (200, "{}".into()));
+    let stub = running(|_| (200, "{}".into())).await;
     let mut backend = dispatched(&stub).await;
     backend.rest = backend.rest.with_deadline(Instant::now());
     backend.stop(false).await;
@@ -562,7 +574,8 @@ async fn a_name_is_searched_in_every_spelling_and_then_among_all() {
             true => (200, page_of(&[])),
             false => (200, page_of(&nodes)),
         }
-    });
+    })
+    .await;
     let mut backend = stub.backend();
     let found = backend
         .resolve(&named(&["Web.exAmple", "s-ab-2"]), &limits(10))
@@ -598,7 +611,8 @@ async fn what_the_search_finds_needs_no_list() {
             true => (200, page_of(&[node(uuid, "h")])),
             false => (200, page_of(&[])),
         }
-    });
+    })
+    .await;
     let mut backend = stub.backend();
     let found = backend
         .resolve(&named(&[&uuid.to_lowercase()]), &limits(10))
@@ -638,7 +652,8 @@ async fn many_names_are_read_from_the_list_at_once() {
             200,
             json!({"items": items, "total_items": 1_200, "page_size": 500}).to_string(),
         )
-    });
+    })
+    .await;
     let mut backend = stub.backend();
     let names: Vec<String> = (0..30).map(|n| format!("H{}", n * 41)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -663,7 +678,8 @@ async fn what_moved_from_page_to_page_unseen_is_searched() {
             () => vec![],
         };
         (200, page_of(&nodes))
-    });
+    })
+    .await;
     let names: Vec<String> = (0..30).map(|n| format!("h{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let found = stub.backend().resolve(&named(&names), &limits(100)).await;
@@ -674,7 +690,7 @@ async fn what_moved_from_page_to_page_unseen_is_searched() {
 async fn lists_that_lie_about_their_length_end() {
     for total in [json!(u64::MAX), json!(1e300), json!(-5), json!(null)] {
         let answer = json!({"items": [node("A", "a")], "total_items": total}).to_string();
-        let stub = Stub::start(move |_| (200, answer.clone()));
+        let stub = Stub::start(move |_| (200, answer.clone())).await;
         let found = stub
             .backend()
             .resolve(&named(&["b"]), &limits(10))
@@ -699,7 +715,8 @@ async fn an_older_server_lists_everything_to_administrators() {
     let stub = Stub::start(move |asked| match asked.line.as_str() {
         "GET /nodes/dev/all" => (200, all.clone()),
         _ => (404, "404 page not found\n".into()),
-    });
+    })
+    .await;
     let mut backend = stub.backend();
     backend.verify().await.unwrap();
     let found = backend
@@ -718,7 +735,8 @@ async fn an_older_server_lists_everything_to_administrators() {
     let stub = Stub::start(|asked| match asked.line.as_str() {
         "GET /nodes/dev/all" => (403, refusal("no access")),
         _ => (404, "404 page not found\n".into()),
-    });
+    })
+    .await;
     let error = stub
         .backend()
         .resolve(&named(&["one"]), &limits(10))
@@ -751,7 +769,8 @@ async fn platforms_are_filtered_by_the_server_and_other_distributions_found() {
             () => panic!("{line}"),
         };
         (200, page_of(&nodes))
-    });
+    })
+    .await;
     let mut backend = stub.backend();
     let targets = Targets {
         platforms: vec![Platform::Linux, Platform::Windows],
@@ -774,7 +793,8 @@ async fn too_many_hosts_of_a_platform_are_known_from_the_first_page() {
     let stub = Stub::start(|_| {
         let body = json!({"items": [node("A", "a")], "total_items": 5_000});
         (200, body.to_string())
-    });
+    })
+    .await;
     let targets = Targets {
         platforms: vec![Platform::Darwin],
         ..Targets::default()
@@ -792,7 +812,8 @@ async fn what_may_not_be_listed_names_level_and_environment() {
     let stub = Stub::start(|asked| match asked.line.as_str() {
         "GET /checks-auth" => (200, "✅".into()),
         _ => (403, refusal("no access")),
-    });
+    })
+    .await;
     let error = stub.backend().verify().await.unwrap_err();
     assert_eq!(
         seen(&stub, &error),
@@ -802,7 +823,8 @@ async fn what_may_not_be_listed_names_level_and_environment() {
     let stub = Stub::start(|asked| match asked.line.contains("/queries/") {
         false => (200, page_of(&[])),
         true => (403, refusal("no access")),
-    });
+    })
+    .await;
     let error = stub.backend().verify().await.unwrap_err();
     assert_eq!(
         seen(&stub, &error),
