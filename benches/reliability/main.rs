@@ -4,12 +4,13 @@
 //!
 //! `cargo bench --bench reliability > docs/reliability.md`
 //!
-//! Only one part: `cargo bench --bench reliability -- hostile`, or `in-process`.
+//! Only one part: `cargo bench --bench reliability -- hostile`, `in-process` or `restarts`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // The table is the output.
 
 mod hostile;
 mod in_process;
+mod restarts;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -373,6 +374,7 @@ fn main() {
         Some(in_process::ARGUMENT) => return in_process::perform(&args[1..]),
         Some("hostile") => return hostile::print(),
         Some("in-process") => return in_process::print(),
+        Some("restarts") => return restarts::print(),
         // cargo's own `--bench`, or nothing.
         _ => {}
     }
@@ -389,6 +391,7 @@ fn main() {
     pairs();
     crowd();
     in_process::print();
+    restarts::print();
     row();
     killed();
     hostile::print();
