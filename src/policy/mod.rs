@@ -24,6 +24,7 @@ use crate::campaign::Limits;
 use crate::path::Path;
 use crate::problem::{Placed, Problem};
 use crate::secret::{Secret, SecretSources};
+use crate::step;
 use crate::step::model::{AskedLimits, NamedServer, RenderedStep};
 use crate::step::render::SecretUse;
 use crate::step::render::credential_references;
@@ -182,16 +183,20 @@ impl Policy {
         step: &Value,
         secrets: SecretUse<'_>,
     ) -> Result<Option<NamedServer>, PolicyError> {
-        let params = step.get("params");
-        let Some(name) = params.and_then(|params| params.get("instance")?.as_str()) else {
+        let Some((key, name)) = step::instance(step) else {
             return self.may_write_address(step).map(|()| None);
         };
         let Some(instance) = self.instances.get(name) else {
             let message = match self.path {
-                None => "`instance` names a server of the operator's policy, and there is no policy: name one with `--policy` or the variable OSQUERY_LIVE_QUERY_POLICY".to_owned(),
-                Some(_) => format!("the policy has no such instance; {}", self.known_instances()),
+                None => format!(
+                    "`{key}` names a server of the operator's policy, and there is no policy: name one with `--policy` or the variable OSQUERY_LIVE_QUERY_POLICY"
+                ),
+                Some(_) => format!(
+                    "the policy has no such instance; {}",
+                    self.known_instances()
+                ),
             };
-            let problem = Problem::new("params.instance", "instance", message);
+            let problem = Problem::new(Path::of(&["params", key]), "instance", message);
             return self.unless_none(vec![problem]).map(|()| None);
         };
         instances::server(name, instance, secrets)

@@ -19,6 +19,14 @@ use crate::path::Path;
 use crate::problem::Problem;
 pub(crate) use typed::{DEFAULT_TIMEOUT_SECONDS, insecure, sketch, typed};
 
+/// The instance of the operator's policy that a step names, after the key of `params` that names it:
+/// `instance`, or `instance_id`, which means the same.
+pub fn instance(step: &Value) -> Option<(&'static str, &str)> {
+    let params = step.get("params")?;
+    let mut keys = ["instance", "instance_id"].into_iter();
+    keys.find_map(|key| Some((key, params.get(key)?.as_str()?)))
+}
+
 /// Keys that offer SQL, or another query than an allowlisted template: the allowlist's refusal, known before
 /// anything is rendered or any secret is read.
 pub fn offered_sql(step: &Value) -> Vec<Problem> {

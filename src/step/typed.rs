@@ -47,10 +47,11 @@ pub(crate) fn typed(
     let fields = Fields::of(&step);
     let (instance, server, secrets) = match named {
         Some(named) => {
-            let path = Path::of(&["params", "instance"]);
+            let key = super::instance(&step).map_or("instance", |(key, _)| key);
+            let path = Path::of(&["params", key]);
             let exposed = named.warnings.into_iter();
             warnings.extend(exposed.map(|warning| Problem::new(&path, "secret_exposed", warning)));
-            warnings.extend(insecure_instance(&named.server));
+            warnings.extend(insecure_instance(&named.server, path));
             (Some(named.name), named.server, named.secrets)
         }
         None => {
@@ -124,7 +125,7 @@ impl Sketch {
 /// What can be told of a step as far as it could be rendered.
 pub(crate) fn sketch(step: &Value) -> Sketch {
     let fields = Fields::of(step);
-    let own = fields.get("instance").is_none();
+    let own = super::instance(step).is_none();
     let base_url = fields.text("base_url").ok().filter(|_| own);
     let base_url = base_url.and_then(|base_url| Url::parse(base_url).ok());
     let size = |field, default| fields.size(field, default).unwrap_or(unwritten(default));
@@ -297,8 +298,8 @@ pub(crate) fn insecure(step: &Value) -> Option<Problem> {
 const PLAIN: &str =
     "`base_url` is plain http: whoever is on the way can read the credentials and the rows";
 
-fn insecure_instance(server: &Server) -> Option<Problem> {
-    is_plain(&server.base_url).then(|| Problem::new("params.instance", "insecure", PLAIN))
+fn insecure_instance(server: &Server, path: Path) -> Option<Problem> {
+    is_plain(&server.base_url).then(|| Problem::new(path, "insecure", PLAIN))
 }
 
 fn is_plain(url: &Url) -> bool {

@@ -51,9 +51,16 @@ impl StepWords<'_> {
         params.is_some_and(|params| params.get(field).is_some())
     }
 
+    /// The key by which the step names an instance.
+    fn instance(&self) -> Option<&'static str> {
+        ["instance", "instance_id"]
+            .into_iter()
+            .find(|key| self.has(key))
+    }
+
     /// Of two fields that shut out the same, only the first is told.
     fn is_said_of_the_other(&self, field: &str) -> bool {
-        field == "password" && self.has("username") && !self.has("instance")
+        field == "password" && self.has("username") && self.instance().is_none()
     }
 
     /// What to say of a missing key.
@@ -85,9 +92,15 @@ impl StepWords<'_> {
 
     /// What to say of a key that another one shuts out.
     fn not_here(&self, violation: &Violation<'_>) -> Option<Problem> {
-        if self.has("instance") {
+        if let Some(instance) = self.instance() {
+            if violation.path.last_key() == Some("instance_id") {
+                return Some(
+                    violation
+                        .says("`instance_id` is another word for `instance`: give one of them"),
+                );
+            }
             return Some(violation.says(format!(
-                "`{}` does not go with `instance`: the operator's policy says where the instance is and how to get in",
+                "`{}` does not go with `{instance}`: the operator's policy says where the instance is and how to get in",
                 violation.path.subject()
             )));
         }

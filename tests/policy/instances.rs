@@ -14,15 +14,18 @@ fn a_step_names_an_instance_and_nothing_else() {
     let folder = Folder::new();
     let simulator = server();
     let file = folder.file("fleet-token", &format!("{FLEET_MAINTAINER_TOKEN}\n"));
-    for source in [
-        format!("{{file: {}}}", file.display()),
-        "{file: fleet-token}".to_owned(),
-        "{env: MY_FLEET}".to_owned(),
-        "{secret: fleet}".to_owned(),
+    for (key, source) in [
+        ("instance", format!("{{file: {}}}", file.display())),
+        ("instance", "{file: fleet-token}".to_owned()),
+        ("instance", "{env: MY_FLEET}".to_owned()),
+        ("instance", "{secret: fleet}".to_owned()),
+        ("instance_id", "{file: fleet-token}".to_owned()),
     ] {
         let policy =
             folder.policy(&(fleet_instance(&simulator, &source) + "require_instance: true\n"));
-        let ran = step(instance_step("corp", ""))
+        let written = instance_step("corp", "").replace("instance:", &format!("{key}:"));
+        assert!(written.contains(key), "{written}");
+        let ran = step(written)
             .arg("--policy")
             .arg(&policy)
             .env("MY_FLEET", FLEET_MAINTAINER_TOKEN)
