@@ -28,7 +28,7 @@ pub struct Problem {
 }
 
 /// Rules that speak of the key at a problem's path, not of its value.
-const RULES_OF_KEYS: [&str; 3] = ["additionalProperties", "not", "raw_sql"];
+const RULES_OF_KEYS: [&str; 4] = ["additionalProperties", "not", "raw_sql", "unknown_key"];
 
 /// The rule of the problem that says how many others were left out.
 const LEFT_OUT: &str = "more";

@@ -6,6 +6,7 @@ mod formats;
 mod playbooks;
 #[cfg(feature = "demo")]
 mod rehearsal;
+mod shapes;
 
 use std::path::{Path, PathBuf};
 

@@ -56,7 +56,8 @@ pub enum Verb {
     ///
     /// Reads files, folders (*.playbook.yaml, *.step.yaml, also .yml and .json) or stdin (-), and takes
     /// each step the way of `run` up to the dispatch: schema, expressions, template, parameters, SQL; of
-    /// playbooks also the form, the ids, the graph and the conditions. Opens no socket and needs no secret.
+    /// playbooks also the form, the ids, the graph and the conditions, in nested steps of `parallel` and
+    /// `loop`, too. Keys that only another engine knows are warnings. Opens no socket and needs no secret.
     /// Shows what each step would send; what only the engine knows stands in it as it is written.
     ///
     /// Exit status: 0 clean, 1 problems (errors; with --warnings-as-errors warnings too), 2 wrong flags or

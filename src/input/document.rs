@@ -229,6 +229,25 @@ impl Document {
         found
     }
 
+    /// The mapping that the document is without some of its keys, with the places of the others.
+    #[must_use]
+    pub fn without(mut self, unwanted: impl Fn(&str) -> bool) -> Self {
+        let Value::Object(entries) = &mut self.value else {
+            return self;
+        };
+        if let Places::Yaml(Node {
+            children: Children::Entries(nodes),
+            ..
+        }) = &mut self.places
+        {
+            // Places stand in the mapping's order.
+            let mut keys = entries.keys();
+            nodes.retain(|_| keys.next().is_none_or(|key| !unwanted(key)));
+        }
+        entries.retain(|key, _| !unwanted(key));
+        self
+    }
+
     /// The part of the document at one key or index, with its places.
     pub fn into_child(self, segment: Segment) -> Option<Self> {
         let Self { mut value, places } = self;

@@ -46,11 +46,7 @@ impl<'a> Violation<'a> {
 
     /// The keys that the schema knows at a path.
     pub(crate) fn known_keys(&self, path: &Path) -> Vec<&'a str> {
-        property(self.schema, path)
-            .and_then(|node| node.get("properties"))
-            .and_then(Value::as_object)
-            .map(|known| known.keys().map(String::as_str).collect())
-            .unwrap_or_default()
+        known_keys(self.schema, path)
     }
 
     /// A keyword's value at the violation's path.
@@ -96,6 +92,14 @@ impl Schema {
                 .map_err(|error| error.to_string())?;
             Ok((schema, validator))
         })
+    }
+
+    /// The keys that the schema knows at a path.
+    pub(crate) fn keys(&self, path: &Path) -> Vec<&str> {
+        match self.compiled() {
+            Ok((schema, _)) => known_keys(schema, path),
+            Err(_) => Vec::new(),
+        }
     }
 
     /// All that breaks the schema, in the schema's order; of several rules that one value breaks, the first.
@@ -196,6 +200,14 @@ fn property<'a>(schema: &'a Value, path: &Path) -> Option<&'a Value> {
             Segment::Index(_) => node.get("items")?,
         })
     })
+}
+
+fn known_keys<'a>(schema: &'a Value, path: &Path) -> Vec<&'a str> {
+    property(schema, path)
+        .and_then(|node| node.get("properties"))
+        .and_then(Value::as_object)
+        .map(|known| known.keys().map(String::as_str).collect())
+        .unwrap_or_default()
 }
 
 fn rule(kind: &Kind) -> &'static str {

@@ -50,6 +50,42 @@ pub fn parameters_from_context(step: &Value) -> impl Iterator<Item = &str> {
         .map(|(name, _)| name.as_str())
 }
 
+/// Why there is no value at a path into a context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoField {
+    /// The text is no path.
+    NotAPath,
+    /// The context has nothing there.
+    Missing {
+        /// The path's first name.
+        root: String,
+        /// The end of a sentence that begins with the name of what holds the path.
+        message: String,
+    },
+}
+
+/// The value at a path into a context, which is written as in an expression, but without braces and
+/// filters: `alert.host`.
+///
+/// # Errors
+/// Where it is no path, or leads to nothing.
+pub fn field_of(text: &str, context: &Map<String, Value>) -> Result<Value, NoField> {
+    let template = Template::parse(&format!("{{{{ {text} }}}}"));
+    let template = template.map_err(|_| NoField::NotAPath)?;
+    let expression = template.whole().filter(|it| it.filters.is_empty());
+    let expression = expression.ok_or(NoField::NotAPath)?;
+    let Some(Segment::Key(root)) = expression.path.segments().first() else {
+        return Err(NoField::NotAPath);
+    };
+    match Evaluator::new(Some(context)).value(expression) {
+        Err(fault) if fault.rule == "null" => Ok(Value::Null),
+        found => found.map_err(|fault| NoField::Missing {
+            root: root.clone(),
+            message: fault.message,
+        }),
+    }
+}
+
 /// What to do about references to secrets.
 #[derive(Debug, Clone, Copy)]
 pub enum SecretUse<'a> {

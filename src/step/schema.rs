@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::evaluate::MAX_ITEMS;
 use super::words::StepWords;
+use crate::nearest::nearest;
 use crate::path::Path;
 use crate::problem::Problem;
 use crate::schema::{Schema, texts};
@@ -76,6 +77,22 @@ fn without_tails(value: &Value) -> Value {
         }
         other => other.clone(),
     }
+}
+
+/// Keys of the step itself that mean nothing here and resemble nothing that does: an engine may have them
+/// for itself. Those that belong in `params`, or offer SQL, are none of them.
+pub fn keys_of_others(step: &Value) -> Vec<&str> {
+    let own = SCHEMA.keys(&Path::default());
+    let params = SCHEMA.keys(&Path::of(&["params"]));
+    let keys = step.as_object().into_iter().flat_map(Map::keys);
+    keys.map(String::as_str)
+        .filter(|key| {
+            !own.contains(key)
+                && !params.contains(key)
+                && !offers_sql(key)
+                && nearest(key, own.iter().copied()).is_none()
+        })
+        .collect()
 }
 
 /// Keys of the step and its `params` that offer SQL or another query than a template: never the schema's

@@ -8,7 +8,7 @@ use crate::harness::{args, step};
 /// Compares with a file beside the fixtures. `UPDATE_DRY_RUN=1 cargo test --test outside dry_run` writes
 /// it; read the difference before you commit it.
 #[track_caller]
-fn assert_as_written(name: &str, came: &str) {
+pub fn assert_as_written(name: &str, came: &str) {
     let folder = fixture("");
     let templates = args(["templates"]).run().stdout.lines().count() - 1;
     let came = came
@@ -362,12 +362,12 @@ fn files_that_are_no_playbook_are_told_in_words() {
         (
             "empty.playbook.yaml",
             "",
-            "expected a playbook (a mapping with `id`, `name` and `steps`), found nothing (null)",
+            "expected a playbook (a mapping with `name` and `steps`), found nothing (null)",
         ),
         (
             "list.playbook.yaml",
             "- id: a\n- id: b\n",
-            "expected a playbook (a mapping with `id`, `name` and `steps`), found a list",
+            "expected a playbook (a mapping with `name` and `steps`), found a list",
         ),
         (
             "two.playbook.yaml",

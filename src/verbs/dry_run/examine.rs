@@ -28,6 +28,8 @@ pub struct Settings {
     pub look_secrets_up: bool,
     /// `--secrets-dir`.
     pub secrets_dir: Option<std::path::PathBuf>,
+    /// Whether no key is left to engines.
+    pub strict: bool,
     /// Whether the text is kept although there is no finding.
     pub keep_text: bool,
     /// `--policy`.
@@ -45,6 +47,8 @@ pub struct Scope {
     pub context_is: ContextIs,
     /// What the playbook around it declares; `None` without a playbook.
     pub names: Option<Names>,
+    /// Whether a loop is around it, whose item has a name that only the engine knows.
+    pub in_loop: bool,
 }
 
 /// What a playbook declares.
@@ -112,16 +116,19 @@ impl<'a> Examiner<'a> {
                 context: invocation.context.take(),
                 context_is: ContextIs::Complete,
                 names: None,
+                in_loop: false,
             },
             (_, Some(context)) => Scope {
                 context: Some(context.clone()),
                 context_is: ContextIs::Complete,
                 names: None,
+                in_loop: false,
             },
             (_, None) => Scope {
                 context: Some(Map::new()),
                 context_is: ContextIs::Partial,
                 names: None,
+                in_loop: false,
             },
         };
         let own = self
@@ -247,7 +254,7 @@ pub fn content(bytes: &[u8], named_playbook: bool) -> Result<Content, DecodeErro
     let Value::Object(entries) = document.value() else {
         return Err(DecodeError {
             message: format!(
-                "expected a playbook (a mapping with `id`, `name` and `steps`), found {}",
+                "expected a playbook (a mapping with `name` and `steps`), found {}",
                 kind(document.value())
             ),
             position: document.position_of_value(&Path::default()),

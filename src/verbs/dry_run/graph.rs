@@ -3,7 +3,8 @@
 //!
 //! After a step comes the one that `next_true` or `next_false` names; where one of them is left out, the
 //! next in the list may come. A step with `depends_on` comes once those have run. The first step and every
-//! step that depends on nothing it could wait for are reached from there.
+//! step that depends on nothing it could wait for are reached from there. Steps nested in another come with
+//! it, one after the other or all at once, and what follows it may follow each of them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -23,6 +24,22 @@ pub struct Step {
     pub depends_on: Vec<String>,
     /// The steps that its condition names.
     pub condition: Vec<String>,
+    /// The step that it is nested in, which stands before it, from zero.
+    pub parent: Option<usize>,
+    /// How the steps that are nested in it run.
+    pub body: Body,
+}
+
+/// How nested steps run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Body {
+    /// One after the other.
+    #[default]
+    InOrder,
+    /// All at once.
+    AtOnce,
+    /// One after the other, again and again.
+    Repeated,
 }
 
 /// Where in a step a fault is.
@@ -65,7 +82,7 @@ pub fn faults(steps: &[Step]) -> Vec<Fault> {
                 severity: Severity::Error,
                 message: format!(
                     "the step id `{id}` stands twice: step {} has it too",
-                    first + 1
+                    number(steps, *first)
                 ),
             });
         } else {
@@ -75,6 +92,7 @@ pub fn faults(steps: &[Step]) -> Vec<Fault> {
     let graph = Graph {
         steps,
         ids,
+        following: following(steps),
         links: links(steps),
     };
     graph.unknown(&mut faults);
@@ -82,6 +100,33 @@ pub fn faults(steps: &[Step]) -> Vec<Fault> {
     graph.unreached(&mut faults);
     graph.conditions(&mut faults);
     faults
+}
+
+/// A step's number as people count, `3`; of one that is nested, `3.1`.
+fn number(steps: &[Step], index: usize) -> String {
+    let parent = steps[index].parent;
+    let before = steps[..=index].iter().filter(|step| step.parent == parent);
+    let own = before.count();
+    match parent {
+        Some(parent) => format!("{}.{own}", number(steps, parent)),
+        None => own.to_string(),
+    }
+}
+
+/// The step that follows each in its list, if it does not run beside it.
+fn following(steps: &[Step]) -> Vec<Option<usize>> {
+    let mut following = vec![None; steps.len()];
+    let mut last: HashMap<Option<usize>, usize> = HashMap::new();
+    for (index, step) in steps.iter().enumerate() {
+        let at_once = |parent: usize| steps[parent].body == Body::AtOnce;
+        if step.parent.is_some_and(at_once) {
+            continue;
+        }
+        if let Some(before) = last.insert(step.parent, index) {
+            following[before] = Some(index);
+        }
+    }
+    following
 }
 
 /// Every reference of a step, with its place.
@@ -105,6 +150,7 @@ struct Graph<'a> {
     steps: &'a [Step],
     ids: HashMap<&'a str, usize>,
     links: Vec<Vec<(Place, String)>>,
+    following: Vec<Option<usize>>,
 }
 
 impl Graph<'_> {
@@ -156,7 +202,7 @@ impl Graph<'_> {
     fn falls_through(&self, index: usize) -> Option<usize> {
         let step = &self.steps[index];
         let open = step.next_true.is_none() || step.next_false.is_none();
-        (open && index + 1 < self.steps.len()).then_some(index + 1)
+        self.following[index].filter(|_| open)
     }
 
     fn cycles(&self, faults: &mut Vec<Fault>) {
@@ -191,7 +237,7 @@ impl Graph<'_> {
             .take(8)
             .map(|member| match &self.steps[*member].id {
                 Some(id) => format!("`{id}`"),
-                None => format!("step {}", member + 1),
+                None => format!("step {}", number(self.steps, *member)),
             })
             .collect();
         let more = if members.len() > 8 { " …" } else { "" };
@@ -216,6 +262,25 @@ impl Graph<'_> {
         let mut edges = self.written();
         for (index, edge) in edges.iter_mut().enumerate() {
             edge.extend(self.falls_through(index));
+        }
+        let mut leaving = edges.clone();
+        let mut ends: HashMap<usize, (usize, usize)> = HashMap::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            let Some(parent) = step.parent else { continue };
+            let (first, last) = ends.entry(parent).or_insert((index, index));
+            *last = index;
+            if *first == index || self.steps[parent].body == Body::AtOnce {
+                edges[parent].insert(index);
+            }
+            // What follows the step around it follows this one, too.
+            let after = leaving[parent].clone();
+            edges[index].extend(&after);
+            leaving[index].extend(after);
+        }
+        for (parent, (first, last)) in ends {
+            if self.steps[parent].body == Body::Repeated {
+                edges[last].insert(first);
+            }
         }
         edges
     }

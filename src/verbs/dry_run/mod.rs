@@ -8,6 +8,7 @@ pub mod examine;
 pub mod finding;
 pub mod form;
 pub mod graph;
+pub mod inputs;
 pub mod names;
 pub mod playbook;
 pub mod report;
@@ -56,6 +57,12 @@ pub struct DryRunArgs {
     /// Exit with 1 where there are warnings only, too.
     #[arg(long)]
     pub warnings_as_errors: bool,
+    /// Make unknown keys of playbooks and their steps errors.
+    ///
+    /// They are warnings otherwise, unless they resemble a key that is known: those are errors always, as
+    /// are all unknown keys in the params of live-query steps.
+    #[arg(long)]
+    pub strict: bool,
     /// A YAML or JSON file with an example of the engine's context ({alert: …}): fills placeholders in.
     ///
     /// What it has is taken to be whole: a name under one of its keys that is not there is an error.
@@ -129,6 +136,7 @@ impl From<DryRunArgs> for Options {
                 quiet: args.quiet,
             },
             warnings_as_errors: args.warnings_as_errors,
+            strict: args.strict,
             context: args.context,
             context_roots: args.context_roots,
             secrets_dir: args.secrets_dir,
@@ -153,6 +161,8 @@ pub struct Options {
     pub style: Style,
     /// Warnings count as problems.
     pub warnings_as_errors: bool,
+    /// `--strict`.
+    pub strict: bool,
     /// `--context FILE`.
     pub context: Option<PathBuf>,
     /// `--context-root NAME`.
@@ -185,6 +195,7 @@ fn examined(options: &Options, stderr: &Stderr) -> Result<Vec<FileReport>, Failu
         roots: options.context_roots.clone(),
         look_secrets_up: options.require_secrets || options.secrets_dir.is_some(),
         secrets_dir: options.secrets_dir.clone(),
+        strict: options.strict,
         keep_text: options.simulate.is_some(),
         now: SystemTime::now(),
     };

@@ -1,8 +1,10 @@
 //! Names in expressions that the context does not have: which of them can't be there later either. Knows
 //! nothing of how expressions are evaluated.
 
+use std::fmt::Display;
+
 use super::examine::{Scope, Settings};
-use crate::nearest::question;
+use crate::nearest::{asked, nearest, question};
 use crate::path::{Path, Segment, show_key};
 use crate::problem::Problem;
 use crate::step::render::Unknown;
@@ -79,27 +81,37 @@ fn unknown_name(
         }
         ("inputs" | "steps", None) => None,
         (root, _) if has_root(settings, root) => Some(problem.clone()),
-        (root, _) if ROOTS.contains(&root) || is_given_root(settings, root) => None,
-        (root, _) => {
-            let given = settings.roots.iter().map(String::as_str);
-            let likely = likely(root, &mut ROOTS.into_iter().chain(given));
-            told(
-                "undefined_root",
-                format!(
-                    "names `{name}`, but no `{}` is in the context{likely}: there are `alert`, `inputs` and `steps`; `--context-root` or `--context` tells of others",
-                    show_key(root)
-                ),
-            )
-        }
+        (root, _) if may_be_there(settings, root) => None,
+        // How a loop's item is called is its engine's choice.
+        (root, _) if scope.in_loop && likely_root(settings, root).is_none() => None,
+        (root, _) => told("undefined_root", undefined_root(settings, name, root)),
     }
 }
 
+/// What to say of a name under a root that no engine is known to give: the end of a sentence.
+pub(super) fn undefined_root(settings: &Settings, name: impl Display, root: &str) -> String {
+    let likely = likely_root(settings, root)
+        .map(|likely| format!(" ({})", asked(&likely)))
+        .unwrap_or_default();
+    format!(
+        "names `{name}`, but no `{}` is in the context{likely}: there are `alert`, `inputs` and `steps`; `--context-root` or `--context` tells of others",
+        show_key(root)
+    )
+}
+
+/// The root that is likely meant.
+pub(super) fn likely_root<'a>(settings: &'a Settings, root: &str) -> Option<&'a str> {
+    let given = settings.roots.iter().map(String::as_str);
+    nearest(root, ROOTS.into_iter().chain(given))
+}
+
 /// Whether the context file has it: then it has all of it.
-fn has_root(settings: &Settings, root: &str) -> bool {
+pub(super) fn has_root(settings: &Settings, root: &str) -> bool {
     let context = settings.context.as_ref();
     context.is_some_and(|context| context.contains_key(root))
 }
 
-fn is_given_root(settings: &Settings, root: &str) -> bool {
-    settings.roots.iter().any(|given| given == root)
+/// Whether an engine gives it, although nothing is known of it.
+pub(super) fn may_be_there(settings: &Settings, root: &str) -> bool {
+    ROOTS.contains(&root) || settings.roots.iter().any(|given| given == root)
 }

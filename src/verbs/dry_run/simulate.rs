@@ -10,13 +10,13 @@ use serde_json::{Map, Value, json};
 
 use super::examine::{Content, Settings, content};
 use super::finding::{FileReport, Rehearsal, Severity};
-use super::form::STEP_TYPE;
-use super::playbook;
+use super::{inputs, playbook};
 use crate::call_error::CallError;
 use crate::input::MAX_INPUT_BYTES;
 use crate::process::stderr::Stderr;
 use crate::regular_file::{self, Links};
 use crate::session::failure::Failure;
+use crate::step::schema::keys_of_others;
 use crate::verbs::rehearsed;
 
 /// What a file brings to its rehearsal.
@@ -88,7 +88,7 @@ fn script(file: &FileReport, settings: &Settings) -> Option<Script> {
         return None;
     }
     let bytes = file.text.as_deref()?.as_bytes();
-    let mut context = settings.context.clone().unwrap_or_default();
+    let context = settings.context.clone().unwrap_or_default();
     let document = match content(bytes, file.named_playbook).ok()? {
         Content::Playbook(document) => document,
         Content::Single(invocation) => {
@@ -98,17 +98,22 @@ fn script(file: &FileReport, settings: &Settings) -> Option<Script> {
             });
         }
     };
-    let mut inputs = playbook::defaults(document.value());
-    if let Some(Value::Object(given)) = context.remove("inputs") {
-        inputs.extend(given);
-    }
-    context.insert("inputs".into(), Value::Object(inputs));
-    let steps = document.value().get("steps").and_then(Value::as_array);
-    let steps = steps.into_iter().flatten();
-    let ours = steps.filter(|step| step.get("type").and_then(Value::as_str) == Some(STEP_TYPE));
+    let ours = playbook::own_steps(document.value()).into_iter();
+    // What is the engine's own is kept by it.
+    let ours = ours.map(|step| {
+        let mut step = step.clone();
+        let foreign: Vec<String> = keys_of_others(&step)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        if let Some(entries) = step.as_object_mut() {
+            entries.retain(|key, _| !foreign.contains(key));
+        }
+        step
+    });
     Some(Script {
-        steps: ours.cloned().collect(),
-        context,
+        steps: ours.collect(),
+        context: inputs::context_with(document.value(), &context),
     })
 }
 

@@ -14,6 +14,7 @@ fn settings(context: Option<Value>) -> Settings {
         roots: Vec::new(),
         look_secrets_up: false,
         secrets_dir: None,
+        strict: false,
         keep_text: false,
         now: SystemTime::UNIX_EPOCH,
     }

@@ -112,6 +112,99 @@ fn faults_are_found() {
     }
 }
 
+/// A step in another, which runs what is in it so.
+fn within(parent: usize, body: Body, step: Step) -> Step {
+    Step {
+        parent: Some(parent),
+        body,
+        ..step
+    }
+}
+
+#[test]
+fn nested_steps_come_with_the_one_around_them() {
+    let outer = |id: &str, body| Step { body, ..step(id) };
+    let inner = |parent, step| within(parent, Body::InOrder, step);
+    for (steps, expected) in [
+        // All branches are reached, and what follows may ask for each.
+        (
+            vec![
+                outer("p", Body::AtOnce),
+                inner(0, step("a")),
+                inner(0, step("b")),
+                when("c", &["a", "b"]),
+            ],
+            vec![],
+        ),
+        // A branch runs beside the others, not after them.
+        (
+            vec![
+                outer("p", Body::AtOnce),
+                inner(0, step("a")),
+                inner(0, when("b", &["a"])),
+            ],
+            vec![(2, "step_order", "warning")],
+        ),
+        // In a loop the last round has run before this one.
+        (
+            vec![
+                outer("l", Body::Repeated),
+                inner(0, when("a", &["b"])),
+                inner(0, step("b")),
+            ],
+            vec![],
+        ),
+        (
+            vec![
+                outer("g", Body::InOrder),
+                inner(0, when("a", &["b"])),
+                inner(0, step("b")),
+            ],
+            vec![(1, "step_order", "warning")],
+        ),
+        // Three levels, and ids of all of them are one playbook's.
+        (
+            vec![
+                outer("p", Body::AtOnce),
+                within(0, Body::Repeated, step("l")),
+                within(1, Body::AtOnce, step("q")),
+                inner(2, when("a", &["before"])),
+                inner(2, step("p")),
+            ],
+            vec![
+                (4, "repeated_step_id", "error"),
+                (3, "unknown_step", "error"),
+            ],
+        ),
+        // What is jumped over is never reached, with all that is in it.
+        (
+            vec![
+                next("a", "c", "c"),
+                outer("p", Body::AtOnce),
+                inner(1, step("b")),
+                step("c"),
+            ],
+            vec![
+                (1, "unreached_step", "error"),
+                (2, "unreached_step", "error"),
+            ],
+        ),
+    ] {
+        assert_eq!(faults(&steps), expected, "{steps:?}");
+    }
+    let twice = super::faults(&[
+        step("x"),
+        outer("p", Body::AtOnce),
+        inner(1, step("a")),
+        inner(1, step("b")),
+        step("b"),
+    ]);
+    assert_eq!(
+        twice[0].message,
+        "the step id `b` stands twice: step 2.2 has it too"
+    );
+}
+
 #[test]
 fn faults_name_their_place_and_the_likely_step() {
     let found = super::faults(&[
@@ -175,7 +268,7 @@ proptest! {
             next_true: name(*yes),
             next_false: name(*no),
             depends_on: name(*wait).into_iter().collect(),
-            condition: Vec::new(),
+            ..Step::default()
         }).collect();
         let found = super::faults(&steps);
         let told = found.iter().any(|fault| fault.rule == "cycle" && fault.severity == Severity::Error);
