@@ -94,6 +94,52 @@ fn carried(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     }
 }
 
+/// Why text is not the URL of a server, as the end of a sentence that begins with what holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoServer {
+    /// It is no URL at all.
+    #[error("must be a URL")]
+    NoUrl,
+    /// Another scheme.
+    #[error("must begin with `https://` or `http://`")]
+    Scheme,
+    /// A user name or a password, an empty one too.
+    #[error("must not hold a user name or password")]
+    User,
+    /// What requests bring themselves.
+    #[error("must not have a query (`?`) or a fragment (`#`)")]
+    Query,
+    /// Nothing, or a wildcard.
+    #[error("must name one server: there are no wildcards")]
+    Host,
+}
+
+/// The URL of a server, as a step or a policy writes it.
+///
+/// # Errors
+/// Why it is none.
+pub fn server(text: &str) -> Result<Url, NoServer> {
+    let url = Url::parse(text).map_err(|_| NoServer::NoUrl)?;
+    let host = url.host_str().unwrap_or_default();
+    if !matches!(url.scheme(), "http" | "https") {
+        Err(NoServer::Scheme)
+    } else if authority(text).contains('@') {
+        Err(NoServer::User)
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Err(NoServer::Query)
+    } else if host.is_empty() || host.contains('*') {
+        Err(NoServer::Host)
+    } else {
+        Ok(url)
+    }
+}
+
+/// What stands between `//` and the path.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("//").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '\\', '?', '#']).next().unwrap_or(rest)
+}
+
 /// The address that a URL's host is written as, in whatever spelling; `None` where it is a name.
 pub fn literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {

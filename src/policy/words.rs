@@ -2,9 +2,8 @@
 //! before each message, so none has a subject.
 
 use serde_json::Value;
-use url::Url;
 
-use crate::address;
+use crate::address::{self, NoServer};
 use crate::known_servers::{self, ALL};
 use crate::path::{Path, Segment};
 use crate::problem::Problem;
@@ -104,29 +103,13 @@ fn base_urls(policy: &Value) -> Vec<(Path, &Value)> {
 }
 
 fn why_no_base_url(text: &str) -> Option<String> {
-    match Url::parse(text) {
-        Ok(url) => why_no_server(&url).map(str::to_owned),
-        Err(_) => Some(no_url()),
-    }
+    let url = match address::server(text) {
+        Ok(url) => url,
+        Err(NoServer::NoUrl) => return Some(no_url()),
+        Err(reason) => return Some(reason.to_string()),
+    };
+    let forbidden = address::literal(&url).and_then(address::forbidden);
+    forbidden.map(|_| FORBIDDEN.to_owned())
 }
 
-fn why_no_server(url: &Url) -> Option<&'static str> {
-    if !matches!(url.scheme(), "http" | "https") {
-        Some("must begin with `https://` or `http://`")
-    } else if !url.username().is_empty() || url.password().is_some() {
-        Some("must not hold a user name or password")
-    } else if url.query().is_some() || url.fragment().is_some() {
-        Some("must not have a query (`?`) or a fragment (`#`)")
-    } else if url
-        .host_str()
-        .is_none_or(|host| host.is_empty() || host.contains('*'))
-    {
-        Some("must name one server: there are no wildcards")
-    } else if address::literal(url).is_some_and(|address| address::forbidden(address).is_some()) {
-        Some(
-            "is an address that no server has (link-local, metadata service, multicast, broadcast or unspecified)",
-        )
-    } else {
-        None
-    }
-}
+const FORBIDDEN: &str = "is an address that no server has (link-local, metadata service, multicast, broadcast or unspecified)";

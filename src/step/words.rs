@@ -1,10 +1,10 @@
-//! A step's words for what breaks its schema, where the general ones don't say enough. What no pattern can
-//! say of a URL is here, too.
+//! A step's words for what breaks its schema, where the general ones don't say enough; and for what no
+//! pattern can say of a URL.
 
 use serde_json::Value;
-use url::Url;
 
 use super::schema::{Stage, foreign_keys, offers_sql};
+use crate::address::{self, NoServer};
 use crate::input::kind;
 use crate::known_servers::{self, ALL, KnownServer};
 use crate::path::{Path, Segment};
@@ -223,35 +223,17 @@ pub(super) fn target_fault(name: &str) -> Option<&'static str> {
 
 /// Why text is not the URL of a server.
 fn why_not_a_url(text: &str) -> Option<String> {
-    match Url::parse(text) {
-        Ok(url) => why_not_a_servers(&url, text).map(str::to_owned),
-        Err(_) => Some(not_a_url()),
-    }
+    let words = match address::server(text).err()? {
+        NoServer::NoUrl => return Some(not_a_url()),
+        NoServer::User => format!(
+            "{}: give `api_token`, or `username` and `password`",
+            NoServer::User
+        ),
+        reason => reason.to_string(),
+    };
+    Some(format!("`base_url` {words}"))
 }
 
 fn not_a_url() -> String {
     format!("`base_url` must be a URL such as `{}`", ALL[0].example.url)
-}
-
-/// Why a URL is not that of a server.
-fn why_not_a_servers(url: &Url, text: &str) -> Option<&'static str> {
-    if !matches!(url.scheme(), "http" | "https") {
-        Some("`base_url` must begin with `https://` or `http://`")
-    } else if authority(text).contains('@') {
-        Some(
-            "`base_url` must not hold a user name or password: give `api_token`, or `username` and `password`",
-        )
-    } else if url.query().is_some() || url.fragment().is_some() {
-        Some("`base_url` must not have a query (`?`) or a fragment (`#`)")
-    } else if url.host_str().is_none_or(str::is_empty) {
-        Some("`base_url` names no server")
-    } else {
-        None
-    }
-}
-
-/// What stands between `//` and the path.
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("//").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '\\', '?', '#']).next().unwrap_or(rest)
 }
