@@ -202,6 +202,22 @@ fn files_are_read_in_one_place() {
     assert_eq!(found, known, "these read files by themselves");
 }
 
+/// What is near to a word, and how near it must be, is one question for the whole program.
+#[test]
+fn words_are_compared_in_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let compare = files.into_iter().filter(|file| {
+        let text = std::fs::read_to_string(file).unwrap();
+        text.contains("strsim")
+    });
+    let compare: Vec<_> = compare
+        .map(|file| file.strip_prefix(&root).unwrap().display().to_string())
+        .collect();
+    assert_eq!(compare, ["nearest.rs"]);
+}
+
 /// Lines that build a `Failure`: by its fields, or by the functions that take a code, a message or a hint.
 fn builds_a_failure(line: &str) -> bool {
     let line = line.trim();
