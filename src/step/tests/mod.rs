@@ -5,7 +5,7 @@ mod rendering;
 mod schema_messages;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -17,9 +17,12 @@ use crate::campaign::OfflineHosts;
 use crate::campaign::host::Platform;
 use crate::input::{Invocation, decode};
 use crate::known_servers::Access;
+use crate::policy::Policy;
 use crate::problem::Placed;
 use crate::schema::texts;
 use crate::secret::{Secret, SecretSources};
+use crate::session::failure::Failure;
+use crate::session::prepare::{Inquiry, examine};
 
 /// Stands in every value that must not be shown.
 const MARKER: &str = "m4rk3r";
@@ -61,61 +64,70 @@ fn sources(secrets: &[(&str, &str)]) -> SecretSources {
     SecretSources::new(secrets, None, Box::new(|_| None))
 }
 
-/// The first stage that stops a step, and its problems where they stand in the text.
-#[derive(Debug)]
-struct Stopped {
-    stage: &'static str,
-    problems: Vec<Placed>,
-}
-
-/// Takes a step through the stages until one stops it.
-fn prepare(invocation: &Invocation, secrets: &SecretSources) -> Result<RenderedStep, Stopped> {
-    let unless = |stage, problems: Vec<Problem>| match problems.is_empty() {
-        true => Ok(()),
-        false => {
-            let mut problems = invocation.step.placed(problems);
-            Placed::in_order(&mut problems);
-            Err(Stopped { stage, problems })
-        }
+/// Takes a step the one way that there is, without an operator's policy.
+fn examined(
+    invocation: &Invocation,
+    secrets: &SecretSources,
+) -> Result<RenderedStep, Box<Failure>> {
+    let policy = Policy::none();
+    let inquiry = Inquiry {
+        step: &invocation.step,
+        context: invocation.context.as_ref(),
+        context_is: ContextIs::Complete,
+        secrets: SecretUse::Resolve(secrets),
+        policy: &policy,
+        now: SystemTime::now(),
     };
-    let step = invocation.step.value();
-    unless("schema", violations(step, Stage::Written))?;
-    unless("raw_sql", offered_sql(step))?;
-    let context = invocation.context.as_ref();
-    let secrets = SecretUse::Resolve(secrets);
-    let mut rendering = render::render(step, context, ContextIs::Complete, secrets);
-    unless("render", std::mem::take(&mut rendering.problems))?;
-    unless("schema", violations(&rendering.step, Stage::Rendered))?;
-    Ok(typed(rendering, None).unwrap())
+    let verdict = examine(&inquiry, &mut policy.registry().binder()).verdict;
+    match verdict {
+        Ok(passed) => Ok(passed.step),
+        Err(refused) => Err(Box::new(refused.failure)),
+    }
 }
 
-fn prepare_with(step: &Value, context: Value) -> Result<RenderedStep, Stopped> {
+fn known_secrets() -> SecretSources {
+    sources(&[
+        ("token", "t0k3n"),
+        ("user", "u"),
+        ("pass", "p"),
+        ("two", "a\nb"),
+        ("blank", "a b"),
+        ("empty", ""),
+    ])
+}
+
+fn examined_with(step: &Value, context: Value) -> Result<RenderedStep, Box<Failure>> {
     let invocation = json!({"protocol": 1, "step": step, "context": context}).to_string();
-    let invocation = decode(invocation.as_bytes()).unwrap();
-    prepare(
-        &invocation,
-        &sources(&[
-            ("token", "t0k3n"),
-            ("user", "u"),
-            ("pass", "p"),
-            ("two", "a\nb"),
-            ("blank", "a b"),
-            ("empty", ""),
-        ]),
-    )
+    examined(&decode(invocation.as_bytes()).unwrap(), &known_secrets())
 }
 
 fn prepared(step: &Value) -> RenderedStep {
-    prepare_with(step, json!(null)).unwrap()
+    examined_with(step, json!(null)).unwrap()
 }
 
-/// The stage, and `path: rule: message` of each problem.
+/// A step that is only rendered and typed: for parameters that no template has.
+fn rendered(step: &Value, context: &Value) -> RenderedStep {
+    let secrets = known_secrets();
+    let secrets = SecretUse::Resolve(&secrets);
+    let rendering = render::render(step, context.as_object(), ContextIs::Complete, secrets);
+    assert_eq!(rendering.problems, []);
+    typed(rendering, None).unwrap()
+}
+
+/// The problems of the stage that a failure is of.
+fn own_problems(failure: &Failure) -> impl Iterator<Item = &Placed> {
+    let details = failure.details.iter();
+    let own = details.filter(|detail| detail.stage.is_none());
+    own.map(|detail| &detail.placed)
+}
+
+/// The stage, and `path: rule: message` of each of its problems.
 fn refused(step: &Value, context: Value) -> (&'static str, Vec<String>) {
-    let stopped = prepare_with(step, context).unwrap_err();
-    let problems = stopped.problems.iter().map(|placed| &placed.problem);
+    let failure = examined_with(step, context).unwrap_err();
+    let problems = own_problems(&failure).map(|placed| &placed.problem);
     let problems =
         problems.map(|problem| format!("{}: {}: {}", problem.path, problem.rule, problem.message));
-    (stopped.stage, problems.collect())
+    (failure.code.name(), problems.collect())
 }
 
 #[test]
@@ -141,7 +153,7 @@ fn the_step_of_the_contract() {
         .unwrap()
         .with_context(b"alert: {host: ' web-1.corp ', hosts: []}")
         .unwrap();
-    let step = prepare(&invocation, &sources(&[("osctrl_token", "t0k3n")])).unwrap();
+    let step = examined(&invocation, &sources(&[("osctrl_token", "t0k3n")])).unwrap();
     assert_eq!(step.id.as_deref(), Some("triage-running-procs"));
     assert_eq!(
         step.server.base_url.as_str(),
@@ -245,9 +257,10 @@ fn warnings() {
         step.secrets.iter().map(Secret::expose).collect::<Vec<_>>(),
         ["written-out", "u"]
     );
-    let step = prepared(&with(
-        json!({"base_url": "http://osctrl.example.com:8080/prefix"}),
-    ));
+    // Without a policy that allows it, it goes no further.
+    let plain = with(json!({"base_url": "http://osctrl.example.com:8080/prefix"}));
+    assert_eq!(refused(&plain, json!(null)).0, "policy");
+    let step = rendered(&plain, &json!(null));
     assert_eq!(
         words(&step.warnings),
         ["`base_url` is plain http: whoever is on the way can read the credentials and the rows"]
@@ -265,8 +278,8 @@ fn warnings() {
 fn all_violations_at_once_in_the_order_of_the_text() {
     let text = "id: a\ntype: osquery_live_query\nparams:\n  tmplate: x\n  timeout_seconds: 0\n  backend: osctrl\n  target_hosts: [a, '']\n  base_url: \"https://h\"\n  api_token: x\n";
     let invocation = decode(text.as_bytes()).unwrap();
-    let stopped = prepare(&invocation, &sources(&[])).unwrap_err();
-    let places = stopped.problems.iter().map(|placed| {
+    let failure = examined(&invocation, &sources(&[])).unwrap_err();
+    let places = own_problems(&failure).map(|placed| {
         let at = placed.at.unwrap();
         (placed.problem.path.to_string(), at.line, at.column)
     });
@@ -298,7 +311,7 @@ fn sql_is_the_allowlists_to_refuse_before_any_secret_is_read() {
         assert_eq!(
             refused(&with(changes), json!({})),
             (
-                "raw_sql",
+                "allowlist",
                 vec![format!(
                     "params.{key}: raw_sql: `{key}` is refused: SQL is never taken from a step; name an allowlisted `template` and its `template_params`"
                 )]
@@ -307,7 +320,7 @@ fn sql_is_the_allowlists_to_refuse_before_any_secret_is_read() {
     }
     let mut step = step();
     step["query"] = json!("SELECT 1");
-    assert_eq!(refused(&step, json!({})).0, "raw_sql");
+    assert_eq!(refused(&step, json!({})).0, "allowlist");
     step["params"]["timeout_seconds"] = json!(0);
     assert_eq!(refused(&step, json!({})).0, "schema");
 }

@@ -19,8 +19,7 @@ fn expressions_give_hosts_labels_parameters_and_numbers() {
         }
     });
     let hosts = |hosts: Value| {
-        prepare_with(&with(json!({"target_hosts": hosts})), context.clone())
-            .unwrap()
+        rendered(&with(json!({"target_hosts": hosts})), &context)
             .targets
             .hosts
     };
@@ -74,7 +73,7 @@ fn expressions_give_hosts_labels_parameters_and_numbers() {
         ["web-15true"]
     );
 
-    let step = prepare_with(
+    let step = rendered(
         &with(json!({
             "template_params": {
                 "limit": "{{ alert.n }}", "text": "n={{ alert.n }}", "list": "{{ alert.tags }}", "deep": [{"x": "{{ alert.seconds | int }}"}],
@@ -82,9 +81,8 @@ fn expressions_give_hosts_labels_parameters_and_numbers() {
             },
             "timeout_seconds": "{{ alert.seconds }}", "max_hosts": "{{ alert.n }}0"
         })),
-        context.clone(),
-    )
-    .unwrap();
+        &context,
+    );
     assert_eq!(
         Value::Object(step.template.params),
         json!({
@@ -102,7 +100,7 @@ fn expressions_give_hosts_labels_parameters_and_numbers() {
     let fleet = with(
         json!({"backend": "fleet", "environment": null, "target_labels": ["{{ alert.tags[1] }}"]}),
     );
-    assert_eq!(prepare_with(&fleet, context).unwrap().targets.labels, ["Y"]);
+    assert_eq!(rendered(&fleet, &context).targets.labels, ["Y"]);
 }
 
 #[test]
@@ -213,7 +211,7 @@ fn what_was_rendered_is_checked_again() {
             "{expression}"
         );
     }
-    let step = prepare_with(&with(json!({"timeout_seconds": "{{ part }}"})), context).unwrap();
+    let step = examined_with(&with(json!({"timeout_seconds": "{{ part }}"})), context).unwrap();
     assert_eq!(step.limits.timeout.value.as_secs(), 60);
 }
 
