@@ -4,9 +4,10 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::mpsc;
 
 use futures_util::FutureExt;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -25,16 +26,21 @@ impl Line {
     /// Starts the thread, or does without.
     pub(super) fn start() -> Self {
         let (end, ended) = oneshot::channel();
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.ok().and_then(|runtime| {
-            let handle = runtime.handle().clone();
-            let thread = std::thread::Builder::new().name("http".into());
-            let started = thread.spawn(move || {
+        let (give, given) = mpsc::channel::<Runtime>();
+        let thread = std::thread::Builder::new().name("http".into());
+        let started = thread.spawn(move || {
+            if let Ok(runtime) = given.recv() {
                 // An error is the sender's end.
                 let _ = runtime.block_on(ended);
                 runtime.shutdown_background();
-            });
-            started.is_ok().then_some(handle)
+            }
+        });
+        // Only now: a runtime that no thread takes would have to be dropped here, inside of another one,
+        // which panics.
+        let runtime = started.ok().and_then(|_| {
+            let runtime = Builder::new_current_thread().enable_all().build().ok()?;
+            let handle = runtime.handle().clone();
+            give.send(runtime).ok().map(|()| handle)
         });
         Self { runtime, _end: end }
     }
@@ -75,8 +81,6 @@ impl<T> Drop for Aborting<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
 
     #[tokio::test]
