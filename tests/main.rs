@@ -5,6 +5,7 @@ mod backend_fleet;
 mod backend_osctrl;
 mod cases;
 mod dry_run;
+mod early_signals;
 mod evidence;
 mod faults_access;
 mod faults_answers;

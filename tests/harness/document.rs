@@ -163,6 +163,8 @@ pub enum Line {
         #[serde(default)]
         hosts: BTreeMap<String, Host>,
         campaign: Option<Campaign>,
+        #[serde(default)]
+        cancelled: bool,
         error: Option<Error>,
         run: Box<Run>,
     },

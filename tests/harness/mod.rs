@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use document::{Document, Line};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A process that takes longer is a hang.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,6 +51,8 @@ struct Pipe {
 pub struct Ran {
     /// Exit status; above 128 also where a signal ended it.
     pub status: i32,
+    /// Whether a signal ended it, and not the process itself.
+    pub killed: bool,
     /// All of stdout.
     pub stdout: String,
     /// All of stderr.
@@ -168,13 +171,17 @@ impl Binary {
 }
 
 impl Running {
-    /// Sends a signal (`TERM`, `INT`, `KILL`).
+    /// Sends a signal (`TERM`, `INT`, `HUP`, `KILL`).
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("sh")
-            .args(["-c", &format!("kill -{name} {}", self.child.id())])
-            .status()
-            .expect("sh runs");
-        assert!(sent.success(), "the process is gone already");
+        let signal = match name {
+            "HUP" => Signal::HUP,
+            "INT" => Signal::INT,
+            "KILL" => Signal::KILL,
+            "TERM" => Signal::TERM,
+            _ => panic!("an unknown signal"),
+        };
+        let process = Pid::from_raw(self.child.id().cast_signed()).expect("an id");
+        kill_process(process, signal).expect("the process is gone already");
     }
 
     /// Waits until the process has a handler for a signal of its own: before that it would just end.
@@ -235,6 +242,7 @@ impl Running {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the output is UTF-8");
         Ran {
             elapsed: self.started.elapsed(),
+            killed: status.signal().is_some(),
             status: status
                 .code()
                 .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
