@@ -8,6 +8,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::memory::{self, NoMemory};
+
 /// SQLite refuses results of more columns, so no osquery host can send them.
 const MOST_COLUMNS: usize = 2_000;
 /// Up to so many columns are compared one by one; from there on they are hashed.
@@ -30,6 +32,9 @@ pub enum RowsError {
     /// No osquery host can have sent them.
     #[error("the rows are not osquery's: {0}")]
     NotOsquerys(String),
+    /// There is no room for them.
+    #[error("the system refuses {0} of memory (`ulimit -v`)")]
+    NoMemory(NoMemory),
 }
 
 /// How much of an answer is kept.
@@ -55,14 +60,16 @@ impl Rows {
     /// within `keep`; the rest is counted. Takes time in proportion to the text, whatever it holds.
     ///
     /// # Errors
-    /// Where the text is not such an array: `null` is not the same as no rows.
+    /// Where the text is not such an array (`null` is not the same as no rows), or there is no memory.
     pub fn read(json: &str, added: &[&str], keep: Keep) -> Result<Self, RowsError> {
         if json.trim() == "null" {
             return Err(RowsError::Missing);
         }
         let mut reader = serde_json::Deserializer::from_str(json);
         let mut rows = Self::none();
-        let mut text = String::from("[");
+        // What is kept is hardly ever longer than what came, so it is asked for at once.
+        let mut text = memory::text(json.len() + "[]".len()).map_err(RowsError::NoMemory)?;
+        text.push('[');
         let seed = RowsSeed {
             added,
             keep,

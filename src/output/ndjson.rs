@@ -1,41 +1,72 @@
 //! `--format ndjson`: a line for each host as it answers. The last line is the report's summary.
 
+use std::io::{self, Write};
+
 use super::report::TargetReport;
 use crate::campaign::Campaign;
-use crate::campaign::rows::push_string;
+use crate::campaign::rows::{Rows, push_string};
 
 /// The lines of a host that has just answered, one for each name that it stands under.
-pub(crate) fn host_lines(campaign: &Campaign, host: usize) -> String {
-    let mut lines = String::new();
-    for &index in campaign.targets_of(host) {
-        let target = TargetReport::of(campaign, &campaign.roster().targets[index]);
-        lines.push_str("{\"type\":\"host\",\"host\":");
-        push_string(&mut lines, target.key);
-        lines.push_str(",\"status\":");
-        push_string(&mut lines, target.status.name());
-        if let Some(Err(message)) = target.kept.map(|kept| &kept.result) {
-            lines.push_str(",\"error\":");
-            push_string(&mut lines, message);
+pub(crate) struct HostLines {
+    /// Each line up to its rows.
+    heads: Vec<String>,
+    rows: Option<Rows>,
+}
+
+impl HostLines {
+    /// Takes the host's rows out of the campaign: they are written from where they are, and not copied.
+    pub(crate) fn take(campaign: &mut Campaign, host: usize) -> Self {
+        let targets = campaign.targets_of(host).iter();
+        let heads = targets.map(|&index| head(campaign, index)).collect();
+        Self {
+            heads,
+            rows: campaign.take_rows(host),
         }
-        let others = [
-            ("hostname", target.hostname),
-            ("uuid", target.uuid),
-            ("answered_at", target.answered_at.as_deref()),
-        ];
-        for (name, value) in others {
-            if let Some(value) = value {
-                lines.push_str(",\"");
-                lines.push_str(name);
-                lines.push_str("\":");
-                push_string(&mut lines, value);
+    }
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// What the writer fails with.
+    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let rows = self.rows.as_ref().map_or("[]", Rows::json);
+        for head in &self.heads {
+            for part in [head, rows, "}\n"] {
+                out.write_all(part.as_bytes())?;
             }
         }
-        if target.truncated() {
-            lines.push_str(",\"truncated\":true");
-        }
-        lines.push_str(",\"rows\":");
-        lines.push_str(target.rows());
-        lines.push_str("}\n");
+        Ok(())
     }
-    lines
+}
+
+/// The line of a target, up to its rows.
+fn head(campaign: &Campaign, target: usize) -> String {
+    let target = TargetReport::of(campaign, &campaign.roster().targets[target]);
+    let mut head = String::new();
+    head.push_str("{\"type\":\"host\",\"host\":");
+    push_string(&mut head, target.key);
+    head.push_str(",\"status\":");
+    push_string(&mut head, target.status.name());
+    if let Some(Err(message)) = target.kept.map(|kept| &kept.result) {
+        head.push_str(",\"error\":");
+        push_string(&mut head, message);
+    }
+    let others = [
+        ("hostname", target.hostname),
+        ("uuid", target.uuid),
+        ("answered_at", target.answered_at.as_deref()),
+    ];
+    for (name, value) in others {
+        if let Some(value) = value {
+            head.push_str(",\"");
+            head.push_str(name);
+            head.push_str("\":");
+            push_string(&mut head, value);
+        }
+    }
+    if target.truncated() {
+        head.push_str(",\"truncated\":true");
+    }
+    head.push_str(",\"rows\":");
+    head
 }

@@ -10,6 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags};
 use tokio::sync::watch;
 
+use crate::memory;
+
 /// How often it is looked whether the reader is still there.
 const LOOK: Duration = Duration::from_millis(100);
 /// Bytes that are written in one call.
@@ -68,11 +70,6 @@ impl Stdout {
         }))
     }
 
-    /// Queues bytes.
-    pub fn queue(&self, bytes: Vec<u8>) {
-        self.queue_work(move |out| out.write_all(&bytes));
-    }
-
     /// Queues work that writes; what it writes is never held as a whole.
     pub fn queue_work(&self, work: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) {
         let mut queue = self.locked();
@@ -82,7 +79,9 @@ impl Stdout {
             queue.started = true;
             let shared = Arc::clone(&self.0);
             let thread = std::thread::Builder::new().name("stdout".into());
-            if thread.spawn(move || shared.write(Once::Waiting)).is_err() {
+            let started = memory::for_a_thread()
+                .is_ok_and(|()| thread.spawn(move || shared.write(Once::Waiting)).is_ok());
+            if !started {
                 // The system gives no thread: rather a document that may wait for its reader than none.
                 queue.started = false;
                 drop(queue);

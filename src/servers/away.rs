@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::bug;
+use crate::memory;
 
 /// Reading less than so many bytes takes some milliseconds at most (JSON is read at 100 MB/s and more,
 /// a debug build's at 10): a thread would cost more than it saves.
@@ -36,17 +37,17 @@ pub async fn away<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Se
     let (done, result) = oneshot::channel();
     let of_thread = Arc::clone(&place);
     // Not tokio's pool, which panics where the system gives no thread and is waited for at the end.
-    let started = std::thread::Builder::new()
-        .name("away".into())
-        .spawn(move || {
+    let thread = std::thread::Builder::new().name("away".into());
+    let started = memory::for_a_thread().is_ok_and(|()| {
+        let started = thread.spawn(move || {
             if let Some(work) = take(&of_thread) {
                 // Nobody may be there to take it.
                 let _ = done.send(bug::caught(work));
             }
         });
-    if started.is_err()
-        && let Some(work) = take(&place)
-    {
+        started.is_ok()
+    });
+    if !started && let Some(work) = take(&place) {
         return work();
     }
     match result.await {

@@ -13,7 +13,7 @@ use crate::bug;
 use crate::campaign::Campaign;
 use crate::exit::Exit;
 use crate::output::Format;
-use crate::output::ndjson::host_lines;
+use crate::output::ndjson::HostLines;
 use crate::process::stderr::Stderr;
 use crate::process::stdout::{self, Broken, Stdout};
 use crate::process::{Ears, EventLoop, Process, stdin};
@@ -202,8 +202,8 @@ impl Sink for Written {
             if lines.broken().is_some() {
                 return ControlFlow::Break(Gone);
             }
-            lines.queue(host_lines(campaign, host).into_bytes());
-            campaign.take_rows(host);
+            let answer = HostLines::take(campaign, host);
+            lines.queue_work(move |out| answer.write(out));
         }
         ControlFlow::Continue(())
     }

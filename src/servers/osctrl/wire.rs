@@ -17,6 +17,8 @@ use crate::campaign::host::HostId;
 use crate::campaign::host::Platform;
 use crate::campaign::rows::Keep;
 use crate::campaign::rows::Rows;
+use crate::campaign::rows::RowsError;
+use crate::memory;
 use crate::servers::http::limits;
 
 /// A number that counts: what is negative counts as nothing, what is too large as the largest.
@@ -325,6 +327,10 @@ struct Data<'a> {
     message: Option<Cow<'a, str>>,
 }
 
+/// A byte of text takes no more than so many while it is unescaped: the library's buffer doubles, in the
+/// worst case beside the old one.
+const UNESCAPED: usize = 3;
+
 /// Turns stored data into answers.
 pub struct Reader<F> {
     /// How much of an answer is kept.
@@ -340,12 +346,16 @@ impl<F: Fn(&str) -> String> Reader<F> {
         let raw = data.unwrap_or_default();
         let answer = match raw.first() {
             // Unescaped into the reader's own buffer, and read from there without another copy.
-            Some(b'"') => serde_json::Deserializer::from_slice(raw)
-                .deserialize_str(DataText {
-                    reader: self,
-                    succeeded,
-                })
-                .map_err(|error| place(&error)),
+            Some(b'"') => memory::asked(raw.len().saturating_mul(UNESCAPED))
+                .map_err(|refused| RowsError::NoMemory(refused).to_string())
+                .and_then(|()| {
+                    serde_json::Deserializer::from_slice(raw)
+                        .deserialize_str(DataText {
+                            reader: self,
+                            succeeded,
+                        })
+                        .map_err(|error| place(&error))
+                }),
             Some(b'{') => std::str::from_utf8(raw)
                 .map_err(|_| "it is not UTF-8".to_owned())
                 .and_then(|text| self.read(text, succeeded)),
