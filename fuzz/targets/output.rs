@@ -51,6 +51,7 @@ fuzz_target!(|bytes: &[u8]| {
                 online: Some(id.len() % 2 == 0),
                 last_seen: None,
                 check_in_interval: None,
+                unsupported: id.len() % 7 == 3,
             });
         }
     }
@@ -79,6 +80,8 @@ fuzz_target!(|bytes: &[u8]| {
         id: None,
         elapsed: Duration::ZERO,
         may_be_running: false,
+        saved_query: None,
+        note: None,
     };
     let targets = osquery_live_query::Targets::Resolved(Box::new(campaign));
     let outcome = Outcome::Ran { about, targets, end: End::Deadline };
