@@ -2,6 +2,7 @@
 //! filters, nothing else: what is not in this grammar never reaches a template engine. Knows neither
 //! values nor fields.
 
+use crate::nearest::nearest;
 use crate::nearest::question;
 use crate::path::{Path, Segment};
 
@@ -124,6 +125,49 @@ pub(super) fn secret_reference(text: &str) -> Option<&str> {
         .trim_matches([' ', '\t'])
         .strip_prefix("secrets.")?;
     crate::secret::is_secret_name(name).then_some(name)
+}
+
+/// The name in text that is meant for a reference to a secret and is none: braces are missing or too many,
+/// `secrets` is mistyped, the name stands in brackets, or filters follow.
+pub(super) fn meant_reference(text: &str) -> Option<&str> {
+    let braces = |letter: char| matches!(letter, '{' | '}' | '$') || letter.is_whitespace();
+    if !text.contains(['{', '}']) || secret_reference(text).is_some() {
+        return None;
+    }
+    let mut parts = text.trim_matches(braces).split('|').map(str::trim);
+    let path = parts.next()?;
+    let known = |name: &str| Filter::ALL.iter().any(|filter| filter.name() == name);
+    let at = path.find(['.', '['])?;
+    let (root, name) = (path[..at].trim(), &path[at..]);
+    let name = match name.strip_prefix('.') {
+        Some(name) => name.trim(),
+        None => name
+            .strip_prefix("['")
+            .and_then(|name| name.strip_suffix("']"))
+            .or_else(|| name.strip_prefix("[\"")?.strip_suffix("\"]"))?,
+    };
+    (nearest(root, ["secrets"]).is_some()
+        && crate::secret::is_secret_name(name)
+        && parts.all(known))
+    .then_some(name)
+}
+
+/// Whether text is a reference and nothing else, to a secret or to what was taken for one, right or wrong:
+/// then it may be shown, for it holds no value.
+pub(crate) fn is_only_a_reference(text: &str) -> bool {
+    let text = text.trim();
+    if secret_reference(text).is_some() || meant_reference(text).is_some() {
+        return true;
+    }
+    let inside = text
+        .strip_prefix("{{")
+        .and_then(|rest| rest.strip_suffix("}}"));
+    let path = inside.and_then(|inside| inside.trim().split_once('.'));
+    path.is_some_and(|(root, rest)| {
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-. ".contains(letter);
+        ["secrets", "alert", "inputs", "steps", "context"].contains(&root)
+            && rest.chars().all(plain)
+    })
 }
 
 impl Template {

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::path::Path;
 use crate::problem::Problem;
+pub(crate) use expression::is_only_a_reference;
 pub(crate) use typed::{DEFAULT_TIMEOUT_SECONDS, insecure, sketch, typed};
 
 /// The instance of the operator's policy that a step names, after the key of `params` that names it:

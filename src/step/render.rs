@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::evaluate::{Evaluator, MAX_ITEMS, MAX_SCALAR_BYTES, NoValue, no_value, too_long};
-use super::expression::{Part, Template, holds_expression, secret_reference};
+use super::expression::{Part, Template, holds_expression, meant_reference, secret_reference};
 use super::schema::offers_sql;
 use super::words::target_fault;
 use crate::input::kind;
@@ -478,6 +478,13 @@ impl Renderer<'_> {
             return None;
         };
         let Some(name) = secret_reference(text) else {
+            if let Some(name) = meant_reference(text) {
+                let message = format!(
+                    "must be exactly `{{{{ secrets.NAME }}}}`: did you mean `{{{{ secrets.{name} }}}}`?"
+                );
+                self.report(path, no_value("secret_reference", message));
+                return None;
+            }
             if text.contains("{{") {
                 self.report(
                     path,

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::expression::meant_reference;
 use super::schema::{Stage, foreign_keys, offers_sql};
 use crate::address::{self, NoServer};
 use crate::input::kind;
@@ -25,7 +26,10 @@ impl Words for StepWords<'_> {
             // A step that brings SQL instead is the allowlist's to refuse.
             "required" => key == "template" && !foreign_keys(self.step).is_empty(),
             "not" => self.is_said_of_the_other(key),
-            _ => self.stage == Stage::Written && holds_expression(violation.value),
+            _ if self.stage == Stage::Rendered => false,
+            // A reference that lacks a brace is told as one.
+            "pattern" if key == "api_token" && is_meant_reference(violation.value) => true,
+            _ => holds_expression(violation.value),
         }
     }
 
@@ -134,6 +138,10 @@ impl StepWords<'_> {
             problems.add(|| Problem::new(path, "format", reason));
         }
     }
+}
+
+fn is_meant_reference(value: Option<&Value>) -> bool {
+    matches!(value, Some(Value::String(text)) if meant_reference(text).is_some())
 }
 
 fn holds_expression(value: Option<&Value>) -> bool {

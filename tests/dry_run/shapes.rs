@@ -131,6 +131,19 @@ const ROWS: &[Row] = &[
         status: 1,
         ..PLAIN
     },
+    // Only a value is hidden, not the mistake in a reference.
+    Row {
+        name: "references",
+        sample: "references.playbook.yaml",
+        status: 1,
+        ..PLAIN
+    },
+    Row {
+        name: "unquoted",
+        sample: "unquoted.playbook.yaml",
+        status: 1,
+        ..PLAIN
+    },
 ];
 
 #[test]
@@ -155,6 +168,7 @@ fn shapes_of_other_engines() {
             "{name}: {}",
             ran.stdout
         );
+        assert!(!ran.stdout.contains("hunter2"), "{name}: {}", ran.stdout);
         assert_as_written(&format!("shapes/{name}.txt"), &ran.stdout);
     }
 }

@@ -204,3 +204,43 @@ proptest! {
         prop_assert_eq!(Template::parse(&text).unwrap().parts, [Part::Text(text)]);
     }
 }
+
+#[test]
+fn references_that_are_meant_are_told_from_values() {
+    for text in [
+        "{{ secret.a_b-9 }}",
+        "{{ Secrets.a_b-9 }}",
+        "{{ secrets.a_b-9 }",
+        "{ secrets.a_b-9 }}",
+        "{{secrets.a_b-9",
+        "${{ secrets.a_b-9 }}",
+        "{{ secrets['a_b-9'] }}",
+        "{{ secrets[\"a_b-9\"] }}",
+        "{{ secrets.a_b-9 | trim | lower }}",
+        " {{ secrets.a_b-9 }}\n",
+    ] {
+        assert_eq!(meant_reference(text), Some("a_b-9"), "{text}");
+        assert!(is_only_a_reference(text), "{text}");
+    }
+    for text in [
+        "secrets.a",
+        "{hunter2}",
+        "{{ hunter2 }}",
+        "{{ hunter2.a }}",
+        "hunter2{{ secrets.a }}",
+        "{{ secrets.a }}hunter2",
+        "{{ secrets.a | default('hunter2') }}",
+        "{{ secrets.a | hunter2 }}",
+        "{{ secrets['hunter2\"] }}",
+        "{{ alert.a | default('hunter2') }}",
+        "",
+        "{",
+    ] {
+        assert_eq!(meant_reference(text), None, "{text}");
+        assert!(!is_only_a_reference(text), "{text}");
+    }
+    assert_eq!(meant_reference("{{ secrets.a }}"), None);
+    for text in ["{{ secrets.a }}", "{{ alert.token }}", "{{ secrets.a b }}"] {
+        assert!(is_only_a_reference(text), "{text}");
+    }
+}

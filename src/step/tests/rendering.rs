@@ -115,6 +115,7 @@ fn rendering_messages_word_for_word() {
         }
     });
     let only_context = "takes no expression: an alert must not choose the server, the template or how the step runs; the context is for `target_hosts`, `target_labels`, `template_params`, `timeout_seconds` and `max_hosts`";
+    let meant = "must be exactly `{{ secrets.NAME }}`: did you mean `{{ secrets.token }}`?";
     let reference = "must be exactly `{{ secrets.NAME }}` (NAME: letters, digits, `_`, `-`): no other expression, filter or text beside it";
     for (changes, problem) in [
         (json!({"target_hosts": ["a", "{{ alert.hots }}"]}), "target_hosts[1]: undefined: `target_hosts[1]` names `alert.hots`, which is not in the context (did you mean `alert.host`?)".to_owned()),
@@ -165,8 +166,9 @@ fn rendering_messages_word_for_word() {
         (json!({"target_platforms": ["{{ alert.n }}"]}), format!("target_platforms[0]: context_field: `target_platforms[0]` {only_context}")),
         (json!({"base_url": "https://{{ secrets.token }}"}), "base_url: secret_field: `base_url` takes no secret: a secret stands only in `api_token`, `username` and `password`".into()),
         (json!({"api_token": "{{ alert.host }}"}), format!("api_token: secret_reference: `api_token` {reference}")),
-        (json!({"api_token": "{{secrets['token']}}"}), format!("api_token: secret_reference: `api_token` {reference}")),
-        (json!({"api_token": "{{ secrets.token | trim }}"}), format!("api_token: secret_reference: `api_token` {reference}")),
+        (json!({"api_token": "{{secrets['token']}}"}), format!("api_token: secret_reference: `api_token` {meant}")),
+        (json!({"api_token": "{ secrets.token }}"}), format!("api_token: secret_reference: `api_token` {meant}")),
+        (json!({"api_token": "{{ secrets.token | trim }}"}), format!("api_token: secret_reference: `api_token` {meant}")),
         (json!({"api_token": null, "username": "u", "password": "m4rk3r{{"}), format!("password: secret_reference: `password` {reference}")),
         (json!({"api_token": "{{ secrets.gone-1 }}"}), "api_token: secret_missing: `api_token`: the secret `gone-1` is missing: neither the invocation's `secrets` nor a secrets directory (`--secrets-dir`) nor the variable OSQUERY_LIVE_QUERY_SECRET_GONE_1 has it".into()),
         (json!({"api_token": "{{ secrets.empty }}"}), "api_token: secret_value: `api_token`: the secret `empty` can't be used: it is empty in the invocation's `secrets`".into()),

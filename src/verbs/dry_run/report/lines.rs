@@ -3,8 +3,10 @@
 //! only if no word of the whole file speaks of credentials.
 
 use crate::input::{Document, decode_file};
+use crate::path::is_plain_name;
 use crate::problem::Position;
 use crate::secret::REDACTED;
+use crate::step::is_only_a_reference;
 
 /// What the names of keys that hold credentials have in them.
 const WORDS: [&str; 9] = [
@@ -57,10 +59,10 @@ impl<'a> Lines<'a> {
 
     /// The line of a place; nothing where it may not be shown or there is none.
     pub(super) fn shown(&self, line: usize, column: usize) -> Option<Shown> {
-        if !self.shown {
+        let text = self.lines.get(line.checked_sub(1)?)?;
+        if !self.shown && !is_key_and_reference(text) {
             return None;
         }
-        let text = self.lines.get(line.checked_sub(1)?)?;
         let mut letters: Vec<char> = text
             .chars()
             .map(|letter| if letter.is_control() { ' ' } else { letter })
@@ -120,7 +122,7 @@ fn masks(document: &Document) -> Vec<(Position, Option<Position>)> {
         .filter(|(_, text, sensitive)| {
             let in_url = text.contains("://") && text.contains('@');
             in_url
-                || *sensitive && !text.is_empty() && !is_reference(text)
+                || *sensitive && !text.is_empty() && !is_only_a_reference(text)
                 || *sensitive && text.is_empty()
         })
         .map(|(at, _, _)| {
@@ -133,14 +135,20 @@ fn masks(document: &Document) -> Vec<(Position, Option<Position>)> {
     masks
 }
 
-/// A reference to a secret shows nothing.
-fn is_reference(text: &str) -> bool {
-    let inside = text
-        .trim()
-        .strip_prefix("{{")
-        .and_then(|rest| rest.strip_suffix("}}"));
-    let name = inside.and_then(|inside| inside.trim().strip_prefix("secrets."));
-    name.is_some_and(crate::secret::is_secret_name)
+/// Whether a line is a key and a reference, and nothing else: that can be told without the rest of its file.
+fn is_key_and_reference(line: &str) -> bool {
+    let line = line.trim().trim_start_matches("- ").trim_end_matches(',');
+    let unquoted = |text: &str| {
+        let text = text.trim();
+        let quoted = ['"', '\''].into_iter().find_map(|quote| {
+            let text = text.strip_prefix(quote)?.strip_suffix(quote)?;
+            (!text.contains(quote)).then(|| text.to_owned())
+        });
+        quoted.unwrap_or_else(|| text.to_owned())
+    };
+    line.split_once(':').is_some_and(|(key, value)| {
+        is_plain_name(&unquoted(key)) && is_only_a_reference(&unquoted(value))
+    })
 }
 
 fn speaks_of_credentials(text: &str) -> bool {
@@ -177,6 +185,28 @@ mod tests {
             ("slack_token:\n  hunter2", 2, "  [redacted]"),
             ("base_url: https://me:hunter2@h", 1, "base_url: [redacted]"),
             (
+                "api_token: \"{{ secret.a }}\"",
+                1,
+                "api_token: \"{{ secret.a }}\"",
+            ),
+            (
+                "password: '{{ secrets.a }'",
+                1,
+                "password: '{{ secrets.a }'",
+            ),
+            (
+                "password: \"{{ secrets.a | default('hunter2') }}\"",
+                1,
+                "password: [redacted]",
+            ),
+            ("password: '{hunter2}'", 1, "password: [redacted]"),
+            ("password: '{{ hunter2 }}'", 1, "password: [redacted]"),
+            (
+                "password: 'hunter2{{ secrets.a }}'",
+                1,
+                "password: [redacted]",
+            ),
+            (
                 "{\"params\": {\"password\": \"hunter2\", \"template\": \"x\"}}",
                 1,
                 "{\"params\": {\"password\": [redacted]\"template\": \"x\"}}",
@@ -193,6 +223,10 @@ mod tests {
     fn a_file_that_cant_be_read_shows_lines_only_without_credentials() {
         assert_eq!(shown("a: [\nb: c", 1, 4), Some(("a: [".into(), 3)));
         assert_eq!(shown("a: [\npassword: c", 1, 4), None);
+        let text = "a: [\npassword: {{ secrets.x }}\ntoken: {{ secrets.x }} hunter2";
+        let line = "password: {{ secrets.x }}";
+        assert_eq!(shown(text, 2, 11), Some((line.into(), 10)));
+        assert_eq!(shown(text, 3, 8), None);
     }
 
     #[test]
