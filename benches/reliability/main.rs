@@ -4,7 +4,8 @@
 //!
 //! `cargo bench --bench reliability > docs/reliability.md`
 //!
-//! Only one part: `cargo bench --bench reliability -- hostile`, `in-process` or `restarts`.
+//! Only one part: `cargo bench --bench reliability -- hostile`, `in-process` or `restarts`; of the
+//! first, only some rows: `-- hostile 'a reader'`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // The table is the output.
 
@@ -372,7 +373,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some(in_process::ARGUMENT) => return in_process::perform(&args[1..]),
-        Some("hostile") => return hostile::print(),
+        Some("hostile") => return hostile::print(args.get(1).map_or("", |name| name)),
         Some("in-process") => return in_process::print(),
         Some("restarts") => return restarts::print(),
         // cargo's own `--bench`, or nothing.
@@ -394,7 +395,7 @@ fn main() {
     restarts::print();
     row();
     killed();
-    hostile::print();
+    hostile::print("");
     println!(
         "\n## How much is read\n\nWhat a server sends beyond these is cut off, and the document says so.\n\n{}",
         osquery_live_query::inside::limits::table().trim_end()
