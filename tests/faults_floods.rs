@@ -274,7 +274,7 @@ fn faults_pages_of_hosts_that_are_too_large() {
 fn faults_an_answer_that_is_too_large() {
     let huge = HostSpec::named("huge").answering(Answer::Huge(Huge {
         rows: 1,
-        row_bytes: 60_000_000,
+        row_bytes: 80_000_000,
     }));
     let site = Site::new(
         Kind::Osctrl,
@@ -287,9 +287,9 @@ fn faults_an_answer_that_is_too_large() {
     assert_eq!(
         document.hosts["huge"].error.as_deref(),
         Some(
-            "the answer could not be read: it has more than 48 MiB, which is more than is read of one host"
+            "the answer could not be read: it has more than 64 MiB, which is more than is read of one host"
         )
     );
     assert_eq!(document.results["web-01"].len(), 1);
-    assert_bounded(&ran, "an answer of 60 MB");
+    assert_bounded(&ran, "an answer of 80 MB");
 }

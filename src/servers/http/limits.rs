@@ -60,8 +60,8 @@ pub const AROUND_LIST: Limit = Limit {
 /// One host's answer where it comes over HTTP.
 pub const ANSWER: Limit = Limit {
     what: "one host's answer in a page of osctrl's results, or where Fleet's hosts are asked one by one",
-    bytes: 48 * MIB,
-    why: "10,000 rows of 4 KB; rows beyond `max_rows_per_host` and `max_bytes` are cut in any case, and a larger answer is that host's error",
+    bytes: 64 * MIB,
+    why: "as much as a message of Fleet's results stream may have: 10,000 rows of 6 KB; rows beyond `max_rows_per_host` and `max_bytes` are cut in any case, and a larger answer is that host's error",
 };
 
 /// The head of an answer, the HTTP library's own limit: a hundred fields in one buffer.
