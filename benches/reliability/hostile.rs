@@ -323,20 +323,23 @@ fn run(case: &Case, format: &str, step: &str, term: Option<Duration>) -> Ran {
     drop(stdin);
     let mut pipe = child.stdout.take().expect("a pipe");
     let came: Arc<Mutex<(Vec<u8>, Duration)>> = Arc::default();
-    let reader = (!case.stuck).then(|| {
+    // A reader that has stopped still holds its end of the pipe.
+    let reader = if case.stuck {
+        Err(pipe)
+    } else {
         let came = Arc::clone(&came);
-        std::thread::spawn(move || {
+        Ok(std::thread::spawn(move || {
             let mut piece = vec![0; 1 << 16];
             while let Ok(read @ 1..) = pipe.read(&mut piece) {
                 let mut came = came.lock().expect("no reader panicked");
                 came.0.extend_from_slice(&piece[..read]);
                 came.1 = started.elapsed();
             }
-        })
-    });
+        }))
+    };
     let (status, peak_mib, signalled) = attend(&mut child, started, term);
     let ended = started.elapsed();
-    if let Some(reader) = reader {
+    if let Ok(reader) = reader {
         reader.join().expect("stdout is read");
     }
     let (stdout, written) = std::mem::take(&mut *came.lock().expect("no reader panicked"));
