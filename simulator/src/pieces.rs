@@ -130,7 +130,7 @@ impl From<Huge> for MadeRows {
 
 impl From<Wide> for MadeRows {
     fn from(wide: Wide) -> Self {
-        let cells = (1..wide.columns).map(|column| format!("\"c{column:06}\":\"v{column}\","));
+        let cells = (1..wide.columns).map(|column| format!("\"c{column}\":\"{}\",", column % 10));
         Self {
             rows: wide.rows,
             lead: vec![Part::Text(cells.collect::<String>().into())],

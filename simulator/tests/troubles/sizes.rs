@@ -36,8 +36,8 @@ async fn wide_answers_have_every_row_and_column_on_both_servers() {
         for (number, row) in rows.iter().enumerate() {
             assert_eq!(row.as_object().map(|row| row.len()), Some(300 + added));
             assert_eq!(
-                (&row["number"], &row["c000007"]),
-                (&json!(number.to_string()), &json!("v7"))
+                (&row["number"], &row["c17"]),
+                (&json!(number.to_string()), &json!("7"))
             );
         }
     };
@@ -78,7 +78,7 @@ async fn answers_of_hundreds_of_megabytes_cost_no_memory() {
             .await
             .expect("its payload");
         if length > 1_000_000 {
-            assert!((50_000_000..100_000_000).contains(&length), "{length}");
+            assert!((45_000_000..100_000_000).contains(&length), "{length}");
             break;
         }
     }
