@@ -144,31 +144,21 @@ pub(crate) fn make(world: &mut World, change: &Change) -> Result<(), ScenarioErr
 
 /// Goes by the clock until the simulator ends.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let (started, planned) = {
+    let planned = {
         let world = shared.look();
         if world.scenario.changes.is_empty() {
             return;
         }
-        (world.started, Arc::clone(&world.changes.planned))
+        Arc::clone(&world.changes.planned)
     };
     shared.change(|world| {
         let now = world.now();
         world.changes.arm(now, 0);
     });
-    loop {
-        let next = shared.look().changes.next();
-        let sleep = async {
-            match next {
-                Some(at) => tokio::time::sleep_until((started + at).into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = shared.ended() => return,
-            () = planned.notified() => {}
-            () = sleep => shared.change(|world| proceed(world, false)),
-        }
-    }
+    let next = |world: &World| world.changes.next();
+    shared
+        .by_the_clock(&planned, next, |world| proceed(world, false))
+        .await;
 }
 
 /// The place of the host that this names: by uuid, else hostname, else id, whether it is enrolled or not.

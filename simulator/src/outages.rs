@@ -177,26 +177,14 @@ pub(crate) fn bring_back(world: &mut World, part: Part) {
 
 /// Goes by the clock until the simulator ends.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let (started, planned) = {
+    let planned = {
         let world = shared.look();
         if world.scenario.outages.is_empty() {
             return;
         }
-        (world.started, Arc::clone(&world.outages.planned))
+        Arc::clone(&world.outages.planned)
     };
     shared.change(proceed);
-    loop {
-        let next = shared.look().outages.next();
-        let sleep = async {
-            match next {
-                Some(at) => tokio::time::sleep_until((started + at).into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = shared.ended() => return,
-            () = planned.notified() => {}
-            () = sleep => shared.change(proceed),
-        }
-    }
+    let next = |world: &World| world.outages.next();
+    shared.by_the_clock(&planned, next, proceed).await;
 }

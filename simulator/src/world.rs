@@ -86,6 +86,31 @@ impl Shared {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Goes by a script's clock until the simulator ends: does what is due at the time that comes next,
+    /// counted from the start, and looks for it anew whenever something was planned.
+    pub async fn by_the_clock(
+        &self,
+        planned: &Notify,
+        next: impl Fn(&World) -> Option<Duration>,
+        proceed: impl Fn(&mut World),
+    ) {
+        let started = self.look().started;
+        loop {
+            let next = next(&self.look());
+            let sleep = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until((started + at).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.ended() => return,
+                () = planned.notified() => {}
+                () = sleep => self.change(&proceed),
+            }
+        }
+    }
+
     /// Changes something and rings the bells.
     pub fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         let (result, sooner) = {
