@@ -35,6 +35,8 @@ mod secret;
 mod servers;
 mod session;
 mod step;
+#[cfg(test)]
+mod tests;
 mod time;
 mod trace;
 mod verbs;

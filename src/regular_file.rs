@@ -260,31 +260,10 @@ fn is_made_up(_: &File) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::tests::scratch::Scratch;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
-    use std::path::PathBuf;
-
-    use super::*;
-
-    struct Dir(PathBuf);
-
-    impl Dir {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("regular-{}-{name}", std::process::id()));
-            fs::create_dir(&path).unwrap();
-            Self(path)
-        }
-
-        fn at(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
 
     fn told(path: &Path, links: Links) -> String {
         match read(path, 8, links) {
@@ -295,7 +274,7 @@ mod tests {
 
     #[test]
     fn only_a_regular_file_within_its_size_is_read() {
-        let dir = Dir::new("kinds");
+        let dir = Scratch::new();
         fs::write(dir.at("eight"), "12345678").unwrap();
         fs::write(dir.at("nine"), "123456789").unwrap();
         fs::write(dir.at("empty"), "").unwrap();

@@ -2,13 +2,12 @@
 //! log and the servers' traces have, too; on every way out.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use osquery_simulator::{FLEET_MAINTAINER_TOKEN, HostSpec, Scenario};
 use serde_json::{Value, json};
 
 use crate::harness::document::{Line, Run};
+use crate::harness::folder::Folder;
 use crate::harness::site::{Kind, Site, Step, host, on_both, silent};
 use crate::harness::{args, step};
 
@@ -16,47 +15,15 @@ const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const UUID: &str = "4C4C4544-0000-4000-8000-0000000000AB";
 const SQL: &str = "SELECT * FROM processes LIMIT 7";
 
-/// A policy with an audit log, gone with it.
-struct Audited(PathBuf);
-
-impl Audited {
-    fn new() -> Self {
-        use std::os::unix::fs::PermissionsExt;
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("evidence-{}-{count}", std::process::id()));
-        std::fs::create_dir(&folder).expect("a new folder");
-        let private = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(&folder, private).expect("permissions");
-        let policy = folder.join("policy.yaml");
-        std::fs::write(&policy, "audit_log: audit.jsonl\n").expect("the policy is written");
-        let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(policy, private).expect("permissions");
-        Self(folder)
-    }
-
-    fn policy(&self) -> String {
-        self.0.join("policy.yaml").display().to_string()
-    }
-
-    /// The ids of the runs in the log, and how many lines there are.
-    fn runs(&self) -> (BTreeSet<String>, usize) {
-        let text = std::fs::read_to_string(self.0.join("audit.jsonl")).unwrap_or_default();
-        let lines = text.lines().map(|line| {
-            let line: Value = serde_json::from_str(line).expect("a whole line");
-            line["run"].as_str().expect("an id").to_owned()
-        });
-        let lines: Vec<String> = lines.collect();
-        let count = lines.len();
-        (lines.into_iter().collect(), count)
-    }
-}
-
-impl Drop for Audited {
-    fn drop(&mut self) {
-        // What can't be removed lies in the system's folder for such files.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// The ids of the runs in an audit log, and how many lines there are.
+fn runs(log: &str) -> (BTreeSet<String>, usize) {
+    let lines = log.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).expect("a whole line");
+        line["run"].as_str().expect("an id").to_owned()
+    });
+    let lines: Vec<String> = lines.collect();
+    let count = lines.len();
+    (lines.into_iter().collect(), count)
 }
 
 fn hosts() -> Scenario {
@@ -93,8 +60,10 @@ fn a_document_says_which_run_it_is_of() {
     on_both(|kind| {
         for format in ["json", "ndjson"] {
             let site = Site::new(kind, hosts());
-            let audited = Audited::new();
-            let step = asking(&site).arg("--policy").arg(&audited.policy());
+            let folder = Folder::new();
+            folder.policy("audit_log: audit.jsonl\n");
+            let policy = folder.name("policy.yaml");
+            let step = asking(&site).arg("--policy").arg(&policy);
             let step = step.arg("--format").arg(format).binary();
             let ran = step.env("TRACEPARENT", TRACE).run();
             assert_eq!(ran.status, 0, "{ran:?}");
@@ -148,7 +117,7 @@ fn a_document_says_which_run_it_is_of() {
                 ]
             );
             assert_eq!(run.traceparent.as_deref(), Some(TRACE));
-            let (runs, lines) = audited.runs();
+            let (runs, lines) = runs(&folder.text("audit.jsonl"));
             assert_eq!((runs, lines), (BTreeSet::from([run.id]), 2));
             let seen = site.seen();
             assert!(seen.campaigns.iter().all(|campaign| campaign.sql == SQL));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use osquery_simulator::{Answer, CampaignState, HostSpec, Huge, Scenario};
 
+use crate::harness::folder::Folder;
 use crate::harness::site::{Kind, Site, host, on_all, on_both, silent};
 use crate::harness::{Ran, step};
 
@@ -185,10 +186,8 @@ fn faults_lines_do_not_grow_with_names() {
 fn faults_stdout_that_is_closed_or_may_not_grow() {
     on_both(|kind| {
         let site = site(kind);
-        let name = format!("olq-readers-{}-{}", kind.backend(), std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let file = folder.join("document");
+        let folder = Folder::new();
+        let file = folder.at("document");
         for format in ["json", "ndjson"] {
             let step = |hosts: &[&str]| site.step(hosts).arg("--format").arg(format).binary();
             let closed = step(&["web-01"]).by_shell("exec \"$@\" >&-").run();
@@ -201,7 +200,6 @@ fn faults_stdout_that_is_closed_or_may_not_grow() {
             let line = "error[output]: the document can't be written to stdout: file too large\n";
             assert_eq!((limited.status, &*limited.stderr), (74, line));
         }
-        let _ = std::fs::remove_dir_all(&folder);
         wait_for_the_end(&site);
     });
 }

@@ -6,6 +6,7 @@ use osquery_simulator::{
     SocketClose, SocketFault,
 };
 
+use crate::harness::folder::Folder;
 use crate::harness::site::{
     Kind, Site, Step, WRONG_PASSWORD, WRONG_TOKEN, host, on_all, on_both, silent,
 };
@@ -153,19 +154,10 @@ fn faults_secrets_written_out() {
 fn faults_secrets_from_every_source() {
     on_both(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
-        let folder = std::env::temp_dir().join(format!(
-            "faults-secrets-{}-{}",
-            kind.backend(),
-            std::process::id()
-        ));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let file = folder.join("token");
-        std::fs::write(&file, format!("{}\n", token_of(kind))).expect("a file");
-        use std::os::unix::fs::PermissionsExt;
-        let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&file, private).expect("permissions");
+        let folder = Folder::new();
+        folder.file("token", format!("{}\n", token_of(kind)));
         let step = site.step(&["web-01"]).token(WRONG_TOKEN);
-        let path = folder.display().to_string();
+        let path = folder.name("");
         let flag = step.clone().arg("--secrets-dir").arg(&path).arg("-vvv");
         for binary in [
             flag.binary(),
@@ -175,7 +167,6 @@ fn faults_secrets_from_every_source() {
             site.assert_no_secret(&ran);
             assert_eq!((ran.status, ran.document().partial), (0, false), "{ran:?}");
         }
-        std::fs::remove_dir_all(folder).expect("the folder");
     });
 }
 

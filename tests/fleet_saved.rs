@@ -10,29 +10,8 @@ use serde_json::{Value, json};
 
 use crate::harness::Ran;
 use crate::harness::document::SavedQuery;
+use crate::harness::folder::Folder;
 use crate::harness::site::{Kind, Site, Step, host, on_all, silent};
-
-/// A policy's file, removed at the end.
-struct PolicyFile(std::path::PathBuf);
-
-impl PolicyFile {
-    fn new(name: &str, text: &str) -> Self {
-        let name = format!("fleet-saved-{name}-{}.yaml", std::process::id());
-        let file = Self(std::env::temp_dir().join(name));
-        std::fs::write(&file.0, text).expect("a file");
-        file
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a path of plain text")
-    }
-}
-
-impl Drop for PolicyFile {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).expect("the file can be removed");
-    }
-}
 
 /// Saves a query as the maintainer; its id.
 fn save(site: &Site, name: &str, sql: &str, observer_can_run: bool) -> u64 {
@@ -221,8 +200,12 @@ fn a_policy_may_want_nothing_but_saved_queries() {
             save(&site, "Running processes", &sql, true);
         }
         for (policy, instance) in [(&of_all, false), (&of_instance, true)] {
-            let file = PolicyFile::new(&format!("{saved}-{instance}"), policy);
-            let mut step = site.step(&["web-01"]).arg("--policy").arg(file.path());
+            let folder = Folder::new();
+            folder.policy(policy);
+            let mut step = site
+                .step(&["web-01"])
+                .arg("--policy")
+                .arg(&folder.name("policy.yaml"));
             if instance {
                 for written in ["backend", "base_url", "api_token"] {
                     step = step.without(written);
@@ -261,11 +244,12 @@ fn a_policy_may_want_nothing_but_saved_queries() {
 #[test]
 fn a_server_that_runs_no_saved_queries_is_refused_by_such_a_policy() {
     let site = Site::new(Kind::Osctrl, Scenario::of([silent("web-01")]));
-    let file = PolicyFile::new("osctrl", "saved_queries_only: true\n");
+    let folder = Folder::new();
+    folder.policy("saved_queries_only: true\n");
     let ran = site
         .step(&["web-01"])
         .arg("--policy")
-        .arg(file.path())
+        .arg(&folder.name("policy.yaml"))
         .binary()
         .run();
     site.assert_no_secret(&ran);

@@ -9,11 +9,12 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::CommandFactory;
 
+use crate::harness::folder::Folder;
 use crate::harness::site::on_all;
 use crate::harness::{Binary, Ran, args, step};
 
@@ -22,41 +23,31 @@ const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// A folder with one of each kind, removed at the end.
 struct Kinds {
-    folder: PathBuf,
+    folder: Folder,
     _socket: UnixListener,
 }
 
 impl Kinds {
     fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("no-files-{}-{count}", std::process::id()));
-        fs::create_dir(&folder).expect("a new folder");
-        let made = Command::new("chmod").arg("755").arg(&folder).status();
-        assert!(made.expect("chmod runs").success());
-        let fifo = folder.join("pipe");
-        let made = Command::new("mkfifo").arg(&fifo).status();
+        let folder = Folder::new();
+        let made = Command::new("mkfifo").arg(folder.at("pipe")).status();
         assert!(made.expect("mkfifo runs").success());
-        symlink("/dev/zero", folder.join("zero")).expect("a link");
-        symlink("pipe", folder.join("link-to-pipe")).expect("a link");
-        fs::create_dir(folder.join("folder")).expect("a folder");
-        let huge = fs::File::create(folder.join("huge")).expect("a file");
+        symlink("/dev/zero", folder.at("zero")).expect("a link");
+        symlink("pipe", folder.at("link-to-pipe")).expect("a link");
+        folder.folder("folder");
+        folder.file("huge", "");
+        let huge = fs::File::options().write(true).open(folder.at("huge"));
+        let huge = huge.expect("a file");
         huge.set_len(1 << 40).expect("a sparse file");
-        drop(huge);
-        let mode = Command::new("chmod")
-            .arg("600")
-            .arg(folder.join("huge"))
-            .status();
-        assert!(mode.expect("chmod runs").success());
         Self {
-            _socket: UnixListener::bind(folder.join("socket")).expect("a socket"),
+            _socket: UnixListener::bind(folder.at("socket")).expect("a socket"),
             folder,
         }
     }
 
     /// Each, with what is to be said of it.
     fn all(&self) -> Vec<(PathBuf, &'static [&'static str])> {
-        let own = |name: &str| self.folder.join(name);
+        let own = |name: &str| self.folder.at(name);
         vec![
             (own("pipe"), &["is a pipe, not a"]),
             (own("link-to-pipe"), &["is a pipe, not a"]),
@@ -80,12 +71,6 @@ impl Kinds {
             ),
             (own("huge"), &["is larger than "]),
         ]
-    }
-}
-
-impl Drop for Kinds {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.folder).expect("the folder can be removed");
     }
 }
 
@@ -383,7 +368,7 @@ fn what_is_no_file_is_refused_at_once_wherever_it_is_named() {
             {
                 continue;
             }
-            let own = kinds.folder.join(format!("own-{index}"));
+            let own = kinds.folder.at(&format!("own-{index}"));
             let ran = (way.binary)(&path, &own).run();
             let about = format!("{} {}: {ran:?}", way.name, path.display());
             assert!(ran.elapsed < AT_ONCE, "{about}");
@@ -439,7 +424,7 @@ fn the_table_has_every_flag_that_names_a_file() {
 #[test]
 fn a_file_that_grows_ends() {
     let kinds = Kinds::new();
-    let path = kinds.folder.join("grows");
+    let path = kinds.folder.at("grows");
     fs::write(&path, "alert: {host: a} #").expect("a file");
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -471,9 +456,9 @@ fn a_file_that_grows_ends() {
 #[test]
 fn no_link_leads_out_of_a_folder_that_was_given() {
     let kinds = Kinds::new();
-    let outside = kinds.folder.join("outside.yaml");
+    let outside = kinds.folder.at("outside.yaml");
     fs::write(&outside, "marker-outside: [").expect("a file");
-    let tree = kinds.folder.join("tree");
+    let tree = kinds.folder.at("tree");
     fs::create_dir_all(tree.join("deep")).expect("a folder");
     let names = ["a.step.yaml", "deep/b.playbook.yaml"];
     symlink(&outside, tree.join(names[0])).expect("a link");

@@ -4,6 +4,7 @@
 use osquery_simulator::Scenario;
 use serde_json::{Value, json};
 
+use crate::harness::folder::Folder;
 use crate::harness::site::{Kind, Site, host, on_all, on_both};
 use crate::harness::{Ran, args, step};
 
@@ -183,19 +184,16 @@ fn a_deep_alert_stops_no_triage() {
     });
     let alone =
         json!({"id": "s", "name": "s", "type": "osquery_live_query", "params": params(&json!({}))});
-    let folder = std::env::temp_dir().join(format!("own-work-{}", std::process::id()));
-    std::fs::create_dir(&folder).expect("a new folder");
-    let context = folder.join("context.yaml");
+    let folder = Folder::new();
     for (levels, status) in [(256, 0), (258, 2)] {
         // As YAML, where brackets are the same.
-        std::fs::write(&context, format!("# YAML\n{}", deep(levels))).expect("a file");
+        let context = folder.file("context.yaml", format!("# YAML\n{}", deep(levels)));
         let ran = step(alone.to_string())
             .args(&["dry-run", "-", "--context"])
             .arg(&context)
             .run();
         assert_eq!(ran.status, status, "{levels}: {ran:?}");
     }
-    std::fs::remove_dir_all(&folder).expect("the folder can be removed");
     // What is deeper than that is said with its place, and so is a deep step.
     let ran = step(invocation(&json!({}), &deep(300))).run();
     assert_eq!(ran.status, 10, "{ran:?}");
@@ -224,9 +222,8 @@ fn the_hosts_of_a_webhook_are_plucked() {
         let step = site
             .step(&[])
             .with("target_hosts", "{{ alert.hosts | pluck('hostname') }}");
-        let file =
-            std::env::temp_dir().join(format!("plucked-{}-{}", std::process::id(), kind.backend()));
-        std::fs::write(&file, context.to_string()).expect("a file");
+        let folder = Folder::new();
+        let file = folder.file("context.json", context.to_string());
         let ran = step.clone().binary().arg("--context").arg(&file).run();
         let document = ran.document();
         assert_eq!(ran.status, 0, "{ran:?}");
@@ -247,7 +244,6 @@ fn the_hosts_of_a_webhook_are_plucked() {
             ran.status, 0,
             "what the engine's alert has is not known: {ran:?}"
         );
-        std::fs::remove_file(&file).expect("the file can be removed");
     });
     let ran = args(["dry-run", "--help"]).run();
     assert_eq!(ran.status, 0);

@@ -247,41 +247,20 @@ fn redacted(value: Value, notices: &Notices) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-
-    struct Log(PathBuf);
-
-    impl Log {
-        fn new(name: &str, text: &[u8]) -> Self {
-            let path = std::env::temp_dir().join(format!("audit-{}-{name}", std::process::id()));
-            fs::write(&path, text).unwrap();
-            Self(path)
-        }
-
-        fn text(&self) -> String {
-            fs::read_to_string(&self.0).unwrap()
-        }
-    }
-
-    impl Drop for Log {
-        fn drop(&mut self) {
-            fs::remove_file(&self.0).unwrap();
-        }
-    }
+    use crate::tests::scratch::Scratch;
 
     #[test]
     fn a_run_that_breaks_down_has_an_outcome() {
-        let log = Log::new("dropped", b"");
+        let folder = Scratch::new();
         drop(OpenRun {
             notices: Notices::unheard(),
-            path: log.0.clone(),
+            path: folder.at("log"),
             run: "r".into(),
             started: Instant::now(),
             concluded: false,
         });
-        let line: Value = serde_json::from_str(&log.text()).unwrap();
+        let line: Value = serde_json::from_str(&folder.text("log")).unwrap();
         assert_eq!(
             (&line["event"], &line["run"]),
             (&json!("outcome"), &json!("r"))

@@ -233,41 +233,10 @@ fn given_by_root(folder: &Path) -> Result<(), Untrusted> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
-
-    struct Dir(PathBuf);
-
-    impl Dir {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("trust-{}-{name}", std::process::id()));
-            fs::create_dir(&path).unwrap();
-            let dir = Self(path);
-            dir.mode("", 0o755);
-            dir
-        }
-
-        fn at(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-
-        fn file(&self, name: &str, mode: u32) -> PathBuf {
-            fs::write(self.at(name), "text").unwrap();
-            self.mode(name, mode);
-            self.at(name)
-        }
-
-        fn mode(&self, name: &str, mode: u32) {
-            fs::set_permissions(self.at(name), fs::Permissions::from_mode(mode)).unwrap();
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
+    use crate::tests::scratch::Scratch;
 
     fn words(result: Result<impl std::fmt::Debug, Untrusted>) -> String {
         result.unwrap_err().to_string()
@@ -275,33 +244,36 @@ mod tests {
 
     #[test]
     fn a_file_of_ones_own_is_read() {
-        let dir = Dir::new("own");
-        assert_eq!(read(&dir.file("a", 0o644), 4), Ok("text".into()));
+        let dir = Scratch::new();
+        assert_eq!(read(&dir.file("a", "text", 0o644), 4), Ok("text".into()));
         assert_eq!(words(read(&dir.at("a"), 3)), "is larger than 0 KiB");
         assert_eq!(read(&dir.at("b"), 4), Err(Untrusted::Missing));
-        assert_eq!(words(read(&dir.0, 4)), "is a folder, not a regular file");
+        assert_eq!(
+            words(read(dir.path(), 4)),
+            "is a folder, not a regular file"
+        );
         assert_eq!(words(folder(&dir.at("a"))), "is not a folder");
-        assert!(folder(&dir.0).is_ok());
+        assert!(folder(dir.path()).is_ok());
     }
 
     #[test]
     fn what_others_can_write_to_is_refused() {
-        let dir = Dir::new("others");
+        let dir = Scratch::new();
         for mode in [0o664, 0o646, 0o666] {
-            let path = dir.file("a", mode);
+            let path = dir.file("a", "text", mode);
             let expected = format!("can be written to by others (mode {mode:04o}): chmod go-w");
             assert_eq!(words(read(&path, 9)), expected);
             assert_eq!(words(file(&path, 9)), expected);
         }
         dir.mode("", 0o777);
-        assert!(words(folder(&dir.0)).starts_with("can be written to by others (mode 0777)"));
+        assert!(words(folder(dir.path())).starts_with("can be written to by others (mode 0777)"));
     }
 
     #[test]
     fn what_others_can_put_something_else_in_place_of_is_refused() {
-        let dir = Dir::new("way");
+        let dir = Scratch::new();
         fs::create_dir(dir.at("open")).unwrap();
-        dir.file("open/a", 0o600);
+        dir.file("open/a", "text", 0o600);
         dir.mode("open", 0o777);
         let expected = format!(
             "lies under {}, which can be written to by others (mode 0777): chmod go-w",
@@ -314,7 +286,7 @@ mod tests {
         assert_eq!(words(read(&dir.at("link"), 9)), expected);
         assert_eq!(words(read(&dir.at("second"), 9)), expected);
         // And a link in an open folder may lead elsewhere tomorrow.
-        dir.file("closed", 0o600);
+        dir.file("closed", "text", 0o600);
         symlink(dir.at("closed"), dir.at("open/link")).unwrap();
         assert_eq!(words(read(&dir.at("open/link"), 9)), expected);
         // In a folder like /tmp nobody can take away what is another's.
@@ -325,7 +297,7 @@ mod tests {
 
     #[test]
     fn links_in_a_circle_end() {
-        let dir = Dir::new("circle");
+        let dir = Scratch::new();
         symlink("b", dir.at("a")).unwrap();
         symlink("a", dir.at("b")).unwrap();
         assert_eq!(words(read(&dir.at("a"), 9)), "leads through too many links");

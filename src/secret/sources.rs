@@ -212,40 +212,16 @@ mod tests {
     #[cfg(unix)]
     mod files {
         use super::*;
+        use crate::tests::scratch::Scratch;
 
-        /// A directory of its own that is removed at the end.
-        struct Dir(PathBuf);
-
-        impl Dir {
-            fn new(name: &str) -> Self {
-                let path = std::env::temp_dir()
-                    .join(format!("osquery-live-query-{}-{name}", std::process::id()));
-                std::fs::create_dir_all(&path).unwrap();
-                Self(path)
-            }
-
-            fn file(&self, name: &str, bytes: &[u8], mode: u32) {
-                use std::os::unix::fs::PermissionsExt;
-                let path = self.0.join(name);
-                std::fs::write(&path, bytes).unwrap();
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-            }
-        }
-
-        impl Drop for Dir {
-            fn drop(&mut self) {
-                let _ = std::fs::remove_dir_all(&self.0);
-            }
-        }
-
-        fn sources(dir: &Dir) -> SecretSources {
+        fn sources(dir: &Scratch) -> SecretSources {
             let secret = |text: &str| Secret::new(text.to_owned());
             SecretSources::new(
                 BTreeMap::from([
                     ("given".to_owned(), secret("from the invocation")),
                     ("given-empty".to_owned(), secret("")),
                 ]),
-                Some(dir.0.clone()),
+                Some(dir.path().to_owned()),
                 Box::new(|name| match name {
                     "OSQUERY_LIVE_QUERY_SECRET_GIVEN"
                     | "OSQUERY_LIVE_QUERY_SECRET_FILE"
@@ -259,12 +235,12 @@ mod tests {
 
         #[test]
         fn the_first_source_that_has_it_decides() {
-            let dir = Dir::new("order");
+            let dir = Scratch::new();
             dir.file("given", b"from the file", 0o600);
             dir.file("file", b"from the file\n", 0o600);
             dir.file("windows", b"a\n\r\n", 0o640);
             dir.file("open", b"x", 0o644);
-            std::os::unix::fs::symlink("file", dir.0.join("link")).unwrap();
+            std::os::unix::fs::symlink("file", dir.at("link")).unwrap();
             let sources = sources(&dir);
             let find = |name: &str| {
                 let found = sources.find(name).unwrap();
@@ -283,12 +259,12 @@ mod tests {
 
         #[test]
         fn what_cant_be_used_is_said_without_its_value() {
-            let dir = Dir::new("unusable");
+            let dir = Scratch::new();
             dir.file("file-empty", b"\n", 0o600);
             dir.file("bytes", b"\xffmarker", 0o600);
-            dir.file("long", &vec![b'm'; MAX_FILE_BYTES + 1], 0o600);
-            std::fs::create_dir_all(dir.0.join("directory")).unwrap();
-            std::os::unix::fs::symlink("loop", dir.0.join("loop")).unwrap();
+            dir.file("long", vec![b'm'; MAX_FILE_BYTES + 1], 0o600);
+            std::fs::create_dir_all(dir.at("directory")).unwrap();
+            std::os::unix::fs::symlink("loop", dir.at("loop")).unwrap();
             let sources = sources(&dir);
             let long = "n".repeat(300);
             for (name, message) in [

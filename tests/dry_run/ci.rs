@@ -35,11 +35,8 @@ fn shell(command: &str, folder: &Path) -> Output {
 }
 
 /// A repository with the samples, and one with faults.
-fn repositories(test: &str) -> (Folder, Folder) {
-    let (clean, faulty) = (
-        Folder::new(&format!("{test}-clean")),
-        Folder::new(&format!("{test}-faulty")),
-    );
+fn repositories() -> (Folder, Folder) {
+    let (clean, faulty) = (Folder::new(), Folder::new());
     for file in std::fs::read_dir(root().join("playbooks")).expect("playbooks") {
         let path = file.expect("a file").path();
         let name = path
@@ -68,7 +65,7 @@ fn the_github_workflow_runs() {
     let [annotate, sarif] = commands.as_slice() else {
         panic!("two commands: {commands:?}");
     };
-    let (clean, faulty) = repositories("github");
+    let (clean, faulty) = repositories();
     assert_eq!(shell(annotate, clean.path()).status.code(), Some(0));
     let annotated = shell(annotate, faulty.path());
     assert_eq!(annotated.status.code(), Some(1));
@@ -94,7 +91,7 @@ fn the_gitlab_job_runs() {
         let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
         lines.join("\n")
     };
-    let (clean, faulty) = repositories("gitlab");
+    let (clean, faulty) = repositories();
     assert_eq!(
         shell(&commands("script"), clean.path()).status.code(),
         Some(0)
@@ -123,7 +120,7 @@ fn the_pre_commit_hooks_run() {
     let used = snippet("pre-commit");
     let used = used["repos"][0]["hooks"][0]["id"].as_str();
     assert!(hooks.iter().any(|hook| hook["id"].as_str() == used));
-    let (clean, faulty) = repositories("pre-commit");
+    let (clean, faulty) = repositories();
     for hook in hooks {
         for key in ["id", "name", "description", "language", "entry", "files"] {
             assert!(hook[key].is_string(), "{key} of {hook}");

@@ -113,7 +113,7 @@ fn run_and_dry_run_say_the_same_and_no_socket_is_opened() {
         if code == Some("usage") || case.name == "error-decode-playbook" {
             continue;
         }
-        let folder = Folder::new(&format!("compare-{}", case.name));
+        let folder = Folder::new();
         let ran = prepared(&case, &server, &folder).run();
         assert!(ran.status == 0 || ran.status == 1, "{}: {ran:?}", case.name);
         let report = report(&ran);
@@ -228,7 +228,7 @@ fn the_names_of_unknown_things_do_not_decide_whether_a_socket_is_opened() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("a listener");
     let port = listener.local_addr().expect("an address").port();
-    let folder = Folder::new("no-socket");
+    let folder = Folder::new();
     folder.file(
         "a.playbook.yaml",
         format!(

@@ -134,7 +134,7 @@ fn what_would_be_sent_is_shown() {
 
 #[test]
 fn a_context_fills_placeholders_in_and_what_it_lacks_is_an_error() {
-    let folder = Folder::new("context");
+    let folder = Folder::new();
     let context = folder.file(
         "context.yaml",
         "alert: {host: db-01, hosts: [a, b], timeout: 50}\ninputs: {pid: 4242, limit: 7}\n",
@@ -225,7 +225,7 @@ fn engines_may_give_other_roots() {
 
 #[test]
 fn secrets_are_looked_up_only_on_demand() {
-    let folder = Folder::new("secrets");
+    let folder = Folder::new();
     folder.file("fleet_token", "hunter2");
     let clean = fixture("clean.playbook.yaml");
     assert_eq!(report_of().arg(&clean).run().status, 0);
@@ -247,7 +247,7 @@ fn secrets_are_looked_up_only_on_demand() {
 
 #[test]
 fn folders_hold_playbooks_and_steps_by_their_names() {
-    let folder = Folder::new("folders");
+    let folder = Folder::new();
     let playbook =
         |id: &str| format!("id: {id}\nname: N\nsteps: [{{id: a, name: A, type: notify}}]\n");
     folder.file("b.playbook.yaml", playbook("one"));
@@ -262,8 +262,11 @@ fn folders_hold_playbooks_and_steps_by_their_names() {
         .files
         .iter()
         .map(|file| {
-            let name = file.path.rsplit_once("folders-").expect("the folder").1;
-            let name = name.split_once('/').expect("a file").1.to_owned();
+            let name = file
+                .path
+                .strip_prefix(&folder.name(""))
+                .expect("the folder");
+            let name = name.strip_prefix('/').expect("a file").to_owned();
             (
                 name,
                 file.problems.iter().map(|problem| &*problem.rule).collect(),
@@ -289,7 +292,7 @@ fn folders_hold_playbooks_and_steps_by_their_names() {
 
 #[test]
 fn a_playbook_is_known_by_its_content_too() {
-    let folder = Folder::new("content");
+    let folder = Folder::new();
     for name in ["clean", "faults"] {
         let text = std::fs::read(fixture(&format!("{name}.playbook.yaml"))).expect("the file");
         let named = report(
@@ -324,7 +327,7 @@ fn a_playbook_is_known_by_its_content_too() {
 
 #[test]
 fn exit_codes() {
-    let folder = Folder::new("exit");
+    let folder = Folder::new();
     let warning = "id: a\ntype: osquery_live_query\nparams:\n  backend: fleetdm\n  base_url: https://h\n  api_token: written-out\n  template: listening_ports\n  target_hosts: [a]\n";
     let file = folder.file("a.step.yaml", warning);
     assert_eq!(args(["dry-run"]).arg(&file).run().status, 0);
@@ -357,7 +360,7 @@ fn exit_codes() {
 
 #[test]
 fn files_that_are_no_playbook_are_told_in_words() {
-    let folder = Folder::new("forms");
+    let folder = Folder::new();
     for (name, text, expected) in [
         (
             "empty.playbook.yaml",
@@ -491,7 +494,7 @@ fn the_schemas_are_printed_and_hold_what_they_describe() {
 
 #[test]
 fn aliases_are_for_playbooks_only() {
-    let folder = Folder::new("aliases");
+    let folder = Folder::new();
     let step = "id: a\ntype: osquery_live_query\nparams: &p\n  backend: fleetdm\n  base_url: https://h\n  api_token: \"{{ secrets.t }}\"\n  template: listening_ports\n  target_hosts: [a]\n";
     let found = report(&report_of().arg(folder.file("a.step.yaml", step)).run());
     let problem = &found.files[0].problems[0];

@@ -35,7 +35,7 @@ fn steps_run_one_after_the_other_and_their_documents_are_shown() {
 
 #[test]
 fn later_steps_see_the_documents_before_them_and_failures_count() {
-    let folder = Folder::new("rehearsal");
+    let folder = Folder::new();
     let step = |id: &str, hosts: &str| {
         format!(
             "  - id: {id}\n    name: N\n    type: osquery_live_query\n    params:\n      backend: osctrl\n      environment: lab\n      base_url: https://h\n      api_token: \"{{{{ secrets.t }}}}\"\n      template: logged_in_users\n      target_hosts: {hosts}\n      timeout_seconds: 1\n"

@@ -148,7 +148,7 @@ const ROWS: &[Row] = &[
 
 #[test]
 fn shapes_of_other_engines() {
-    let folder = Folder::new("shapes");
+    let folder = Folder::new();
     for row in ROWS {
         let mut binary = args(["dry-run"]);
         for flag in row.flags {
@@ -176,7 +176,7 @@ fn shapes_of_other_engines() {
 /// Steps nested over and over count as steps, too, and depth is bounded.
 #[test]
 fn nested_steps_are_counted() {
-    let folder = Folder::new("counted");
+    let folder = Folder::new();
     let branch = |name: &str, count: usize| {
         let step = "{id: null, name: N, type: wait}";
         let steps = vec![step; count].join(", ");

@@ -2,6 +2,7 @@
 //! status. What is not set is empty: no variable of the caller's reaches the process.
 
 pub mod document;
+pub mod folder;
 pub mod raw;
 pub mod site;
 

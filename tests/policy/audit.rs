@@ -219,7 +219,7 @@ fn a_torn_tail_is_repaired() {
     let policy = audited(&folder);
     assert_ran(&under(&policy, &fleet_step(&simulator.base_url(), "")).run());
     let whole = folder.text("audit.jsonl");
-    folder.file("audit.jsonl", &format!("{whole}{}", &whole[..40]));
+    folder.file("audit.jsonl", format!("{whole}{}", &whole[..40]));
     assert_ran(&under(&policy, &fleet_step(&simulator.base_url(), "")).run());
     assert_eq!(lines(&folder).len(), 4);
     assert!(folder.text("audit.jsonl").starts_with(&whole));

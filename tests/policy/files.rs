@@ -51,7 +51,7 @@ fn a_policy_that_others_can_change_is_refused() {
         &policy,
         &format!(
             "the policy $POLICY lies under {}, which can be written to by others (mode 0777): chmod go-w",
-            folder.0.display()
+            folder.name("")
         ),
     );
 }
@@ -74,7 +74,7 @@ fn a_policy_of_another_user_is_refused() {
 fn what_is_no_regular_file_of_sane_size_is_refused() {
     let folder = Folder::new();
     refused(
-        &folder.0,
+        &folder.at(""),
         "the policy $POLICY is a folder, not a regular file",
     );
     let large = folder.policy(&"#\n".repeat(600_000));

@@ -13,7 +13,7 @@ fn fleet_instance(simulator: &Simulator, source: &str) -> String {
 fn a_step_names_an_instance_and_nothing_else() {
     let folder = Folder::new();
     let simulator = server();
-    let file = folder.file("fleet-token", &format!("{FLEET_MAINTAINER_TOKEN}\n"));
+    let file = folder.file("fleet-token", format!("{FLEET_MAINTAINER_TOKEN}\n"));
     for (key, source) in [
         ("instance", format!("{{file: {}}}", file.display())),
         ("instance", "{file: fleet-token}".to_owned()),
@@ -140,7 +140,7 @@ fn an_instances_secret_is_not_for_steps_with_their_own_address() {
     let elsewhere = server();
     let dir = folder.folder("secrets");
     folder.file("secrets/corp-token", FLEET_MAINTAINER_TOKEN);
-    folder.file("secrets/copy", &format!("{FLEET_MAINTAINER_TOKEN}\n"));
+    folder.file("secrets/copy", format!("{FLEET_MAINTAINER_TOKEN}\n"));
     folder.file("secrets/other", "another-token");
     std::os::unix::fs::symlink(folder.at("secrets/corp-token"), folder.at("secrets/link"))
         .expect("a link");

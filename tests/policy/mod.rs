@@ -13,9 +13,7 @@ mod server;
 mod templates;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use osquery_simulator::{
@@ -23,63 +21,11 @@ use osquery_simulator::{
 };
 
 use crate::harness::document::Document;
+use crate::harness::folder::Folder;
 use crate::harness::{Binary, Ran, step};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A folder of its own that is removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("policy-{}-{count}", std::process::id()));
-        fs::create_dir(&path).expect("a new folder");
-        let folder = Self(path);
-        folder.mode("", 0o755);
-        folder
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        if name.is_empty() {
-            return self.0.clone();
-        }
-        self.0.join(name)
-    }
-
-    fn mode(&self, name: &str, mode: u32) {
-        fs::set_permissions(self.at(name), fs::Permissions::from_mode(mode)).expect("a mode");
-    }
-
-    fn folder(&self, name: &str) -> PathBuf {
-        fs::create_dir(self.at(name)).expect("a folder");
-        self.mode(name, 0o755);
-        self.at(name)
-    }
-
-    /// A file that only its owner can write to.
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        fs::write(self.at(name), text).expect("a file");
-        self.mode(name, 0o600);
-        self.at(name)
-    }
-
-    fn policy(&self, text: &str) -> PathBuf {
-        self.file("policy.yaml", text)
-    }
-
-    fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.at(name)).expect("a text file")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).expect("the folder can be removed");
-    }
-}
 
 /// A server with one host that answers.
 fn server() -> Simulator {

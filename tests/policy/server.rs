@@ -226,13 +226,13 @@ fn an_authority_that_others_can_change_is_refused() {
     assert_ran(&of_instance());
     let text = fleet_step(
         &simulator.base_url(),
-        &format!("ca_file: {}", folder.0.display()),
+        &format!("ca_file: {}", folder.name("")),
     );
     assert_refused(
         &binary(&text).run(),
         &format!(
             "the defaults forbid the step: params.ca_file (line 9): `ca_file` {} is a folder, not a regular file",
-            folder.0.display()
+            folder.name("")
         ),
     );
 }

@@ -63,7 +63,7 @@ fn an_operators_own_template_is_checked_like_a_built_in_one() {
     folder.file("templates/own_users.yaml", OWN);
     folder.file(
         "templates/broken.yaml",
-        &OWN.replace("own_users", "broken")
+        OWN.replace("own_users", "broken")
             .replace("user, host FROM", "user, secret FROM"),
     );
     folder.file("templates/notes.txt", "not a template");
@@ -132,7 +132,7 @@ fn no_template_takes_the_place_of_another() {
     );
     let shadow = folder.file(
         "one/logged_in_users.yaml",
-        &OWN.replace("own_users", "logged_in_users"),
+        OWN.replace("own_users", "logged_in_users"),
     );
     refused(
         "template_dirs: [one]",

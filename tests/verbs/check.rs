@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Folder, json_of, printed, valid};
+use super::{folder_with, json_of, printed, valid};
 use crate::harness::{Ran, args};
 
 const OSQUERY: &str = r#"[
@@ -52,29 +52,26 @@ tables:
 
 #[test]
 fn templates_check_says_every_problem_with_its_place() {
-    let folder = Folder::with(
-        "check",
-        &[
-            ("pack/good.yaml", GOOD),
-            ("pack/deeper/unconstrained.yml", UNCONSTRAINED),
-            (
-                "pack/wrong_column.yaml",
-                &WRONG_COLUMN.replace("windows", "darwin"),
-            ),
-            ("pack/not_yaml.yaml", "name: [\n"),
-            ("pack/notes.txt", "no template"),
-            ("other/good.yaml", GOOD),
-            ("osquery.json", OSQUERY),
-        ],
-    );
-    let pack = folder.path("pack");
+    let folder = folder_with(&[
+        ("pack/good.yaml", GOOD),
+        ("pack/deeper/unconstrained.yml", UNCONSTRAINED),
+        (
+            "pack/wrong_column.yaml",
+            &WRONG_COLUMN.replace("windows", "darwin"),
+        ),
+        ("pack/not_yaml.yaml", "name: [\n"),
+        ("pack/notes.txt", "no template"),
+        ("other/good.yaml", GOOD),
+        ("osquery.json", OSQUERY),
+    ]);
+    let pack = folder.name("pack");
     let ran = args(["templates", "check"])
         .arg(&pack)
-        .arg(folder.path("other/good.yaml"))
+        .arg(folder.name("other/good.yaml"))
         .arg("--osquery-schema")
-        .arg(folder.path("osquery.json"))
+        .arg(folder.name("osquery.json"))
         .run();
-    let other = folder.path("other");
+    let other = folder.name("other");
     let lines: Vec<String> = ran
         .stdout
         .lines()
@@ -102,18 +99,15 @@ fn templates_check_says_every_problem_with_its_place() {
 
 #[test]
 fn templates_check_for_machines_and_exit_statuses() {
-    let folder = Folder::with(
-        "statuses",
-        &[
-            ("good.yaml", GOOD),
-            ("wrong_column.yaml", WRONG_COLUMN),
-            ("osquery.json", OSQUERY),
-            ("no_schema.json", "{}"),
-            ("empty/.keep", ""),
-        ],
-    );
+    let folder = folder_with(&[
+        ("good.yaml", GOOD),
+        ("wrong_column.yaml", WRONG_COLUMN),
+        ("osquery.json", OSQUERY),
+        ("no_schema.json", "{}"),
+        ("empty/.keep", ""),
+    ]);
     let check =
-        |file: &str| args(["templates", "check", "--format", "json"]).arg(folder.path(file));
+        |file: &str| args(["templates", "check", "--format", "json"]).arg(folder.name(file));
     let ran = check("good.yaml").run();
     let document = json_of(&ran.stdout);
     valid("templates-check", &document);
@@ -122,7 +116,7 @@ fn templates_check_for_machines_and_exit_statuses() {
         (0, &json!({"files": 1, "problems": 0, "warnings": 0}))
     );
 
-    let osquery = folder.path("osquery.json");
+    let osquery = folder.name("osquery.json");
     let ran = check("wrong_column.yaml")
         .arg("--osquery-schema")
         .arg(&osquery)
@@ -143,17 +137,17 @@ fn templates_check_for_machines_and_exit_statuses() {
         let start = format!("error[usage]: {what}");
         assert!(ran.stderr.starts_with(&start), "{}", ran.stderr);
     };
-    let missing = folder.path("missing.yaml");
+    let missing = folder.name("missing.yaml");
     usage(
         check("missing.yaml").run(),
         &format!("{missing} does not exist"),
     );
-    let empty = folder.path("empty");
+    let empty = folder.name("empty");
     usage(
         check("empty").run(),
         &format!("{empty} holds no template (*.yaml, *.yml)"),
     );
-    let no_schema = folder.path("no_schema.json");
+    let no_schema = folder.name("no_schema.json");
     usage(
         check("good.yaml")
             .arg("--osquery-schema")
@@ -205,11 +199,8 @@ tables:
 
 #[test]
 fn templates_check_warns_and_knows_the_tables_of_users_without_a_schema() {
-    let folder = Folder::with(
-        "warnings",
-        &[("events.yaml", EVENTS), ("per_user.yaml", PER_USER)],
-    );
-    let (events, per_user) = (folder.path("events.yaml"), folder.path("per_user.yaml"));
+    let folder = folder_with(&[("events.yaml", EVENTS), ("per_user.yaml", PER_USER)]);
+    let (events, per_user) = (folder.name("events.yaml"), folder.name("per_user.yaml"));
     let check = |more: &[&str]| {
         let ran = args(["templates", "check"]).arg(&events).args(more).run();
         (ran.status, ran.stdout, ran.stderr)
@@ -251,21 +242,18 @@ fn templates_check_takes_several_schema_files() {
       {"name": "containerd_mounts", "platforms": ["linux"], "evented": false, "columns": [
         {"name": "container_id", "type": "text", "required": true}, {"name": "destination", "type": "text", "required": false}]}
     ]"#;
-    let folder = Folder::with(
-        "schemas",
-        &[
-            ("of_fleetd.yaml", OF_FLEETD),
-            ("good.yaml", GOOD),
-            ("osquery.json", OSQUERY),
-            ("fleetd.json", fleetd),
-        ],
-    );
+    let folder = folder_with(&[
+        ("of_fleetd.yaml", OF_FLEETD),
+        ("good.yaml", GOOD),
+        ("osquery.json", OSQUERY),
+        ("fleetd.json", fleetd),
+    ]);
     let check = |schemas: &[&str]| {
         let mut command = args(["templates", "check"])
-            .arg(folder.path("of_fleetd.yaml"))
-            .arg(folder.path("good.yaml"));
+            .arg(folder.name("of_fleetd.yaml"))
+            .arg(folder.name("good.yaml"));
         for schema in schemas {
-            command = command.arg("--osquery-schema").arg(folder.path(schema));
+            command = command.arg("--osquery-schema").arg(folder.name(schema));
         }
         command.run()
     };

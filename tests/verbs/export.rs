@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Folder, json_of, printed};
+use super::{folder_with, json_of, printed};
 use crate::harness::{Ran, args, step};
 
 /// A query in Fleet's GitOps file (`fleet.QuerySpec`), every key that Fleet knows and no other.
@@ -384,21 +384,18 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn the_policy_decides_what_is_written() {
-    let folder = Folder::with(
-        "export",
-        &[
-            (
-                "policy.yaml",
-                "template_dirs: [own]\ntemplates:\n  deny: {names: [uptime]}\n",
-            ),
-            (
-                "own/own_users.yaml",
-                "name: own_users\nintent: Lists the accounts of a host.\nsql: SELECT uid FROM users\nplatforms: [linux]\n\
+    let folder = folder_with(&[
+        (
+            "policy.yaml",
+            "template_dirs: [own]\ntemplates:\n  deny: {names: [uptime]}\n",
+        ),
+        (
+            "own/own_users.yaml",
+            "name: own_users\nintent: Lists the accounts of a host.\nsql: SELECT uid FROM users\nplatforms: [linux]\n\
                  severity: info\ntables:\n  users:\n    columns: [uid]\n",
-            ),
-        ],
-    );
-    let policy = folder.path("policy.yaml");
+        ),
+    ]);
+    let policy = folder.name("policy.yaml");
     let saved = exported(&["own_users", "--policy", &policy]);
     assert_eq!(
         saved.get("own_users").map(String::as_str),

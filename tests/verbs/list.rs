@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Folder, failed, json_of, names, printed, valid};
+use super::{failed, folder_with, json_of, names, printed, valid};
 use crate::harness::{args, step};
 
 #[test]
@@ -170,17 +170,14 @@ fn the_list_for_machines_keeps_its_schema() {
 fn every_example_step_passes_the_checks() {
     use osquery_live_query::Sources;
     use osquery_live_query::prepare as check;
-    let folder = Folder::with(
-        "example",
-        &[
-            ("context.yaml", "alert: {host: web-1}\n"),
-            ("fleet_token", "t"),
-        ],
-    );
+    let folder = folder_with(&[
+        ("context.yaml", "alert: {host: web-1}\n"),
+        ("fleet_token", "t"),
+    ]);
     let sources = Sources {
         policy: None,
-        context: Some(folder.0.join("context.yaml")),
-        secrets_dir: Some(folder.0.clone()),
+        context: Some(folder.at("context.yaml")),
+        secrets_dir: Some(folder.at("")),
     };
     let page = printed(["templates", "--format", "markdown"]);
     let list = printed(["templates"]);

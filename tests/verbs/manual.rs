@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Folder, json_of, printed, skipped};
+use super::{folder_with, json_of, printed, skipped};
 
 #[test]
 fn describe_and_schemas_name_each_other() {
@@ -86,9 +86,9 @@ fn zsh_and_fish_have_completions_too() {
     }
     for (shell, file) in [("zsh", "zsh"), ("fish", "fish")] {
         let script = printed(["completions", shell]);
-        let folder = Folder::with(shell, &[("script", &script)]);
+        let folder = folder_with(&[("script", &script)]);
         let Ok(output) = Command::new(file)
-            .args(["-n", &folder.path("script")])
+            .args(["-n", &folder.name("script")])
             .output()
         else {
             skipped(shell);
@@ -102,7 +102,7 @@ fn zsh_and_fish_have_completions_too() {
 fn the_manual_page_is_one() {
     let page = printed(["man"]);
     assert!(page.is_ascii(), "old troffs read bytes");
-    let folder = Folder::with("man", &[("page.1", &page)]);
+    let folder = folder_with(&[("page.1", &page)]);
     for section in [
         "NAME",
         "SYNOPSIS",
@@ -127,7 +127,7 @@ fn the_manual_page_is_one() {
     assert!(page.contains("130"), "exit statuses");
     // groff warns of macros and characters that it does not know.
     let groff = Command::new("groff")
-        .args(["-man", "-Tascii", "-ww", &folder.path("page.1")])
+        .args(["-man", "-Tascii", "-ww", &folder.name("page.1")])
         .output();
     let Ok(output) = groff else {
         skipped("groff");

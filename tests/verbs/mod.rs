@@ -8,10 +8,9 @@ mod manual;
 mod real_sql;
 mod whole;
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 
+use crate::harness::folder::Folder;
 use crate::harness::{Ran, args};
 
 /// What a verb printed, which has to have gone well.
@@ -57,27 +56,11 @@ fn skipped(program: &str) {
     eprintln!("skipped: there is no {program}");
 }
 
-/// A folder of a test, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn with(name: &str, files: &[(&str, &str)]) -> Self {
-        let folder = std::env::temp_dir().join(format!("verbs-{name}-{}", std::process::id()));
-        for (file, text) in files {
-            let path = folder.join(file);
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            std::fs::write(path, text).expect("a file");
-        }
-        Self(folder)
+/// A folder with these files.
+fn folder_with(files: &[(&str, &str)]) -> Folder {
+    let folder = Folder::new();
+    for (file, text) in files {
+        folder.file(file, text);
     }
-
-    fn path(&self, file: &str) -> String {
-        self.0.join(file).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    folder
 }

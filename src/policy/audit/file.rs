@@ -119,47 +119,28 @@ pub(super) fn open(path: &Path) -> Result<Opened, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
-
-    struct Log(PathBuf);
-
-    impl Log {
-        fn new(name: &str, text: &[u8]) -> Self {
-            let path = std::env::temp_dir().join(format!("audit-{}-{name}", std::process::id()));
-            fs::write(&path, text).unwrap();
-            Self(path)
-        }
-
-        fn text(&self) -> String {
-            fs::read_to_string(&self.0).unwrap()
-        }
-    }
-
-    impl Drop for Log {
-        fn drop(&mut self) {
-            fs::remove_file(&self.0).unwrap();
-        }
-    }
+    use crate::tests::scratch::Scratch;
 
     const WHOLE: &str = "{\"event\":\"intent\",\"run\":\"a\"}\n";
 
     #[test]
     fn a_torn_line_is_cut_off_wherever_it_was_torn() {
+        let folder = Scratch::new();
         for torn in 1..WHOLE.len() {
             let torn = &WHOLE[..torn];
             for before in ["", WHOLE] {
-                let log = Log::new("torn", format!("{before}{torn}").as_bytes());
-                assert_eq!(append(&log.0, WHOLE, Sync::No), Ok(true));
+                let log = folder.file("log", format!("{before}{torn}"), 0o600);
+                assert_eq!(append(&log, WHOLE, Sync::No), Ok(true));
                 let torn = if torn.ends_with('\n') { torn } else { "" };
-                assert_eq!(log.text(), format!("{before}{torn}{WHOLE}"));
+                assert_eq!(folder.text("log"), format!("{before}{torn}{WHOLE}"));
             }
         }
     }
 
     #[test]
     fn what_is_no_audit_log_is_left_alone() {
+        let folder = Scratch::new();
         for text in [
             "localhost",
             "a\nb",
@@ -167,21 +148,22 @@ mod tests {
             "{\"level\": 1}\n",
             "{\"event\":\"x\"}\n{\"other",
         ] {
-            let log = Log::new("other", text.as_bytes());
-            let refused = append(&log.0, WHOLE, Sync::No).unwrap_err();
+            let log = folder.file("log", text, 0o600);
+            let refused = append(&log, WHOLE, Sync::No).unwrap_err();
             assert_eq!(refused, NOT_OURS);
-            assert_eq!(log.text(), text);
+            assert_eq!(folder.text("log"), text);
         }
     }
 
     #[test]
     fn a_locked_file_is_waited_for() {
-        let log = Log::new("locked", b"");
-        let other = open(&log.0).unwrap();
+        let folder = Scratch::new();
+        let log = folder.file("log", "", 0o600);
+        let other = open(&log).unwrap();
         other.file.lock().unwrap();
-        assert_eq!(append(&log.0, WHOLE, Sync::No), Ok(false));
-        assert_eq!(log.text(), "");
+        assert_eq!(append(&log, WHOLE, Sync::No), Ok(false));
+        assert_eq!(folder.text("log"), "");
         drop(other);
-        assert_eq!(append(&log.0, WHOLE, Sync::No), Ok(true));
+        assert_eq!(append(&log, WHOLE, Sync::No), Ok(true));
     }
 }

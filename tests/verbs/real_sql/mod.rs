@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Folder, json_of};
+use super::{folder_with, json_of};
 use crate::harness::args;
 
 /// Tables as osquery has them; `*` marks a required column, `+` one that is looked up by, `#` a hidden one.
@@ -167,16 +167,12 @@ fn check(templates: &[String], schemas: &[String]) -> Vec<Said> {
         .iter()
         .map(|(path, text)| (&**path, &**text))
         .collect();
-    // Each test has a thread of its name.
-    let test = std::thread::current()
-        .name()
-        .map(|name| name.replace(':', "-"));
-    let folder = Folder::with(&test.expect("a test"), &files);
-    let mut binary = args(["templates", "check", "--format", "json"]).arg(folder.path("pack"));
+    let folder = folder_with(&files);
+    let mut binary = args(["templates", "check", "--format", "json"]).arg(folder.name("pack"));
     for place in 0..schemas.len() {
         binary = binary
             .arg("--osquery-schema")
-            .arg(folder.path(&schema(place)));
+            .arg(folder.name(&schema(place)));
     }
     let ran = binary.run();
     let report = json_of(&ran.stdout);

@@ -1,0 +1,3 @@
+//! What the tests inside the crate share.
+
+pub(crate) mod scratch;
