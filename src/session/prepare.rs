@@ -18,7 +18,7 @@ use crate::problem::{Placed, Problem};
 use crate::regular_file::{self, Links};
 use crate::secret::SecretSources;
 use crate::session::failure::{Detail, Failure, Objection};
-use crate::session::run::Asked;
+use crate::session::run::AskedFor;
 use crate::step;
 use crate::step::model::{RenderedStep, TemplateCall};
 use crate::step::render::{ContextIs, SecretUse, Unknown, render};
@@ -83,7 +83,7 @@ pub struct Refused {
     /// The rendered `target_hosts`, where it came that far.
     pub named: Vec<String>,
     /// What it asks for, where that is known.
-    pub(crate) asked: Box<Asked>,
+    pub(crate) asked: Box<AskedFor>,
 }
 
 /// Takes stdin's bytes all the way to a step that may be dispatched.
@@ -276,7 +276,7 @@ pub(crate) fn examine(inquiry: &Inquiry<'_>, allowlist: &mut Binder<'_>) -> Exam
             };
             Err(Refused {
                 failure: objections.failure(inquiry.step),
-                asked: Box::new(Asked {
+                asked: Box::new(AskedFor {
                     step: written.get("id").and_then(Value::as_str).map(str::to_owned),
                     template: named_template,
                     // What was refused is not repeated: an alert may have brought it.

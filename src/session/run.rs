@@ -17,12 +17,12 @@ pub struct Run {
     began: Instant,
     started_at: SystemTime,
     trace: Option<TraceParent>,
-    asked: Asked,
+    asked: AskedFor,
 }
 
 /// What a run asks for, as far as it came to be known.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Asked {
+pub(crate) struct AskedFor {
     /// The step's `id`.
     pub step: Option<String>,
     /// The template that it names.
@@ -48,7 +48,7 @@ impl Run {
             began,
             started_at: now.checked_sub(began.elapsed()).unwrap_or(now),
             trace: None,
-            asked: Asked::default(),
+            asked: AskedFor::default(),
         }
     }
 
@@ -88,12 +88,12 @@ impl Run {
     }
 
     /// What it asks for.
-    pub(crate) fn asked(&self) -> &Asked {
+    pub(crate) fn asked(&self) -> &AskedFor {
         &self.asked
     }
 
     /// What a step asks for that was not let through.
-    pub(crate) fn refused(&mut self, asked: Asked) {
+    pub(crate) fn refused(&mut self, asked: AskedFor) {
         self.asked = asked;
     }
 
@@ -101,7 +101,7 @@ impl Run {
     pub(super) fn executes(&mut self, step: &CheckedStep, notices: &Notices) {
         let rendered = step.step();
         let shown = |text: &str| notices.value(text);
-        self.asked = Asked {
+        self.asked = AskedFor {
             step: rendered.id.as_deref().map(shown),
             template: Some(rendered.template.name.clone()),
             parameters: Some(without_secrets(&rendered.template.params, &shown)),
