@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use osquery_simulator::{Answer, HostSpec, Huge, Scenario};
+use osquery_simulator::{Answer, HostSpec, Huge, Scenario, ServerVersion};
 use serde_json::json;
 
 use crate::harness::document::{Document, Line};
-use crate::harness::site::{Kind, Site, on_both};
+use crate::harness::site::{Kind, Site, on_both, one_row};
 
 const HOSTS: usize = 10_000;
 const ROWS: usize = 20;
@@ -103,5 +103,64 @@ fn faults_lines_do_not_pile_up() {
         // osctrl's page of results may hold them all at once on a machine that is slow to poll.
         let most = if kind == Kind::Fleet { 42 } else { 120 };
         assert!(mib < most, "{mib} MiB");
+    });
+}
+
+/// A body that names the hosts stays below 1 MiB (Fleet refuses larger ones from 4.82 on): of so many there
+/// are two campaigns, and one document. Most are offline: their answers are not what this is about.
+#[test]
+fn faults_more_hosts_than_one_campaign_takes() {
+    const OFFLINE: usize = 50_000;
+    for version in [ServerVersion::FLEET_2025, ServerVersion::FLEET_2026] {
+        let away = HostSpec::many(OFFLINE, "away-{n:05}").offline();
+        let hosts = HostSpec::many(10, "pod-{n}").answering(one_row());
+        let mut scenario = Scenario::of([away, hosts]);
+        scenario.fleet.version = Some(version);
+        let site = Site::new(Kind::Fleet, scenario);
+        let step = site
+            .step(&[])
+            .without("target_hosts")
+            .with("target_platforms", vec!["linux"])
+            .with("max_hosts", OFFLINE + 10)
+            .with("offline_hosts", "skip")
+            .timeout(55);
+        let ran = step.binary().run();
+        let document = ran.document();
+        assert_eq!((ran.status, document.partial), (0, true), "{version}");
+        assert_eq!(document.results.len(), 10, "{version}");
+        assert_eq!(document.timed_out_hosts.len(), OFFLINE, "{version}");
+        let seen = site.seen();
+        let asked = seen.campaigns.iter().map(|campaign| campaign.hosts.len());
+        assert_eq!(asked.collect::<Vec<_>>(), [50_000, 10], "{version}");
+        for request in &seen.requests {
+            assert!(request.body.len() < 1 << 20, "{version}: {}", request.path);
+        }
+    }
+}
+
+/// What is told with `-vv` grows with requests, never with hosts, and names none of them.
+#[test]
+fn faults_many_hosts_add_no_words() {
+    on_both(|kind| {
+        let hosts = HostSpec::many(2_000, "pod-{n:04}").answering(one_row());
+        let site = Site::new(kind, Scenario::of([hosts]));
+        let step = site
+            .step(&[])
+            .without("target_hosts")
+            .with("target_platforms", vec!["linux"])
+            .with("max_hosts", 2_000);
+        let ran = step.arg("-vv").binary().run();
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        let requests = site.seen().requests.len();
+        let lines = ran.stderr.lines().count();
+        assert!(
+            lines > 0 && lines <= 2 * requests + 20,
+            "{kind:?}: {lines} lines, {requests} requests"
+        );
+        assert!(
+            lines < 1_000 && !ran.stderr.contains("pod-"),
+            "{}",
+            ran.stderr
+        );
     });
 }
