@@ -120,7 +120,7 @@ fn the_saved_query_is_run_again_after_a_broken_stream_and_without_a_websocket() 
         (2, breaks.skipping(1).times(1)),
         (2, Fault::on("results/websocket").status(403)),
     ] {
-        let slow = host("web-02").delayed(std::time::Duration::from_millis(500));
+        let slow = host("web-02").delayed(std::time::Duration::from_secs(2));
         let site = Site::new(
             Kind::Fleet,
             Scenario::of([host("web-01"), slow]).with_fault(fault),
