@@ -235,11 +235,11 @@ fn windows_beyond_drives(text: &str) -> Result<String, Refusal> {
     }
 }
 
-/// `\\?\` and `\??\`, before which Windows resolves nothing.
+/// `\\?\` and `\??\`, before which Windows resolves nothing. With `/`, the second would be a path of Unix.
 fn names_the_kernel(text: &str) -> bool {
     text.get(..4).is_some_and(|beginning| {
-        let beginning = beginning.replace('/', "\\");
-        beginning == r"\\?\" || beginning == r"\??\"
+        let with_backslashes = beginning.replace('/', "\\");
+        with_backslashes == r"\\?\" || (with_backslashes == r"\??\" && beginning.starts_with('\\'))
     })
 }
 
@@ -247,8 +247,8 @@ fn names_the_kernel(text: &str) -> bool {
 fn share_of(text: &str) -> Result<String, Refusal> {
     let (server, share) = text.split_once('\\').unwrap_or((text, ""));
     let odd = |sign: char| !sign.is_alphanumeric() && !"._-$@".contains(sign);
-    let is_server = !matches!(server, "" | "." | "?") && !server.contains(odd);
-    let nothing = share.trim().trim_matches('\\').is_empty();
+    let is_server = server.contains(char::is_alphanumeric) && !server.contains(odd);
+    let nothing = share.replace('\\', " ").trim().is_empty();
     if !is_server || nothing {
         return Err(Refusal::value(r"must name a server and a share after `\\`"));
     }
@@ -263,6 +263,15 @@ fn windows_parts(rest: &str) -> Result<Vec<&str>, Refusal> {
         .split(['\\', '/'])
         .filter(|part| !part.is_empty());
     let names: Vec<&str> = names.collect();
+    // `C:\Windows \System32` can be looked up, `C:\Windows \` would be `C:\Windows`.
+    if names
+        .last()
+        .is_some_and(|name| name.ends_with(char::is_whitespace))
+    {
+        return Err(Refusal::value(
+            "must not end in a name with a blank at its end: Windows leaves the blank out",
+        ));
+    }
     for name in &names {
         no_leading_elsewhere(name)?;
         if let Some(sign) = name.chars().find(|sign| "<>:\"|".contains(*sign)) {
