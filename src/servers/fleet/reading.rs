@@ -208,7 +208,8 @@ mod tests {
                 end -= 1;
             }
             let damaged = format!("{}{byte}", &text[..end]);
-            if damaged != text {
+            // With a blank behind it, a message is whole.
+            if damaged.trim_end() != text {
                 prop_assert!(!matches!(read(&damaged, ALL), Heard::Answer { .. }), "{}", damaged);
             }
         }
