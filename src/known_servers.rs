@@ -62,6 +62,8 @@ pub struct Has {
     pub stop: bool,
     /// Whether it runs queries that it keeps, by their id, on hosts of the client's choosing.
     pub saved_queries: bool,
+    /// Whether a query can stay there for hosts that come back when nobody listens any more.
+    pub queue: bool,
 }
 
 /// A word that makes a server do something else than ask.
@@ -115,6 +117,7 @@ pub static ALL: [KnownServer; 2] = [
             count: true,
             stop: true,
             saved_queries: true,
+            queue: false,
         },
         forbidden_words: &[],
         proof: Proof::Itself,
@@ -149,6 +152,7 @@ pub static ALL: [KnownServer; 2] = [
             // As far as the token may: the lowest level that can ask can't stop.
             stop: true,
             saved_queries: false,
+            queue: true,
         },
         forbidden_words: &[ForbiddenWord {
             word: "carves",
@@ -226,6 +230,17 @@ fn alternatives(of: impl Iterator<Item = String>) -> String {
     } else {
         format!("{} or {last}", of.join(", "))
     }
+}
+
+/// What to say of `offline_hosts: queue` for a server that keeps nothing; `None` where it does keep queries.
+pub fn no_queue(known: &KnownServer) -> Option<String> {
+    (!known.has.queue).then(|| {
+        format!(
+            "`offline_hosts: queue` is for {} only: {} keeps no live query for hosts that are offline; write `wait` or `skip`",
+            titles(|known| known.has.queue),
+            known.title
+        )
+    })
 }
 
 /// What a field is that only some servers need, and the titles of those.

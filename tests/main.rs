@@ -36,6 +36,7 @@ mod osctrl_restarts;
 mod osctrl_tags;
 mod own_work;
 mod policy;
+mod queue;
 mod retry_after;
 mod rows;
 mod templates;

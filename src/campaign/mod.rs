@@ -40,6 +40,22 @@ pub enum OfflineHosts {
     Wait,
     /// End once every online host has answered.
     Skip,
+    /// Wait for them until the deadline, and leave the query with the server for those that are still
+    /// silent.
+    Queue {
+        /// How long it stays there, counted from the dispatch.
+        hours: u16,
+    },
+}
+
+impl OfflineHosts {
+    /// How many hours the query may stay with the server.
+    pub fn queue_hours(self) -> Option<u16> {
+        match self {
+            Self::Queue { hours } => Some(hours),
+            Self::Wait | Self::Skip => None,
+        }
+    }
 }
 
 /// A campaign under way.

@@ -208,6 +208,9 @@ impl Serialize for Summary<'_> {
             let campaign = outcome.campaign();
             map.serialize_entry("campaign", &CampaignReport { about, campaign })?;
         }
+        if let Some(until) = outcome.about().and_then(|about| about.queued_until) {
+            map.serialize_entry("queued_until", &rfc3339(until))?;
+        }
         if outcome.truncated() {
             map.serialize_entry("truncated", &true)?;
         }

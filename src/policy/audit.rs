@@ -58,6 +58,8 @@ pub struct Outcome {
     pub partial: bool,
     /// The server was not known to have stopped.
     pub may_be_running: bool,
+    /// Until when the query stays with the server for hosts that have not answered, where it does.
+    pub queued_until: Option<SystemTime>,
 }
 
 impl AuditLog {
@@ -135,6 +137,9 @@ impl OpenRun {
         if outcome.may_be_running {
             entries["may_be_running"] = true.into();
         }
+        if let Some(until) = outcome.queued_until {
+            entries["queued_until"] = rfc3339(until).into();
+        }
         let line = line("outcome", &self.run, entries, &self.notices);
         let begun = Instant::now();
         let problem = loop {
@@ -205,6 +210,9 @@ fn intent(step: &RenderedStep) -> Value {
     });
     for (field, said) in server.access.said() {
         entries[field] = said.into();
+    }
+    if let Some(hours) = step.offline_hosts.queue_hours() {
+        entries["queue_hours"] = hours.into();
     }
     if let Some(instance) = &step.instance {
         entries["instance"] = instance.as_str().into();

@@ -22,6 +22,8 @@ pub mod clients {
 pub use away::{LONG, away};
 pub use error::BackendError;
 
+use std::time::SystemTime;
+
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
 use crate::campaign::host::{Answer, Asked, Candidates, Host, HostId};
@@ -105,4 +107,15 @@ pub trait Backend {
     /// Tells the server to stop the campaign, as far as the token may, and ends a login session.
     /// Best effort: failures are logged, never reported. The caller bounds it to 2 s.
     fn stop(&mut self, all_answered: bool) -> impl Future<Output = ()>;
+
+    /// Until when at least the server, as things stand, hands the query out to silent hosts if
+    /// [`Backend::leave_queued`] is called in place of [`Backend::stop`]; `None` where it keeps nothing.
+    fn queued_until(&self) -> Option<SystemTime> {
+        None
+    }
+
+    /// Ends the campaign here and leaves its query with the server, for hosts that have not answered.
+    fn leave_queued(&mut self) -> impl Future<Output = ()> {
+        self.stop(false)
+    }
 }

@@ -1,5 +1,7 @@
 //! From the kind of a server to what speaks its language: the one file that matches on the kind.
 
+use std::time::SystemTime;
+
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
@@ -23,6 +25,8 @@ pub struct Terms<'a> {
     pub keep: Keep,
     /// Nothing is run but what the server keeps.
     pub saved_queries_only: bool,
+    /// So many hours the query stays with the server for hosts that are silent, where the step wants that.
+    pub queue_hours: Option<u16>,
     /// Every request says that it is part of this trace.
     pub trace: Option<&'a TraceParent>,
 }
@@ -46,7 +50,8 @@ pub fn open(
             Box::new(fleet.saved_queries_only(terms.saved_queries_only))
         }
         Access::Osctrl { environment } => {
-            Box::new(osctrl::Osctrl::new(server, environment, http, keep))
+            let osctrl = osctrl::Osctrl::new(server, environment, http, keep);
+            Box::new(osctrl.queueing(terms.queue_hours))
         }
     })
 }
@@ -93,6 +98,10 @@ pub trait AnyBackend {
     fn may_be_running(&self, all_answered: bool) -> bool;
     /// [`Backend::stop`]
     fn stop(&mut self, all_answered: bool) -> LocalBoxFuture<'_, ()>;
+    /// [`Backend::queued_until`]
+    fn queued_until(&self) -> Option<SystemTime>;
+    /// [`Backend::leave_queued`]
+    fn leave_queued(&mut self) -> LocalBoxFuture<'_, ()>;
 }
 
 impl<B: Backend> AnyBackend for B {
@@ -146,5 +155,13 @@ impl<B: Backend> AnyBackend for B {
 
     fn stop(&mut self, all_answered: bool) -> LocalBoxFuture<'_, ()> {
         Backend::stop(self, all_answered).boxed_local()
+    }
+
+    fn queued_until(&self) -> Option<SystemTime> {
+        Backend::queued_until(self)
+    }
+
+    fn leave_queued(&mut self) -> LocalBoxFuture<'_, ()> {
+        Backend::leave_queued(self).boxed_local()
     }
 }

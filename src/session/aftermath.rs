@@ -24,6 +24,8 @@ const WITHIN: Duration = Duration::from_secs(2);
 pub struct Aftermath {
     server: Option<Box<dyn AnyBackend>>,
     all_answered: bool,
+    /// The query stays with the server for hosts that have not answered.
+    queued: bool,
     ended: Exit,
     audit: Option<(OpenRun, audit::Outcome)>,
     slot: Option<Slot>,
@@ -36,6 +38,7 @@ impl Aftermath {
         Self {
             server: None,
             all_answered: true,
+            queued: false,
             ended: Exit::Ok,
             audit: None,
             slot: None,
@@ -53,6 +56,9 @@ impl Aftermath {
         Self {
             server,
             all_answered: outcome.campaign().is_some_and(Campaign::all_answered),
+            queued: outcome
+                .about()
+                .is_some_and(|about| about.queued_until.is_some()),
             ended: outcome.exit(false),
             audit: audit.map(|run| (run, told(outcome))),
             slot,
@@ -74,14 +80,23 @@ impl Aftermath {
         let Self {
             server,
             all_answered,
+            queued,
             audit,
             slot,
             notices,
             ended: _,
         } = self;
+        let ended = ended.shared();
+        let known = ended.clone();
         let stopped = async {
             let Some(mut server) = server else { return };
-            let stop = AssertUnwindSafe(server.stop(all_answered)).catch_unwind();
+            // A query that nobody can name, for want of a document, is no use to anybody.
+            let leave = queued && known.await != Exit::Failed(Code::Output);
+            let stop = match leave {
+                true => server.leave_queued(),
+                false => server.stop(all_answered),
+            };
+            let stop = AssertUnwindSafe(stop).catch_unwind();
             match tokio::time::timeout(WITHIN, stop).await {
                 Ok(Ok(())) => {}
                 Ok(Err(panic)) => notices.warn(Bug::of(panic).to_string()),
@@ -126,5 +141,6 @@ fn told(outcome: &Outcome) -> audit::Outcome {
         rows: campaign.map_or(0, Campaign::rows),
         partial,
         may_be_running: about.is_some_and(|about| about.may_be_running),
+        queued_until: about.and_then(|about| about.queued_until),
     }
 }

@@ -33,6 +33,7 @@ use crate::policy::audit::OpenRun;
 use crate::policy::locks::Slot;
 use crate::servers::http::Patience;
 use crate::servers::open::{AnyBackend, Terms, open};
+use crate::time::rfc3339;
 use drive::{Drive, DriveError, Phase, State};
 use failure::Failure;
 
@@ -137,6 +138,7 @@ pub async fn execute(
     };
     let terms = Terms {
         keep,
+        queue_hours: asked_for.offline_hosts.queue_hours(),
         saved_queries_only: step.grant().saved_queries_only,
         trace: session.run.trace(),
     };
@@ -241,6 +243,20 @@ fn concluded(
     end: End,
 ) -> Outcome {
     let all_answered = state.all_answered();
+    // Who cancels a run, or sees it fail, wants nothing of it to go on.
+    let leaves = matches!(end, End::Complete | End::Deadline)
+        && !all_answered
+        && !state.planned
+        && step.step().offline_hosts.queue_hours().is_some();
+    let queued_until = server.queued_until().filter(|_| leaves);
+    if let (Some(until), Some(campaign)) = (queued_until, &state.campaign) {
+        session.notices.warn(format!(
+            "the query stays with the server until {} for the hosts that have not answered ({} of {}): `run --resume` with this run's document brings their answers",
+            rfc3339(until),
+            campaign.targeted() - campaign.responded(),
+            campaign.targeted(),
+        ));
+    }
     let about = About {
         backend: step.step().server.access.known().name,
         // A server chooses it.
@@ -248,6 +264,7 @@ fn concluded(
         saved_query: server.saved_query(),
         elapsed: session.run.began().elapsed(),
         may_be_running: server.may_be_running(all_answered),
+        queued_until,
         note: state.leaves_open.then(|| note(step)).flatten(),
     };
     match (state.campaign, end) {

@@ -1,7 +1,7 @@
 //! How an execution ended and what it brought: values for whoever writes them (a document on stdout, a
 //! tool's answer, a rehearsal).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::cancel::Cancelled;
 use super::failure::Failure;
@@ -74,6 +74,8 @@ pub struct About {
     pub elapsed: Duration,
     /// The server was not known to have stopped.
     pub may_be_running: bool,
+    /// Until when the query stays with the server for hosts that have not answered, where it does.
+    pub queued_until: Option<SystemTime>,
     /// What the answers leave open, where a host answered without rows or without a digest.
     pub note: Option<String>,
 }

@@ -26,6 +26,7 @@ const WHOLE_NUMBERS: &[&str] = &[
     "max_hosts",
     "max_rows_per_host",
     "max_bytes",
+    "queue_hours",
     "timeout_seconds",
 ];
 

@@ -18,7 +18,7 @@ use crate::address;
 use crate::campaign::OfflineHosts;
 use crate::campaign::host::Platform;
 use crate::campaign::roster::Targets;
-use crate::known_servers::Access;
+use crate::known_servers::{self, Access};
 use crate::path::Path;
 use crate::problem::Problem;
 use crate::secret::Secret;
@@ -27,13 +27,15 @@ use crate::secret::Secret;
 pub(crate) const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
 const DEFAULT_MAX_HOSTS: usize = 1_000;
 const DEFAULT_MAX_ROWS_PER_HOST: usize = 10_000;
+const DEFAULT_QUEUE_HOURS: u64 = 24;
 const DEFAULT_MAX_BYTES: usize = 256 * 1024 * 1024;
 
 /// The typed step; `named` is the server of its instance, where it names one. What a partial context left
 /// unknown counts as not given; a credential that was not looked up is its reference.
 ///
 /// # Errors
-/// Only where the schema would let something pass that has no type here, which is a bug.
+/// Where the server of an instance can't do what the step asks for; else only where the schema would let
+/// something pass that has no type here, which is a bug.
 pub(crate) fn typed(
     rendering: Rendering,
     named: Option<NamedServer>,
@@ -77,6 +79,13 @@ pub(crate) fn typed(
             _ => Err(fault("target_platforms")),
         })
         .collect::<Result<Vec<_>, _>>()?;
+    let offline_hosts = fields.offline_hosts()?;
+    let no_queue = known_servers::no_queue(server.access.known());
+    if let (OfflineHosts::Queue { .. }, Some(message)) = (offline_hosts, no_queue) {
+        // The server of an instance, which the schema doesn't see.
+        let path = Path::of(&["params", "offline_hosts"]);
+        return Err(Problem::new(path, "enum", message));
+    }
     Ok(RenderedStep {
         id: step.get("id").and_then(Value::as_str).map(str::to_owned),
         instance,
@@ -93,11 +102,7 @@ pub(crate) fn typed(
             max_bytes: fields.size("max_bytes", DEFAULT_MAX_BYTES)?,
             timeout: fields.timeout()?,
         },
-        offline_hosts: match fields.optional_text("offline_hosts").as_deref() {
-            None | Some("wait") => OfflineHosts::Wait,
-            Some("skip") => OfflineHosts::Skip,
-            Some(_) => return Err(fault("offline_hosts")),
-        },
+        offline_hosts,
         warnings,
         secrets,
     })
@@ -263,6 +268,19 @@ impl<'a> Fields<'a> {
         Ok(Asked {
             value: usize::try_from(number).map_err(|_| fault(field))?,
             written: true,
+        })
+    }
+
+    fn offline_hosts(&self) -> Result<OfflineHosts, Problem> {
+        Ok(match self.optional_text("offline_hosts").as_deref() {
+            None | Some("wait") => OfflineHosts::Wait,
+            Some("skip") => OfflineHosts::Skip,
+            Some("queue") => {
+                let hours = self.number("queue_hours")?.unwrap_or(DEFAULT_QUEUE_HOURS);
+                let hours = u16::try_from(hours).map_err(|_| fault("queue_hours"))?;
+                OfflineHosts::Queue { hours }
+            }
+            Some(_) => return Err(fault("offline_hosts")),
         })
     }
 

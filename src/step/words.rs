@@ -44,6 +44,7 @@ impl Words for StepWords<'_> {
                 Some(Problem::new(path.key("target_hosts"), "required", message))
             }
             "not" => self.not_here(violation),
+            "enum" if let Some(problem) = self.no_queue(violation) => Some(problem),
             _ => wrong_value(violation),
         }
     }
@@ -110,9 +111,8 @@ impl StepWords<'_> {
         }
         let field = violation.path.last_key().unwrap_or_default();
         if let Some((_, titles)) = known_servers::need(field) {
-            let backend = self.step.pointer("/params/backend").and_then(Value::as_str);
-            let has_none = backend
-                .and_then(KnownServer::named)
+            let has_none = self
+                .server()
                 .map_or_else(String::new, |known| format!(", {} has none", known.title));
             return Some(violation.says(format!(
                 "`{field}` is for {titles} only: remove it{has_none}"
@@ -122,8 +122,25 @@ impl StepWords<'_> {
             "username" | "password" => {
                 "two ways to get in: give `api_token`, or `username` and `password`, not both"
             }
+            "queue_hours" => {
+                "`queue_hours` goes with `offline_hosts: queue` only: add that, or remove it"
+            }
             _ => return None,
         };
+        Some(violation.says(message))
+    }
+
+    /// The server that the step itself names.
+    fn server(&self) -> Option<&'static KnownServer> {
+        let backend = self.step.pointer("/params/backend").and_then(Value::as_str);
+        backend.and_then(KnownServer::named)
+    }
+
+    /// What to say of a queue at a server that has none.
+    fn no_queue(&self, violation: &Violation<'_>) -> Option<Problem> {
+        let is_meant = violation.path.last_key() == Some("offline_hosts")
+            && violation.value.and_then(Value::as_str) == Some("queue");
+        let message = known_servers::no_queue(self.server().filter(|_| is_meant)?)?;
         Some(violation.says(message))
     }
 

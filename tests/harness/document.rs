@@ -19,6 +19,7 @@ pub struct Document {
     #[serde(default)]
     pub hosts: BTreeMap<String, Host>,
     pub campaign: Option<Campaign>,
+    pub queued_until: Option<String>,
     #[serde(default)]
     pub truncated: bool,
     #[serde(default)]

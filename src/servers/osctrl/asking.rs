@@ -2,12 +2,12 @@
 //! told of and never handed it (see `verdict.rs`). Earlier ones are read on: a host may answer late.
 
 use std::collections::{HashSet, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::dispatch::{Accepted, Dispatch, Failed};
+use super::dispatch::{Dispatch, Failed};
 use super::query::Query;
 use super::rest::{Call, Rest};
 use super::verdict::Verdict;
@@ -29,6 +29,8 @@ pub struct Asking {
     rest: Rest,
     sql: String,
     keep: Keep,
+    /// How long queries stay with the server that nobody ends.
+    hours: u16,
     queries: Vec<Query>,
     /// A dispatch that is on its way.
     dispatch: Option<(Dispatch, usize)>,
@@ -58,12 +60,14 @@ enum Next {
 }
 
 impl Asking {
-    /// Nobody has been asked yet. `keep`: how much of one answer is kept.
-    pub fn new(rest: Rest, sql: &str, keep: Keep) -> Self {
+    /// Nobody has been asked yet. `keep`: how much of one answer is kept; `hours`: how long queries stay with
+    /// the server that nobody ends.
+    pub fn new(rest: Rest, sql: &str, keep: Keep, hours: u16) -> Self {
         Self {
             rest,
             sql: sql.to_owned(),
             keep,
+            hours,
             queries: Vec::new(),
             dispatch: None,
             again: Vec::new(),
@@ -79,8 +83,18 @@ impl Asking {
     /// # Errors
     /// What [`Dispatch`] fails with.
     pub async fn start(&mut self, hosts: Vec<HostId>) -> Result<(), BackendError> {
-        self.dispatch = Some((Dispatch::new(&self.rest, &self.sql, hosts)?, 0));
+        self.dispatch = Some((self.dispatch_to(hosts)?, 0));
         self.finish_dispatch().await.map_err(|failed| failed.error)
+    }
+
+    fn dispatch_to(&self, hosts: Vec<HostId>) -> Result<Dispatch, BackendError> {
+        Dispatch::new(&self.rest, &self.sql, hosts, self.hours)
+    }
+
+    /// Until when at least the server hands queries out to silent hosts if nobody ends them.
+    pub fn queued_until(&self) -> Option<SystemTime> {
+        let running = self.queries.iter().filter(|query| query.may_be_running());
+        running.map(|query| query.until).max()
     }
 
     /// The name of the query that stands for the campaign: the one that brought the most answers, of
@@ -129,8 +143,10 @@ impl Asking {
             || self.queries.iter().any(Query::may_be_running)
     }
 
-    /// Tells the server to stop every query that it may still be handing out.
-    pub async fn stop(&mut self, deadline: Instant) {
+    /// Tells the server to stop every query that it may still be handing out; with `leave`, only those that
+    /// nobody has heard of yet: the others stay with it for hosts that are silent.
+    pub async fn stop(&mut self, deadline: Instant, leave: bool) {
+        let known = if leave { self.queries.len() } else { 0 };
         if self.dispatch.is_some() {
             // Only who knows the query's name can stop it.
             let _ = tokio::time::timeout_at(deadline, self.finish_dispatch()).await;
@@ -141,8 +157,9 @@ impl Asking {
             });
         }
         let rest = self.rest.with_deadline(deadline);
-        let running = self.queries.iter().filter(|query| query.may_be_running());
-        join_all(running.map(|query| stop(&rest, query.name()))).await;
+        let running = self.queries.iter().skip(known);
+        let running = running.filter(|query| query.may_be_running());
+        join_all(running.map(|query| stop(&rest, query.name(), self.hours))).await;
     }
 
     fn take_answer(&mut self) -> Option<(HostId, Answer)> {
@@ -236,7 +253,7 @@ impl Asking {
         let silent = |host: &HostId| !self.answered.contains(host);
         let hosts: Vec<HostId> = hosts.into_iter().filter(silent).collect();
         if !hosts.is_empty() {
-            self.dispatch = Some((Dispatch::new(&self.rest, &self.sql, hosts)?, round));
+            self.dispatch = Some((self.dispatch_to(hosts)?, round));
         }
         Ok(())
     }
@@ -264,15 +281,15 @@ impl Asking {
         let (accepted, round) = (dispatch.accepted().await, *round);
         self.dispatch = None;
         match accepted {
-            Ok(Accepted { name, targets }) => {
+            Ok(accepted) => {
                 self.rest.notices().debug(|| {
                     format!(
                         "dispatched {} to {}",
-                        self.rest.notices().id(&name),
-                        in_words(targets.len())
+                        self.rest.notices().id(&accepted.name),
+                        in_words(accepted.targets.len())
                     )
                 });
-                self.queries.push(Query::new(name, targets, round));
+                self.queries.push(Query::new(accepted, round));
                 Ok(())
             }
             Err(failed) => {
@@ -284,14 +301,18 @@ impl Asking {
 }
 
 /// Tells the server to stop a query; failures are told, never reported.
-async fn stop(rest: &Rest, name: &str) {
+async fn stop(rest: &Rest, name: &str, hours: u16) {
     let path = ["queries", rest.environment(), "expire", name];
     let call = Call::post(&path, None, Repeat::Safe);
     match rest.send(call).await {
         Ok(reply) if reply.is_success() => rest.notices().debug(|| "the query is stopped".into()),
         // Only administrators may (transcript `least-privilege`).
         Ok(reply) if reply.status == 403 => rest.notices().info(|| {
-            "the token may not stop queries: osctrl hands it to silent hosts until it expires, an hour after the dispatch".into()
+            let expires = match hours {
+                1 => "an hour".to_owned(),
+                hours => format!("{hours} hours"),
+            };
+            format!("the token may not stop queries: osctrl hands it to silent hosts until it expires, {expires} after the dispatch")
         }),
         Ok(reply) => rest.notices().info(|| {
             format!(

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -29,6 +29,7 @@ pub struct Dispatch {
     call: LocalBoxFuture<'static, Result<Reply, Undelivered>>,
     under_way: Rc<AtomicBool>,
     targets: Vec<HostId>,
+    until: SystemTime,
     rest: Rest,
 }
 
@@ -49,14 +50,21 @@ pub struct Accepted {
     pub name: String,
     /// Who is asked.
     pub targets: Vec<HostId>,
+    /// The server hands it out at least until then.
+    pub until: SystemTime,
 }
 
 impl Dispatch {
-    /// To these hosts and nobody else; nothing is sent before it is awaited.
+    /// To these hosts and nobody else, for so many hours; nothing is sent before it is awaited.
     ///
     /// # Errors
     /// What osctrl must never be sent.
-    pub fn new(rest: &Rest, sql: &str, targets: Vec<HostId>) -> Result<Self, BackendError> {
+    pub fn new(
+        rest: &Rest,
+        sql: &str,
+        targets: Vec<HostId>,
+        hours: u16,
+    ) -> Result<Self, BackendError> {
         // Without any uuid osctrl would ask every node of the environment.
         if targets.is_empty() {
             return Err(BackendError::Targets {
@@ -73,7 +81,7 @@ impl Dispatch {
             });
         }
         let uuids: Vec<&str> = targets.iter().map(|host| host.0.as_str()).collect();
-        let body = wire::dispatch(sql, &uuids);
+        let body = wire::dispatch(sql, &uuids, hours);
         let under_way = Rc::new(AtomicBool::new(false));
         let (rest, flag) = (rest.clone(), Rc::clone(&under_way));
         let sender = rest.clone();
@@ -87,6 +95,8 @@ impl Dispatch {
             call: call.boxed_local(),
             under_way,
             targets,
+            // The server counts from when it has it.
+            until: SystemTime::now() + Duration::from_secs(u64::from(hours) * 3_600),
             rest,
         })
     }
@@ -113,7 +123,11 @@ impl Dispatch {
             .and_then(|reply| self.name(reply));
         let targets = std::mem::take(&mut self.targets);
         match name {
-            Ok(name) => Ok(Accepted { name, targets }),
+            Ok(name) => Ok(Accepted {
+                name,
+                targets,
+                until: self.until,
+            }),
             Err(error) => Err(Failed {
                 error,
                 may_run,

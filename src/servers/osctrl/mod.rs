@@ -19,7 +19,7 @@ mod stub;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
@@ -39,10 +39,16 @@ use crate::step::model::Server;
 /// Time to tell the server to stop.
 const STOP_TIME: Duration = Duration::from_secs(2);
 
+/// How long a query stays with the server at least: 0 hours would never be delivered (transcript
+/// `query-never-delivered`).
+const SHORTEST_HOURS: u16 = 1;
+
 /// One environment of one osctrl server, and the queries that run there.
 pub struct Osctrl {
     rest: Rest,
     keep: Keep,
+    /// How long queries stay with the server that nobody ends.
+    hours: u16,
     /// Once there was a dispatch.
     asking: Option<Asking>,
 }
@@ -53,8 +59,16 @@ impl Osctrl {
         Self {
             rest: Rest::new(server, environment, http),
             keep,
+            hours: SHORTEST_HOURS,
             asking: None,
         }
+    }
+
+    /// Queries that nobody ends stay with the server for so many hours, for hosts that come back.
+    #[must_use]
+    pub fn queueing(mut self, hours: Option<u16>) -> Self {
+        self.hours = hours.unwrap_or(SHORTEST_HOURS);
+        self
     }
 }
 
@@ -124,7 +138,17 @@ impl Backend for Osctrl {
         }
         if let Some(asking) = &mut self.asking {
             // The step's own deadline may be over.
-            asking.stop(Instant::now() + STOP_TIME).await;
+            asking.stop(Instant::now() + STOP_TIME, false).await;
+        }
+    }
+
+    fn queued_until(&self) -> Option<SystemTime> {
+        self.asking.as_ref()?.queued_until()
+    }
+
+    async fn leave_queued(&mut self) {
+        if let Some(asking) = &mut self.asking {
+            asking.stop(Instant::now() + STOP_TIME, true).await;
         }
     }
 }
@@ -133,7 +157,7 @@ impl Osctrl {
     async fn dispatch(&mut self, sql: &str, hosts: &[Host]) -> Result<(), BackendError> {
         let asking = self
             .asking
-            .insert(Asking::new(self.rest.clone(), sql, self.keep));
+            .insert(Asking::new(self.rest.clone(), sql, self.keep, self.hours));
         let hosts = hosts.iter().map(|host| host.id.clone()).collect();
         asking.start(hosts).await
     }

@@ -1,12 +1,13 @@
 //! One query that osctrl has accepted: when to read what, and when it is over. Hands out the answers; who
 //! is asked again when it is over is decided elsewhere.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::dispatch::Accepted;
 use super::progress::{Progress, Taken, Window};
 use super::rest::{self, Call, ITEMS, Purpose, Rest, SMALL};
 use super::verdict::{Verdict, verdict};
@@ -37,6 +38,8 @@ const READ: Purpose = Purpose {
 pub struct Query {
     name: String,
     targets: Vec<HostId>,
+    /// The server hands it out at least until then.
+    pub until: SystemTime,
     /// How often its hosts had been asked before, without any of them answering.
     pub round: usize,
     dispatched: Instant,
@@ -129,11 +132,17 @@ pub struct Ended {
 }
 
 impl Query {
-    /// A query of this name that these hosts were asked; polling begins soon.
-    pub fn new(name: String, targets: Vec<HostId>, round: usize) -> Self {
+    /// A query that was accepted; polling begins soon.
+    pub fn new(accepted: Accepted, round: usize) -> Self {
+        let Accepted {
+            name,
+            targets,
+            until,
+        } = accepted;
         let now = Instant::now();
         Self {
             name,
+            until,
             round,
             progress: Progress::new(targets.len()),
             targets,

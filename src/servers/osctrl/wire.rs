@@ -79,8 +79,8 @@ pub struct LoggedIn {
 /// Body of `POST /api/v1/queries/{env}`. `uuids` may not be empty: without any list every node of the
 /// environment is asked. `exp_hours: 0` is accepted and never delivered (transcript
 /// `query-never-delivered`). Not hidden: operators should see in osctrl's lists what was asked.
-pub fn dispatch(sql: &str, uuids: &[&str]) -> Value {
-    json!({"query": sql, "uuid_list": uuids, "hidden": false, "exp_hours": 1})
+pub fn dispatch(sql: &str, uuids: &[&str], hours: u16) -> Value {
+    json!({"query": sql, "uuid_list": uuids, "hidden": false, "exp_hours": hours.max(1)})
 }
 
 /// What a dispatch is answered with.

@@ -167,7 +167,7 @@ fn schema_messages_word_for_word() {
         ),
         (
             json!({"offline_hosts": "never"}),
-            "params.offline_hosts: enum: `offline_hosts` must be one of `wait`, `skip`",
+            "params.offline_hosts: enum: `offline_hosts` must be one of `wait`, `skip`, `queue`",
         ),
         (
             json!({"template": null}),
