@@ -270,7 +270,7 @@ fn faults_query_that_is_ended_by_somebody_else() {
     post(&site, &format!("/api/v1/queries/dev/expire/{query}"));
     let ran = running.wait();
     site.assert_no_secret(&ran);
-    let warning = "warning: the query was ended at the server before every host had answered (by somebody else, or because it expired)\n";
+    let warning = "warning: the query was ended at the server before every host had answered (by somebody else, or because it expired)\nwarning: asked, but did not answer: web-02\n";
     assert_eq!((ran.status, &*ran.stderr), (0, warning));
     assert!(
         ran.elapsed.as_secs() < 20,

@@ -117,7 +117,12 @@ fn faults_signals_in_the_middle() {
             site.assert_no_secret(&ran);
             let document = ran.document();
             assert_cancelled(&document, &name);
-            assert_eq!(ran.stderr, "");
+            let silent = &document.timed_out_hosts;
+            let missing = format!(
+                "warning: asked, but did not answer: {}\n",
+                silent.join(", ")
+            );
+            assert_eq!(ran.stderr, missing);
             wait_for_the_end(&site);
         }
     });
@@ -277,7 +282,8 @@ fn faults_reader_that_waits() {
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("the document");
         let ran = running.wait();
-        assert_eq!((ran.status, &*ran.stderr), (0, ""));
+        let missing = "warning: asked, but did not answer: web-02\n";
+        assert_eq!((ran.status, &*ran.stderr), (0, missing));
         let document: Document = serde_json::from_str(&text).expect("the whole document");
         document.assert_invariant();
         assert_eq!(document.results["huge"].len(), 2_000);

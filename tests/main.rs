@@ -29,6 +29,7 @@ mod layers;
 mod lies;
 mod limits;
 mod low_limits;
+mod missing;
 mod no_files;
 mod osctrl_answers;
 mod osctrl_ended_early;

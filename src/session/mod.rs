@@ -8,6 +8,7 @@ pub mod aftermath;
 pub mod cancel;
 pub mod drive;
 pub mod failure;
+mod missing;
 pub mod outcome;
 pub mod prepare;
 pub mod run;
@@ -155,6 +156,9 @@ pub async fn execute(
     let mut state = State::default();
     let end = driven(&mut *server, &step, mode, session, deadline, &mut state).await;
     let outcome = concluded(&*server, &step, session, state, shown(end, &notices));
+    for line in missing::lines(&outcome) {
+        notices.warn(line);
+    }
     let after = Aftermath::of(&outcome, Some(server), slot, audit, notices);
     (outcome, after)
 }
