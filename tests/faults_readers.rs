@@ -42,7 +42,10 @@ fn wait_for_the_end(site: &Site) {
 
 /// stderr without the lines that name who is missing: who that is depends on the moment of the end.
 fn without_the_missing(ran: &Ran) -> String {
-    let kinds = ["asked, but did not answer", "not asked before the run ended"];
+    let kinds = [
+        "asked, but did not answer",
+        "not asked before the run ended",
+    ];
     let tells = |line: &&str| {
         let warning = line.strip_prefix("warning: ");
         warning.is_some_and(|text| kinds.iter().any(|kind| text.starts_with(kind)))

@@ -153,7 +153,7 @@ fn a_server_that_ends_every_query_is_waited_for_until_the_deadline() {
         assert!(
             ran.stderr.ends_with(
                 "warning: osctrl has ended 4 queries in a row before 2 hosts had answered: late \
-                                  answers are waited for, nobody is asked again\n"
+                                  answers are waited for, nobody is asked again\nwarning: asked, but did not answer: a, b\n"
             ),
             "{}",
             ran.stderr
