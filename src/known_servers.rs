@@ -26,6 +26,8 @@ pub struct KnownServer {
     pub title: &'static str,
     /// What a step has to say besides `base_url` and credentials, and may say of no other server.
     pub needs: &'static [Need],
+    /// Fields of `params` that no other server takes.
+    pub only: &'static [Only],
     /// What it can do.
     pub has: Has,
     /// Words that no SQL may hold that it is sent, in lower case.
@@ -47,6 +49,15 @@ pub struct Need {
     pub what: &'static str,
     /// One.
     pub example: &'static str,
+}
+
+/// A field of `params` that goes with some servers only, and is never needed.
+#[derive(Debug)]
+pub struct Only {
+    /// Its key.
+    pub field: &'static str,
+    /// What it is about, after "has no".
+    pub what: &'static str,
 }
 
 /// What a server can do for a campaign.
@@ -111,6 +122,16 @@ pub static ALL: [KnownServer; 2] = [
         aliases: &["fleet"],
         title: "Fleet",
         needs: &[],
+        only: &[
+            Only {
+                field: "target_teams",
+                what: "teams",
+            },
+            Only {
+                field: "target_host_ids",
+                what: "numbers for its hosts",
+            },
+        ],
         has: Has {
             labels: Some("labels"),
             platforms: true,
@@ -145,6 +166,7 @@ pub static ALL: [KnownServer; 2] = [
             what: "the name or uuid of an osctrl environment",
             example: "production",
         }],
+        only: &[],
         has: Has {
             labels: Some("tags"),
             platforms: true,
@@ -196,6 +218,21 @@ impl KnownServer {
     pub fn named(backend: &str) -> Option<&'static Self> {
         ALL.iter()
             .find(|known| known.name == backend || known.aliases.contains(&backend))
+    }
+
+    /// Why this server does not take a field of `params` that others do; a sentence about the field.
+    pub fn lacks(&self, field: &str) -> Option<String> {
+        let takes = |known: &Self| known.only.iter().any(|only| only.field == field);
+        let mut all = ALL.iter().flat_map(|known| known.only);
+        let only = all
+            .find(|only| only.field == field)
+            .filter(|_| !takes(self))?;
+        Some(format!(
+            "`{field}` is for {} only: remove it, {} has no {}",
+            titles(takes),
+            self.title,
+            only.what
+        ))
     }
 
     /// The first word in the SQL that this server may not be sent.
@@ -397,6 +434,18 @@ mod tests {
                     let mut less = whole.clone();
                     less.remove(need.field);
                     assert!(!is_valid(&less), "{} without {}", known.name, need.field);
+                }
+                for only in ALL.iter().flat_map(|other| other.only) {
+                    let mut more = whole.clone();
+                    more.insert(only.field.into(), json!([1]));
+                    let text = more.clone();
+                    let valid = [json!([1]), json!("a")].into_iter().any(|value| {
+                        more.insert(only.field.into(), value);
+                        is_valid(&more)
+                    });
+                    let takes =
+                        params.get("template").is_some() && known.lacks(only.field).is_none();
+                    assert_eq!(valid, takes, "{text:?}");
                 }
                 for other in ALL.iter().flat_map(|other| other.needs) {
                     if known.needs.iter().all(|need| need.field != other.field) {

@@ -60,6 +60,14 @@ impl Path {
         }
     }
 
+    /// The last key, whatever items of a list it leads on to.
+    pub fn field(&self) -> Option<&str> {
+        self.0.iter().rev().find_map(|segment| match segment {
+            Segment::Key(key) => Some(key.as_str()),
+            Segment::Index(_) => None,
+        })
+    }
+
     /// The name in messages: the path without a leading `params.`, which every field there would repeat.
     pub fn subject(&self) -> String {
         let skip = match self.0.as_slice() {

@@ -24,6 +24,7 @@ mod fleet_ages;
 mod fleet_answers;
 mod fleet_restarts;
 mod fleet_saved;
+mod fleet_targets;
 mod harness;
 mod layers;
 mod lies;

@@ -7,15 +7,31 @@ use crate::printable::listed;
 
 use super::host::{Candidates, Host, HostId, Platform};
 
-/// Who the step asks; at least one of the three is not empty.
+/// Who the step asks; at least one of the lists is not empty.
 #[derive(Debug, Clone, Default)]
 pub struct Targets {
     /// Hostnames, uuids or serials as the step wrote them, rendered; no blanks, distinct, in the step's order.
     pub hosts: Vec<String>,
     /// Names of labels, or what the server has in their place; their members are added.
     pub labels: Vec<String>,
-    /// Narrows the other two; alone it means every host of these platforms.
+    /// Names of teams, where the server has them; their members are added.
+    pub teams: Vec<String>,
+    /// The server's own numbers for hosts, where it has them; each stands in the document as such.
+    pub ids: Vec<String>,
+    /// Narrows the others; alone it means every host of these platforms.
     pub platforms: Vec<Platform>,
+}
+
+impl Targets {
+    /// Whatever was written that means one host: the document's keys as far as they are known beforehand.
+    pub fn written(&self) -> Vec<String> {
+        [&*self.hosts, &*self.ids].concat()
+    }
+
+    /// Whether no host is named one by one.
+    pub fn names_none(&self) -> bool {
+        self.hosts.is_empty() && self.ids.is_empty()
+    }
 }
 
 /// The hosts to ask, each once, and the keys of the document.
@@ -43,6 +59,7 @@ impl Roster {
     /// name), whatever the case, and `NAME@UUID` as this program itself names hosts that share a name.
     pub fn new(targets: &Targets, candidates: Candidates) -> Self {
         let named = Index::new(candidates.named);
+        let written = targets.written();
         let mut roster = Builder {
             named: &named,
             platforms: &targets.platforms,
@@ -51,7 +68,7 @@ impl Roster {
             owners: HashMap::new(),
             shared: SharedNames::default(),
             // Written names keep their spelling, so no host of a label may take one.
-            written: targets.hosts.iter().map(String::as_str).collect(),
+            written: written.iter().map(String::as_str).collect(),
         };
         let mut left_out = Vec::new();
         for name in &targets.hosts {
@@ -86,6 +103,17 @@ impl Roster {
             }
             if !keys.is_empty() {
                 roster.shared.add(name, meant.len(), &keys);
+            }
+        }
+        for id in &targets.ids {
+            let host = named.hosts.iter().find(|host| host.id.0 == *id);
+            match host {
+                Some(host) if !roster.wants(host) => left_out.push(id.as_str()),
+                Some(host) => {
+                    let host = roster.host(host);
+                    roster.target(id.clone(), Some(host));
+                }
+                None => roster.target(id.clone(), None),
             }
         }
         if !left_out.is_empty() {

@@ -34,6 +34,7 @@ fn server(known: &KnownServer) -> Value {
     let needs: Map<String, Value> = needs
         .map(|need| (need.field.to_owned(), need.what.into()))
         .collect();
+    let only: Vec<&str> = known.only.iter().map(|only| only.field).collect();
     let words: Vec<&str> = known
         .forbidden_words
         .iter()
@@ -46,6 +47,7 @@ fn server(known: &KnownServer) -> Value {
         "needs": needs,
         "target_labels": known.has.labels,
         "target_platforms": known.has.platforms,
+        "only_here": only,
         "counts_hosts": known.has.count,
         "stops_campaigns": known.has.stop,
         "runs_saved_queries": known.has.saved_queries,

@@ -191,10 +191,13 @@ fn intent(step: &RenderedStep) -> Value {
     let targets = &step.targets;
     let platforms: Vec<&str> = targets.platforms.iter().map(|one| one.name()).collect();
     let mut names = json!({
-        "hosts": bounded(&targets.hosts),
+        "hosts": bounded(&targets.written()),
         "labels": bounded(&targets.labels),
         "platforms": platforms,
     });
+    if !targets.teams.is_empty() {
+        names["teams"] = bounded(&targets.teams).into();
+    }
     if left_out > 0 {
         names["left_out"] = left_out.into();
     }

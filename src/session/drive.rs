@@ -199,7 +199,7 @@ impl Drive<'_> {
         let found = candidates.named.len() + candidates.grouped.len();
         let (targets, notices) = (asked_for.targets.clone(), self.notices.clone());
         let roster = move || {
-            let candidates = shown(candidates, &targets.hosts, &notices);
+            let candidates = shown(candidates, &targets.written(), &notices);
             Roster::new(&targets, candidates)
         };
         let roster = away(found.saturating_mul(HOST_BYTES), roster).await;

@@ -115,7 +115,7 @@ pub async fn execute(
         notices.warn(&warning.message);
     }
     session.run.executes(&step, &notices);
-    let named = asked_for.targets.hosts.clone();
+    let named = asked_for.targets.written();
     let deadline = Instant::from_std(session.run.began() + step.timeout());
     let admitted = tokio::select! {
         biased;
@@ -284,7 +284,7 @@ fn concluded(
         },
         (None, end) => Outcome::Ran {
             about,
-            targets: Targets::Named(step.step().targets.hosts.clone()),
+            targets: Targets::Named(step.step().targets.written()),
             end,
         },
     }

@@ -286,7 +286,7 @@ pub(crate) fn examine(inquiry: &Inquiry<'_>, allowlist: &mut Binder<'_>) -> Exam
                         .map(|step| step.template.params.clone()),
                     sql: statement,
                 }),
-                named: typed.map(|step| step.targets.hosts).unwrap_or_default(),
+                named: typed.map(|step| step.targets.written()).unwrap_or_default(),
             })
         }
     };

@@ -18,6 +18,10 @@ use crate::secret::{Secret, SecretSources};
 
 /// Lists of names: a list, one name, or one expression that yields a list.
 const TARGETS: &[&str] = &["target_hosts", "target_labels"];
+/// The same, of numbers.
+const HOST_IDS: &str = "target_host_ids";
+/// The same, but an alert does not choose among them.
+const TEAMS: &str = "target_teams";
 /// Numbers that the context may give.
 const NUMBERS: &[&str] = &["timeout_seconds", "max_hosts"];
 /// The only fields that a secret goes into.
@@ -180,7 +184,10 @@ pub fn render(
         for (field, value) in params.iter_mut() {
             let path = Path::of(&["params", field]);
             let field = field.as_str();
-            if TARGETS.contains(&field) {
+            if TARGETS.contains(&field) || field == HOST_IDS {
+                renderer.targets(&path, value);
+            } else if field == TEAMS {
+                renderer.no_expression(&path, value);
                 renderer.targets(&path, value);
             } else if NUMBERS.contains(&field) {
                 renderer.scalar(&path, value);
@@ -370,7 +377,12 @@ impl Renderer<'_> {
     /// exactly the same name are dropped.
     fn targets(&mut self, path: &Path, value: &mut Value) {
         let mut names: Vec<Value> = Vec::new();
+        let is_ids = path.field() == Some(HOST_IDS);
         let written = match value.take() {
+            Value::Number(number) if is_ids => {
+                names.push(Value::from(number.to_string()));
+                Vec::new()
+            }
             Value::String(text) => {
                 if !holds_expression(&text) {
                     names.push(Value::from(text.trim()));
@@ -390,7 +402,11 @@ impl Renderer<'_> {
                             }
                         }
                         Some(single) => names.extend(self.target(path, &single).map(Value::from)),
-                        None => names.push(Value::from(text)),
+                        None => {}
+                    }
+                    // What could not be rendered stays as it is: it is no empty list.
+                    if names.is_empty() {
+                        names.push(Value::from(text));
                     }
                 }
                 Vec::new()
@@ -406,15 +422,24 @@ impl Renderer<'_> {
         for (index, item) in written.into_iter().enumerate() {
             let path = path.index(index);
             match item {
-                Value::String(text) if holds_expression(&text) => match self.evaluate(&path, &text) {
-                    Some(Value::Array(_)) => self.report(
-                        &path,
-                        no_value("structure", "yields a list inside a list: write the one expression in place of the whole list"),
-                    ),
-                    Some(single) => names.extend(self.target(&path, &single).map(Value::from)),
-                    None => names.push(Value::from(text)),
-                },
+                Value::String(text) if holds_expression(&text) => {
+                    let name = match self.evaluate(&path, &text) {
+                        Some(Value::Array(_)) => {
+                            self.report(
+                                &path,
+                                no_value("structure", "yields a list inside a list: write the one expression in place of the whole list"),
+                            );
+                            None
+                        }
+                        Some(single) => self.target(&path, &single),
+                        None => None,
+                    };
+                    names.push(Value::from(name.unwrap_or(text)));
+                }
                 Value::String(text) => names.push(Value::from(text.trim())),
+                Value::Number(number) if is_ids => {
+                    names.push(Value::from(number.to_string()));
+                }
                 other => names.push(other),
             }
         }
@@ -452,7 +477,8 @@ impl Renderer<'_> {
                 return None;
             }
         };
-        match target_fault(value.as_str().unwrap_or(&name)) {
+        let field = path.field().unwrap_or_default();
+        match target_fault(field, value.as_str().unwrap_or(&name)) {
             None => Some(name),
             Some(fault) => {
                 let fault = fault.strip_prefix("is ").map_or_else(
@@ -568,7 +594,7 @@ impl Renderer<'_> {
                 } else {
                     (
                         "context_field",
-                        "takes no expression: an alert must not choose the server, the template or how the step runs; the context is for `target_hosts`, `target_labels`, `template_params`, `timeout_seconds` and `max_hosts`",
+                        "takes no expression: an alert must not choose the server, the template or how the step runs; the context is for `target_hosts`, `target_host_ids`, `target_labels`, `template_params`, `timeout_seconds` and `max_hosts`",
                     )
                 };
                 self.report(path, no_value(rule, why));

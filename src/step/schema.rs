@@ -47,6 +47,7 @@ pub fn violations(step: &Value, stage: Stage) -> Vec<Problem> {
     let step = &*whole_numbers_as_numbers(step, stage);
     let words = StepWords { step, stage };
     let mut problems = SCHEMA.violations(step, &words);
+    words.add_several_hosts(&mut problems);
     words.add_wrong_url(&mut problems);
     problems.into_vec()
 }

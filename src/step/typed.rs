@@ -18,7 +18,7 @@ use crate::address;
 use crate::campaign::OfflineHosts;
 use crate::campaign::host::Platform;
 use crate::campaign::roster::Targets;
-use crate::known_servers::{self, Access};
+use crate::known_servers::{self, Access, KnownServer};
 use crate::path::Path;
 use crate::problem::Problem;
 use crate::secret::Secret;
@@ -47,6 +47,7 @@ pub(crate) fn typed(
         ..
     } = rendering;
     let fields = Fields::of(&step);
+    fields.one_key_each()?;
     let (instance, server, secrets) = match named {
         Some(named) => {
             let key = super::instance(&step).map_or("instance", |(key, _)| key);
@@ -54,6 +55,7 @@ pub(crate) fn typed(
             let exposed = named.warnings.into_iter();
             warnings.extend(exposed.map(|warning| Problem::new(&path, "secret_exposed", warning)));
             warnings.extend(insecure_instance(&named.server, path));
+            fields.fit(named.server.access.known())?;
             (Some(named.name), named.server, named.secrets)
         }
         None => {
@@ -94,6 +96,8 @@ pub(crate) fn typed(
         targets: Targets {
             hosts: fields.names("target_hosts"),
             labels: fields.names("target_labels"),
+            teams: fields.names("target_teams"),
+            ids: fields.names("target_host_ids"),
             platforms: distinct(platforms),
         },
         limits: AskedLimits {
@@ -240,6 +244,33 @@ impl<'a> Fields<'a> {
             .filter_map(Value::as_str)
             .map(str::to_owned)
             .collect()
+    }
+
+    /// No field is there that this server does not take: the schema does not know an instance's server.
+    fn fit(&self, known: &KnownServer) -> Result<(), Problem> {
+        let fields = self.0.into_iter().flat_map(Map::keys);
+        for field in fields {
+            if let Some(lacks) = known.lacks(field) {
+                return Err(Problem::new(Path::of(&["params", field]), "not", lacks));
+            }
+        }
+        Ok(())
+    }
+
+    /// No number is both a host's name and an id: a key of the document stands for one of them.
+    fn one_key_each(&self) -> Result<(), Problem> {
+        let hosts = self.names("target_hosts");
+        for (at, id) in self.names("target_host_ids").iter().enumerate() {
+            if hosts.contains(id) {
+                let path = Path::of(&["params", "target_host_ids"]).index(at);
+                let message = format!(
+                    "`{}` stands in `target_hosts`, too: remove it there, for the document has one key for both",
+                    path.subject()
+                );
+                return Err(Problem::new(path, "uniqueItems", message));
+            }
+        }
+        Ok(())
     }
 
     /// JSON Schema holds 60.0 for an integer; so does this.

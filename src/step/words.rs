@@ -1,6 +1,8 @@
 //! A step's words for what breaks its schema, where the general ones don't say enough; and for what no
 //! pattern can say of a URL.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::expression::meant_reference;
@@ -9,6 +11,7 @@ use crate::address::{self, NoServer};
 use crate::input::kind;
 use crate::known_servers::{self, ALL, KnownServer};
 use crate::path::{Path, Segment};
+use crate::printable::{cut, printable};
 use crate::problem::{Problem, Problems};
 use crate::schema::{Violation, Words, value_at};
 
@@ -97,6 +100,10 @@ impl StepWords<'_> {
 
     /// What to say of a key that another one shuts out.
     fn not_here(&self, violation: &Violation<'_>) -> Option<Problem> {
+        let field = violation.path.last_key().unwrap_or_default();
+        if let Some(lacks) = self.server().and_then(|known| known.lacks(field)) {
+            return Some(violation.says(lacks));
+        }
         if let Some(instance) = self.instance() {
             if violation.path.last_key() == Some("instance_id") {
                 return Some(
@@ -109,7 +116,6 @@ impl StepWords<'_> {
                 violation.path.subject()
             )));
         }
-        let field = violation.path.last_key().unwrap_or_default();
         if let Some((_, titles)) = known_servers::need(field) {
             let has_none = self
                 .server()
@@ -142,6 +148,28 @@ impl StepWords<'_> {
             && violation.value.and_then(Value::as_str) == Some("queue");
         let message = known_servers::no_queue(self.server().filter(|_| is_meant)?)?;
         Some(violation.says(message))
+    }
+
+    /// What no pattern can say of hosts: that one text holds the names of several.
+    pub(super) fn add_several_hosts(&self, problems: &mut Problems) {
+        let path = Path::of(&["params", "target_hosts"]);
+        let hosts = value_at(self.step, &path);
+        let whole = hosts.filter(|hosts| hosts.is_string());
+        let items = hosts.and_then(Value::as_array).into_iter().flatten();
+        let items = items.enumerate().map(|(at, item)| (path.index(at), item));
+        for (path, host) in whole
+            .map(|text| (path.clone(), text))
+            .into_iter()
+            .chain(items)
+        {
+            if holds_expression(Some(host)) || problems.tell_of(&path) {
+                continue;
+            }
+            if let Some(fault) = host.as_str().and_then(several_names) {
+                let message = format!("`{}` {fault}", path.subject());
+                problems.add(|| Problem::new(path, "target_name", message));
+            }
+        }
     }
 
     /// What a pattern can't say of a URL.
@@ -181,18 +209,20 @@ fn misplaced_key(violation: &Violation<'_>) -> Option<Problem> {
 /// What to say of a value that its own rule refuses.
 fn wrong_value(violation: &Violation<'_>) -> Option<Problem> {
     let subject = format!("`{}`", violation.path.subject());
-    let field = (violation.path.segments().iter().rev()).find_map(|segment| match segment {
-        Segment::Key(key) => Some(key.as_str()),
-        Segment::Index(_) => None,
-    });
-    let message = match (field, violation.rule) {
+    let message = match (violation.path.field(), violation.rule) {
         (Some("type"), _) => {
             format!("{subject} must be `osquery_live_query`: no other steps are run")
         }
         (_, "minItems") => {
             format!("{subject} is an empty list: name at least one, or remove it")
         }
-        (Some("target_hosts" | "target_labels"), _) => wrong_target(violation, &subject),
+        (Some("target_hosts" | "target_labels" | "target_teams"), _) => {
+            wrong_target(violation, &subject)
+        }
+        (Some("target_host_ids"), "maxItems") => return None,
+        (Some("target_host_ids"), _) => {
+            format!("{subject} must be the number that the server has for a host, such as 17")
+        }
         (Some("environment"), "pattern") => format!(
             "{subject} must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks and control characters"
         ),
@@ -229,14 +259,49 @@ fn wrong_target(violation: &Violation<'_>, subject: &str) -> String {
         },
         "type" => format!("{subject} must be a list of names or one name, not {found}"),
         _ => {
-            let fault = value.and_then(Value::as_str).and_then(target_fault);
+            let fault = value.and_then(Value::as_str).and_then(no_name);
             format!("{subject} {}", fault.unwrap_or("is not a name"))
         }
     }
 }
 
 /// What is wrong with a target's name, as the end of a sentence.
-pub(super) fn target_fault(name: &str) -> Option<&'static str> {
+pub(super) fn target_fault(field: &str, name: &str) -> Option<Cow<'static, str>> {
+    if let Some(fault) = no_name(name) {
+        return Some(fault.into());
+    }
+    // A label may well be called so.
+    (field == "target_hosts")
+        .then(|| several_names(name))?
+        .map(Cow::from)
+}
+
+/// Why text is several hosts' names, with the list that was meant, as the end of a sentence.
+fn several_names(text: &str) -> Option<String> {
+    const SHOWN: usize = 5;
+    if !text.contains([',', ';']) {
+        return None;
+    }
+    let names = text.split([',', ';']).map(str::trim);
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let mut written: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| Value::from(&*printable(&cut(name, 100))).to_string())
+        .collect();
+    if names.len() > SHOWN {
+        written.push("…".into());
+    }
+    let list = written.join(", ");
+    Some(format!(
+        "is a list of names in one text: make it a list, `[{list}]`"
+    ))
+}
+
+fn no_name(name: &str) -> Option<&'static str> {
     if name.chars().any(char::is_control) {
         Some("holds a control character: no host or label is named so")
     } else if name.trim().is_empty() {

@@ -178,8 +178,8 @@ async fn names_bring_no_groups_and_a_platform_leaves_them_alone() {
     let mut bench = Bench::new(Scenario::of([host("a"), host("b")])).await;
     let targets = Targets {
         hosts: vec!["a".into()],
-        labels: Vec::new(),
         platforms: vec![Platform::Windows],
+        ..Targets::default()
     };
     let found = bench.resolve(&targets).await.unwrap();
     assert_eq!((names(&found.named), found.grouped.len()), (vec!["a"], 0));

@@ -274,6 +274,7 @@ pub struct Step {
     params: Map<String, Value>,
     secrets: Vec<(&'static str, String)>,
     args: Vec<String>,
+    context: Option<Value>,
 }
 
 impl Step {
@@ -302,6 +303,7 @@ impl Step {
             params,
             secrets: Vec::new(),
             args: Vec::new(),
+            context: None,
         }
         .token(token)
     }
@@ -342,6 +344,14 @@ impl Step {
             .with("password", "{{ secrets.password }}")
     }
 
+    /// The engine's context, in one invocation with the step.
+    pub fn context(self, context: Value) -> Self {
+        Self {
+            context: Some(context),
+            ..self
+        }
+    }
+
     /// One more argument.
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.into());
@@ -354,6 +364,9 @@ impl Step {
             json!({"id": self.id, "type": "osquery_live_query", "params": self.params});
         if self.id.is_none() {
             document.as_object_mut().map(|step| step.shift_remove("id"));
+        }
+        if let Some(context) = self.context {
+            document = json!({"protocol": 1, "step": document, "context": context});
         }
         let mut binary = step(document.to_string());
         for arg in self.args {

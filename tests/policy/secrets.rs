@@ -50,7 +50,7 @@ fn assert_clean(ran: &Ran, folder: &Folder, secrets: &[&str]) {
 fn steps(url: &str) -> Vec<String> {
     let login = "username: somebody\n  password: \"{{ secrets.password }}\"";
     let token = "api_token: \"{{ secrets.token }}\"";
-    let fleet = fleet_step(url, "timeout_seconds: 1");
+    let fleet = fleet_step(url, "timeout_seconds: 3");
     let osctrl = fleet.replace("fleetdm", "osctrl\n  environment: dev");
     vec![
         fleet.replace(token, login),

@@ -38,7 +38,7 @@ pub(super) async fn find(
     limits: &Limits,
 ) -> Result<Candidates, BackendError> {
     let (named, grouped) = futures_util::future::try_join(
-        named(rest, &targets.hosts),
+        named(rest, targets),
         grouped(rest, targets, limits.max_hosts),
     )
     .await?;
@@ -64,13 +64,14 @@ impl Found {
 struct Names<'a> {
     terms: Vec<&'a str>,
     lower: HashSet<String>,
+    ids: HashSet<u64>,
 }
 
 impl<'a> Names<'a> {
-    fn of(names: &'a [String]) -> Self {
+    fn of(targets: &'a Targets) -> Self {
         let mut lower = HashSet::new();
         let mut terms = Vec::new();
-        for name in names {
+        for name in &targets.hosts {
             // `NAME@UUID` is how documents name hosts that share a hostname.
             let uuid = name.rsplit_once('@').map(|(_, uuid)| uuid);
             for term in std::iter::once(name.as_str()).chain(uuid) {
@@ -79,26 +80,37 @@ impl<'a> Names<'a> {
                 }
             }
         }
-        Self { terms, lower }
+        let ids = targets
+            .ids
+            .iter()
+            .filter_map(|id| id.parse().ok())
+            .collect();
+        Self { terms, lower, ids }
+    }
+
+    /// Requests that it takes to look up each by itself.
+    fn searches(&self) -> usize {
+        self.terms.len() + self.ids.len()
     }
 
     /// The hosts of a page that may be meant, with their ids.
     fn meant(&self, page: Vec<ListedHost>) -> impl Iterator<Item = (u64, Host)> {
         page.into_iter()
             .map(|listed| (listed.id, Host::from(listed)))
-            .filter(|(_, host)| {
-                [&host.uuid, &host.serial, &host.hostname]
-                    .into_iter()
-                    .any(|name| !name.is_empty() && self.lower.contains(&name.to_lowercase()))
+            .filter(|(id, host)| {
+                self.ids.contains(id)
+                    || [&host.uuid, &host.serial, &host.hostname]
+                        .into_iter()
+                        .any(|name| !name.is_empty() && self.lower.contains(&name.to_lowercase()))
             })
     }
 }
 
-async fn named(rest: &Rest, names: &[String]) -> Result<Vec<Host>, BackendError> {
-    let names = Names::of(names);
+async fn named(rest: &Rest, targets: &Targets) -> Result<Vec<Host>, BackendError> {
+    let names = Names::of(targets);
     let mut found = Found::default();
-    if names.terms.len() > MOST_SEARCHES {
-        let affordable = names.terms.len() / SEARCHES_A_PAGE;
+    if names.searches() > MOST_SEARCHES {
+        let affordable = names.searches() / SEARCHES_A_PAGE;
         let mut pages = 0;
         let whole = each_page(rest, HostsOf::All, |page| {
             for (id, host) in names.meant(page) {
@@ -136,6 +148,15 @@ async fn named(rest: &Rest, names: &[String]) -> Result<Vec<Host>, BackendError>
         }
     }
     drop(searches);
+    let mut by_id = stream::iter(&names.ids)
+        .map(|id| rest.host(*id))
+        .buffer_unordered(SEARCHES_AT_ONCE);
+    while let Some(host) = by_id.try_next().await? {
+        if let Some(host) = host {
+            found.add(host.id, host.into());
+        }
+    }
+    drop(by_id);
     Ok(found.hosts)
 }
 
@@ -145,13 +166,22 @@ async fn grouped(
     max_hosts: usize,
 ) -> Result<Vec<Host>, BackendError> {
     let platforms = &targets.platforms;
-    let lists: Vec<HostsOf<'_>> = if !targets.labels.is_empty() {
-        let labels = rest.labels().await?;
-        label_ids(rest, &labels, &targets.labels)?
-            .into_iter()
-            .map(HostsOf::Label)
-            .collect()
-    } else if targets.hosts.is_empty() && !platforms.is_empty() {
+    let lists: Vec<HostsOf<'_>> = if !targets.labels.is_empty() || !targets.teams.is_empty() {
+        let mut lists = Vec::new();
+        if !targets.labels.is_empty() {
+            let labels = rest.labels().await?;
+            let known = labels.iter().map(|label| (label.id, label.name.as_str()));
+            let ids = ids_of(rest, "label", known, &targets.labels)?;
+            lists.extend(ids.into_iter().map(HostsOf::Label));
+        }
+        if !targets.teams.is_empty() {
+            let teams = rest.teams().await?;
+            let known = teams.iter().map(|team| (team.id, team.name.as_str()));
+            let ids = ids_of(rest, "team", known, &targets.teams)?;
+            lists.extend(ids.into_iter().map(HostsOf::Team));
+        }
+        lists
+    } else if targets.names_none() && !platforms.is_empty() {
         let labels = rest.labels().await?;
         let ids: Option<Vec<u64>> = platforms
             .iter()
@@ -201,13 +231,18 @@ fn builtin_label(labels: &[Label], platform: Platform) -> Option<u64> {
         .map(|label| label.id)
 }
 
-/// The labels' ids; all that are unknown are named at once. Fleet's own comparison ignores case, so a
-/// name that differs only in that is taken where it is one label's.
-fn label_ids(rest: &Rest, labels: &[Label], names: &[String]) -> Result<Vec<u64>, BackendError> {
-    let mut known: HashMap<String, Vec<&Label>> = HashMap::new();
-    for label in labels {
-        let same = known.entry(label.name.to_lowercase());
-        same.or_default().push(label);
+/// The ids of labels or teams; all names that are unknown are told at once. Fleet's own comparison ignores
+/// case, so a name that differs only in that is taken where it is one's only.
+fn ids_of<'a>(
+    rest: &Rest,
+    what: &str,
+    all: impl Iterator<Item = (u64, &'a str)>,
+    names: &[String],
+) -> Result<Vec<u64>, BackendError> {
+    let mut known: HashMap<String, Vec<(u64, &str)>> = HashMap::new();
+    for (id, name) in all {
+        let same = known.entry(name.to_lowercase());
+        same.or_default().push((id, name));
     }
     let mut ids = Vec::new();
     let mut seen = HashSet::new();
@@ -216,11 +251,11 @@ fn label_ids(rest: &Rest, labels: &[Label], names: &[String]) -> Result<Vec<u64>
         let same = known
             .get(&name.to_lowercase())
             .map_or(&[][..], Vec::as_slice);
-        let exact = same.iter().find(|label| label.name == *name);
+        let exact = same.iter().find(|(_, known)| known == name);
         match (exact, same) {
-            (Some(label), _) | (None, [label]) => {
-                if seen.insert(label.id) {
-                    ids.push(label.id);
+            (Some((id, _)), _) | (None, [(id, _)]) => {
+                if seen.insert(*id) {
+                    ids.push(*id);
                 }
             }
             _ => unknown.push(name),
@@ -230,17 +265,18 @@ fn label_ids(rest: &Rest, labels: &[Label], names: &[String]) -> Result<Vec<u64>
         return Ok(ids);
     };
     let quoted: Vec<String> = unknown.iter().map(|name| format!("`{name}`")).collect();
-    let what = match unknown.len() {
-        1 => format!("the label {} does not exist", quoted[0]),
-        _ => format!("the labels {} do not exist", quoted.join(", ")),
+    let said = match unknown.len() {
+        1 => format!("the {what} {} does not exist", quoted[0]),
+        _ => format!("the {what}s {} do not exist", quoted.join(", ")),
     };
-    let known = labels.iter().map(|label| label.name.as_str());
+    let mut known: Vec<&str> = known.values().flatten().map(|(_, name)| *name).collect();
+    known.sort_unstable();
     let near = nearest(first, known).map_or(String::new(), |near| {
         format!("is `{}` meant? ", rest.shown(near))
     });
     Err(BackendError::Targets {
-        message: format!("{what} at {}, or this user can't see it", rest.server()),
-        hint: Some(format!("{near}`fleetctl get labels` lists them all")),
+        message: format!("{said} at {}, or this user can't see it", rest.server()),
+        hint: Some(format!("{near}`fleetctl get {what}s` lists them all")),
     })
 }
 
@@ -320,7 +356,8 @@ mod tests {
                 .enumerate()
                 .map(|(id, (hostname, uuid, serial))| listed(id, hostname, uuid, serial))
                 .collect();
-            let sought = Names::of(&names);
+            let targets = Targets { hosts: names.clone(), ..Targets::default() };
+            let sought = Names::of(&targets);
             let found: Vec<u64> = sought.meant(page).map(|(id, _)| id).collect();
             for (id, (hostname, uuid, serial)) in fields.iter().enumerate() {
                 let meant = names.iter().any(|name| {

@@ -11,8 +11,8 @@ use super::patience::Patience;
 use super::refusal::{is_reset, lacks_endpoint};
 use super::saved::Way;
 use super::wire::{
-    AroundHosts, Config, Label, LabelsSummary, ListedHost, LoggedIn, Me, SavedListed, SavedPage,
-    Started,
+    AroundHosts, Config, Label, LabelsSummary, ListedHost, LoggedIn, Me, OneListed, SavedListed,
+    SavedPage, Started, Team, TeamsPage,
 };
 use crate::notices::Notices;
 use crate::secret::Secret;
@@ -74,6 +74,14 @@ impl Spelling {
         match self {
             Self::Reports => "reports",
             Self::Queries => "queries",
+        }
+    }
+
+    /// The folder of teams, and the parameter that names one.
+    fn teams(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Reports => ("fleets", "fleet_id"),
+            Self::Queries => ("teams", "team_id"),
         }
     }
 
@@ -343,6 +351,40 @@ impl Rest {
         Ok(summary.labels)
     }
 
+    /// All teams that this user sees. None that are licensed is a refusal.
+    pub(super) async fn teams(&self) -> Result<Vec<Team>, BackendError> {
+        for spelling in self.spellings() {
+            let path = ["api", "v1", "fleet", spelling.teams().0];
+            let reply = self.reply(&path, &[], WHOLE_BYTES).await?;
+            if self.spells(*spelling, &reply) {
+                return match reply.status {
+                    200..=299 => Ok(reply.json::<TeamsPage>()?.teams()),
+                    402 => Err(BackendError::Targets {
+                        message: format!("{} has no teams: {}", self.server(), self.said(&reply)),
+                        hint: Some(
+                            "name hosts in `target_hosts` or labels in `target_labels`".into(),
+                        ),
+                    }),
+                    _ => Err(self.refusal(&reply, Purpose::Read("teams"))),
+                };
+            }
+        }
+        Err(never_asked())
+    }
+
+    /// The host with this id; `None` where there is none, or this user can't see it.
+    pub(super) async fn host(&self, id: u64) -> Result<Option<ListedHost>, BackendError> {
+        let id = id.to_string();
+        let path = ["api", "v1", "fleet", "hosts", &id];
+        let query = [("exclude_software", "true")];
+        let reply = self.reply(&path, &query, WHOLE_BYTES).await?;
+        match reply.status {
+            200..=299 => Ok(Some(reply.json::<OneListed>()?.host)),
+            404 => Ok(None),
+            _ => Err(self.refusal(&reply, Purpose::Read("hosts"))),
+        }
+    }
+
     /// One page of hosts: those that a search finds, a label's members, or all.
     pub(super) async fn hosts(
         &self,
@@ -361,6 +403,13 @@ impl Rest {
             HostsOf::All => &["api", "v1", "fleet", "hosts"],
             HostsOf::Search(name) => {
                 query.insert(0, ("query", name));
+                &["api", "v1", "fleet", "hosts"]
+            }
+            HostsOf::Team(team) => {
+                // Which teams there are was asked before: the spelling is known.
+                let spelling = self.spellings()[0];
+                id = team.to_string();
+                query.insert(0, (spelling.teams().1, &id));
                 &["api", "v1", "fleet", "hosts"]
             }
             HostsOf::Label(label) => {
@@ -746,6 +795,8 @@ pub(super) enum HostsOf<'a> {
     Search(&'a str),
     /// A label's members, by its id.
     Label(u64),
+    /// A team's hosts, by its id.
+    Team(u64),
 }
 
 /// How one host is addressed.

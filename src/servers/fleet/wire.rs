@@ -134,6 +134,34 @@ pub(super) struct LabelsSummary {
     pub(super) labels: Vec<Label>,
 }
 
+/// `GET /teams`, newly `GET /fleets`: the list's key goes with the path.
+#[derive(Debug, Deserialize)]
+pub(super) struct TeamsPage {
+    #[serde(default)]
+    fleets: Maybe<Vec<Team>>,
+    #[serde(default)]
+    teams: Maybe<Vec<Team>>,
+}
+
+impl TeamsPage {
+    pub(super) fn teams(self) -> Vec<Team> {
+        self.fleets.0.or(self.teams.0).unwrap_or_default()
+    }
+}
+
+/// A team, newly called fleet.
+#[derive(Debug, Deserialize)]
+pub(super) struct Team {
+    pub(super) id: u64,
+    pub(super) name: String,
+}
+
+/// `GET /hosts/ID`.
+#[derive(Debug, Deserialize)]
+pub(super) struct OneListed {
+    pub(super) host: ListedHost,
+}
+
 /// A label, without its members.
 #[derive(Debug, Deserialize)]
 pub(super) struct Label {

@@ -67,6 +67,8 @@ proptest! {
     #[test]
     fn a_rendered_value_never_adds_structure(host in "\\PC{1,30}|[{}%#\"'\\[\\],:& *!\\\\a-c-]{1,20}") {
         prop_assume!(!host.trim().is_empty() && !host.chars().any(char::is_control));
+        // Several names in one text are refused.
+        let host = host.replace([',', ';'], ".");
         let step = with(json!({"target_hosts": ["a", "{{ alert.host }}"], "template_params": {"p": "x{{ alert.host }}"}}));
         let step = rendered(&step, &json!({"alert": {"host": host}}));
         let mut hosts = vec!["a".to_owned(), host.trim().to_owned()];

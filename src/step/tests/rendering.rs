@@ -114,7 +114,7 @@ fn rendering_messages_word_for_word() {
             "many_objects": vec![json!({"a": "m4rk3r"}); 10_001]
         }
     });
-    let only_context = "takes no expression: an alert must not choose the server, the template or how the step runs; the context is for `target_hosts`, `target_labels`, `template_params`, `timeout_seconds` and `max_hosts`";
+    let only_context = "takes no expression: an alert must not choose the server, the template or how the step runs; the context is for `target_hosts`, `target_host_ids`, `target_labels`, `template_params`, `timeout_seconds` and `max_hosts`";
     let meant = "must be exactly `{{ secrets.NAME }}`: did you mean `{{ secrets.token }}`?";
     let reference = "must be exactly `{{ secrets.NAME }}` (NAME: letters, digits, `_`, `-`): no other expression, filter or text beside it";
     for (changes, problem) in [

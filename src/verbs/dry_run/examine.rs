@@ -214,8 +214,9 @@ impl<'a> Examiner<'a> {
         plan.sql = Some(sql.text().to_owned());
         plan.backend = Some(step.server.access.known().name);
         plan.targets = Some(PlannedTargets {
-            hosts: step.targets.hosts.clone(),
+            hosts: step.targets.written(),
             labels: step.targets.labels.clone(),
+            teams: step.targets.teams.clone(),
             platforms: step
                 .targets
                 .platforms

@@ -101,10 +101,13 @@ pub struct Plan {
 /// Targets as a step has them; expressions where the context is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct PlannedTargets {
-    /// Hostnames, uuids, serials.
+    /// Hostnames, uuids, serials; then the server's own numbers for hosts.
     pub hosts: Vec<String>,
     /// Labels.
     pub labels: Vec<String>,
+    /// Teams.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub teams: Vec<String>,
     /// Platforms.
     pub platforms: Vec<&'static str>,
 }

@@ -136,7 +136,11 @@ fn plan_text(text: &mut String, plan: &Plan, paint: &Paint) {
     );
     if let Some(targets) = &plan.targets {
         let mut parts = Vec::new();
-        for (what, names) in [("hosts", &targets.hosts), ("labels", &targets.labels)] {
+        for (what, names) in [
+            ("hosts", &targets.hosts),
+            ("labels", &targets.labels),
+            ("teams", &targets.teams),
+        ] {
             if !names.is_empty() {
                 parts.push(format!("{what} {}", listed(names)));
             }
@@ -167,7 +171,14 @@ fn plan_text(text: &mut String, plan: &Plan, paint: &Paint) {
 }
 
 fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(MOST_TARGETS).cloned();
+    // One name with a comma in it must not look like two.
+    let shown = names
+        .iter()
+        .take(MOST_TARGETS)
+        .map(|name| match name.contains(',') {
+            true => format!("`{name}`"),
+            false => name.clone(),
+        });
     let shown: Vec<String> = shown.collect();
     let more = names.len() - shown.len();
     match more {
