@@ -3,7 +3,7 @@
 use osquery_simulator::{Answer, HostSpec, Huge, Scenario};
 
 use crate::harness::document::Line;
-use crate::harness::site::{Kind, Site, host, on_both};
+use crate::harness::site::{Site, host, on_both};
 use crate::harness::{Binary, Ran, args};
 
 /// The binary under a limit of sh's `ulimit`.
@@ -71,16 +71,12 @@ const LARGE: Huge = Huge {
 };
 
 /// The process ended in a library that does not ask (`docs/reliability.md`): the C library; what is small
-/// enough that nothing here asks for it first; on Fleet the websocket's, which makes room for a whole frame
-/// by what its header says, before anybody else can know of it.
-fn died_in_a_library(ran: &Ran, kind: Kind) -> bool {
+/// enough that nothing here asks for it first.
+fn died_in_a_library(ran: &Ran) -> bool {
     const SMALL: usize = 64 << 10;
     let refused = ran.stderr.strip_prefix("memory allocation of ");
     let bytes = refused.and_then(|rest| rest.split(' ').next()?.parse().ok());
-    let answer = LARGE.rows * LARGE.row_bytes;
-    let frame = answer * 9 / 10..answer * 11 / 10;
-    let allowed = bytes
-        .is_some_and(|bytes: usize| bytes < SMALL || kind == Kind::Fleet && frame.contains(&bytes));
+    let allowed = bytes.is_some_and(|bytes: usize| bytes < SMALL);
     ran.killed && ran.status == 134 && (allowed || ran.stderr.starts_with("Fatal glibc error"))
 }
 
@@ -100,7 +96,7 @@ fn memory() {
             let step = site.step(&names).arg("--format").arg(format);
             let ran = under(&limit, step.binary());
             let ends = format!("{about}: {} {:?}", ran.status, ran.stderr);
-            if died_in_a_library(&ran, kind) {
+            if died_in_a_library(&ran) {
                 died += 1;
                 continue;
             }

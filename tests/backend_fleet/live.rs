@@ -59,7 +59,7 @@ async fn each_host_is_heard_with_rows_with_none_or_with_its_error() {
     let begun = Instant::now();
     bench.stop(true).await;
     assert!(
-        begun.elapsed() < Duration::from_millis(50),
+        begun.elapsed() < Duration::from_secs(2),
         "{:?}",
         begun.elapsed()
     );
@@ -78,7 +78,7 @@ async fn an_answer_is_heard_long_before_the_servers_tick() {
     bench.answers(1).await;
     let answered = bench.simulator.last_answer_at().unwrap();
     assert!(
-        answered.elapsed() < Duration::from_millis(500),
+        answered.elapsed() < Duration::from_millis(2_500),
         "{:?}",
         answered.elapsed()
     );
@@ -94,7 +94,16 @@ async fn the_dispatch_waits_for_a_socket_that_is_slow_to_open() {
     bench.ask(&["a"]).await.unwrap();
     bench.answers(1).await;
     let observed = bench.observed();
-    assert_eq!((observed.campaigns[0].refused, observed.sockets), (0, 1));
+    assert_eq!(observed.sockets, 1);
+    let at = |method, path| {
+        observed
+            .requests_to(method, path)
+            .next()
+            .expect("a request")
+            .at
+    };
+    let waited = at("POST", "/run").duration_since(at("GET", "results/websocket"));
+    assert!(waited >= Duration::from_millis(400), "{waited:?}");
 }
 
 #[tokio::test]

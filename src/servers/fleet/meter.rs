@@ -1,6 +1,7 @@
 //! The connection under the results socket, measured: how much came since the last whole frame, and when.
 //! It hands control back to the event loop after a few reads, for the websocket's own loop would read
-//! fragments without end while there are any. Knows nothing of websockets.
+//! fragments without end while there are any. Memory for what is announced is asked for before the
+//! websocket hears of it.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +10,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::frames::Lengths;
 use crate::memory::{self, NoMemory};
 
 /// Reads after which others have their turn.
@@ -27,12 +29,17 @@ const ASK_FROM: usize = 1 << 20;
 #[error("the system refuses {0} of memory")]
 pub(super) struct Refused(pub(super) NoMemory);
 
+fn refused(refused: NoMemory) -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, Refused(refused))
+}
+
 /// A connection of which is known how much came.
 #[derive(Debug)]
 pub(super) struct Metered<S> {
     inner: S,
     most: usize,
     since_frame: usize,
+    lengths: Lengths,
     /// Memory was asked for, for a message of so many bytes.
     asked_for: usize,
     in_a_row: usize,
@@ -46,6 +53,7 @@ impl<S> Metered<S> {
             inner,
             most,
             since_frame: 0,
+            lengths: Lengths::default(),
             asked_for: ASK_FROM,
             in_a_row: 0,
             last_read: Instant::now(),
@@ -87,11 +95,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
             self.last_read = Instant::now();
         }
         self.since_frame = self.since_frame.saturating_add(came);
+        let announced = self.lengths.announced(&buffer.filled()[before..]);
+        // What is larger than any message may be is the websocket's to refuse.
+        if let Ok(announced @ ASK_FROM..) = usize::try_from(announced)
+            && announced <= self.most
+        {
+            memory::asked(announced.saturating_mul(2)).map_err(refused)?;
+        }
         if self.since_frame > self.asked_for {
             // The library's buffer doubles, beside the old one and what the message becomes.
             self.asked_for = self.since_frame.saturating_mul(2).max(ASK_FROM);
-            memory::asked(self.asked_for.saturating_mul(4))
-                .map_err(|refused| io::Error::new(io::ErrorKind::OutOfMemory, Refused(refused)))?;
+            memory::asked(self.asked_for.saturating_mul(4)).map_err(refused)?;
         }
         if self.since_frame > self.most {
             return Poll::Ready(Err(io::Error::other(Endless(self.since_frame))));

@@ -5,6 +5,7 @@
 
 mod attempts;
 mod dispatch;
+mod frames;
 pub mod gitops;
 mod hosts;
 mod live;
