@@ -16,6 +16,42 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
     )
 }
 
+/// The milliseconds since 1970 of a moment that [`rfc3339`] wrote, or another program in UTC with `Z`.
+pub(crate) fn milliseconds(text: &str) -> Option<i64> {
+    let text = text.strip_suffix(['Z', 'z'])?;
+    let (text, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str, most: usize| -> Option<i64> {
+        let plain = text.len() <= most && text.bytes().all(|letter| letter.is_ascii_digit());
+        text.parse().ok().filter(|_| plain)
+    };
+    let (date, time) = text.split_once(['T', 't', ' '])?;
+    let [year, month, day] = *date.split('-').collect::<Vec<_>>() else {
+        return None;
+    };
+    let [hour, minute, second] = *time.split(':').collect::<Vec<_>>() else {
+        return None;
+    };
+    let (year, month, day) = (digits(year, 4)?, digits(month, 2)?, digits(day, 2)?);
+    let (hour, minute, second) = (digits(hour, 2)?, digits(minute, 2)?, digits(second, 2)?);
+    let valid = (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
+    let fraction = digits(&format!("{fraction:0<3}").get(..3)?.to_owned(), 3)?;
+    // Years that begin in March, so that the day of the leap year is their last.
+    let from_march = (month + 9) % 12;
+    let years = if from_march > 9 { year - 1 } else { year };
+    let days = years * 365 + years.div_euclid(4) - years.div_euclid(100)
+        + years.div_euclid(400)
+        + (153 * from_march + 2) / 5
+        + day
+        - 1
+        - 719_468;
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+    valid.then_some(seconds * 1_000 + fraction)
+}
+
 /// The date of a day, counted from 1970-01-01 (proleptic Gregorian; eras of 400 years that begin in March).
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -52,6 +88,29 @@ mod tests {
                 rfc3339(UNIX_EPOCH + Duration::from_millis(milliseconds)),
                 text
             );
+            let read = super::milliseconds(text);
+            assert_eq!(read, i64::try_from(milliseconds).ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_of_others_are_read_and_no_moment_is_none() {
+        for (text, read) in [
+            ("2026-11-27T07:04:51Z", Some(1_795_763_091_000)),
+            ("2026-11-27t07:04:51.1234567z", Some(1_795_763_091_123)),
+            ("2026-11-27 07:04:51.5Z", Some(1_795_763_091_500)),
+            ("1969-12-31T23:59:59Z", Some(-1_000)),
+            ("2026-11-27T07:04:51", None),
+            ("2026-11-27T07:04:51+01:00", None),
+            ("2026-13-27T07:04:51Z", None),
+            ("2026-11-27T24:04:51Z", None),
+            ("99999999999999999999-01-01T00:00:00Z", None),
+            ("-1-01-01T00:00:00Z", None),
+            ("now", None),
+            ("é", None),
+            ("", None),
+        ] {
+            assert_eq!(milliseconds(text), read, "{text}");
         }
     }
 }

@@ -41,6 +41,7 @@ mod policy;
 mod queue;
 mod retry_after;
 mod rows;
+mod show;
 mod templates;
 mod two_at_once;
 mod verbs;

@@ -236,6 +236,11 @@ const WAYS: &[Way] = &[
         spared: &["is a folder"],
     },
     Way {
+        name: "show FILE",
+        binary: |path, _| with(args([]), &["show"], path),
+        spared: &[],
+    },
+    Way {
         name: "dry-run --simulate",
         binary: |path, _| {
             with(args([]), &["dry-run"], &scenario())

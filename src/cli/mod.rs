@@ -18,8 +18,9 @@ use crate::session::failure::Failure;
 use crate::verbs::dry_run::DryRunArgs;
 use crate::verbs::run::{RunArgs, StepArgs};
 use crate::verbs::schema::SchemaName;
+use crate::verbs::show::ShowArgs;
 use crate::verbs::templates::TemplatesArgs;
-use crate::verbs::{check, dry_run, run, schema, templates};
+use crate::verbs::{check, dry_run, run, schema, show, templates};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -52,6 +53,9 @@ pub enum Verb {
     /// Everything that `run` does up to the dispatch, and what would be sent to whom.
     #[command(long_about = help::CHECK)]
     Check(StepArgs),
+    /// Show a document of `run`: as a table, for a ticket, for spreadsheets and for a SIEM.
+    #[command(long_about = show::HELP, after_help = show::EXAMPLES)]
+    Show(ShowArgs),
     /// Find everything that would go wrong in playbooks and steps, without a network.
     ///
     /// Reads files, folders (*.playbook.yaml, *.step.yaml, also .yml and .json) or stdin (-), and takes
@@ -186,6 +190,7 @@ fn verb(cli: Cli, process: &Process, early: Option<EventLoop>) -> Exit {
         Some(Verb::Run(args)) => run::run(args, process, early),
         Some(Verb::Check(args)) => check::run(args, process, early),
         Some(Verb::Templates(args)) => templates::run(&args, process),
+        Some(Verb::Show(args)) => show::run(&args, process),
         Some(Verb::DryRun(args)) => dry_run::run(args, process),
         Some(Verb::Schema { name }) => schema::run(name, process),
         Some(Verb::Completions { shell }) => process.text(&manual::completions(shell.into())),
@@ -236,7 +241,8 @@ fn writes_document(args: &[OsString]) -> bool {
     !matches!(
         verb_of(args),
         Some(
-            "dry-run"
+            "show"
+                | "dry-run"
                 | "templates"
                 | "schema"
                 | "describe"

@@ -1,7 +1,18 @@
 //! What an execution becomes on stdout: values in, bytes out. Knows no file, no terminal and no server.
 
+pub(crate) mod csv;
+pub(crate) mod ecs;
+pub(crate) mod events;
+pub(crate) mod markdown;
 pub(crate) mod ndjson;
+mod observation;
+pub(crate) mod ocsf;
+pub(crate) mod recorded;
 pub(crate) mod report;
+pub(crate) mod rows;
+pub(crate) mod shown;
+pub(crate) mod table;
+mod visible;
 
 use std::io::{self, Write};
 

@@ -1,13 +1,18 @@
 //! Reads stdin to its end within limits. Knows nothing of what is in it.
 
 use std::io::{IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::input::{DecodeError, MAX_INPUT_BYTES, too_long};
+use crate::memory;
 
 /// How long the engine may take to write the step and close the pipe.
 pub const MAX_INPUT_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes of a pipe that are asked memory for at a time.
+const PIECE: usize = 1 << 20;
 
 /// Reads stdin to its end, at most [`MAX_INPUT_BYTES`] and [`MAX_INPUT_TIME`].
 ///
@@ -64,6 +69,54 @@ pub fn read_within(
             Err(error)
         }
     }
+}
+
+/// What stdin is, for who reads it as often as it takes.
+pub(crate) enum Whole {
+    /// A file that stands where the caller left it.
+    File(std::fs::File),
+    /// All of a pipe.
+    Bytes(Vec<u8>),
+}
+
+/// stdin to its end, however long that takes: who writes it may be a run that waits for its hosts. A file is
+/// handed on as it is, of anything else all is read, at most so many bytes.
+///
+/// # Errors
+/// Where stdin is a terminal, has more, or can't be read.
+pub(crate) fn whole(most: usize) -> Result<Whole, DecodeError> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        let mut error = DecodeError::new("stdin is a terminal: there is no prompt");
+        error.hint = Some("name a file, or pipe a document in".into());
+        return Err(error);
+    }
+    let unreadable =
+        |error: std::io::Error| DecodeError::new(format!("stdin can't be read: {}", error.kind()));
+    let file: std::fs::File = stdin
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(unreadable)?
+        .into();
+    if file.metadata().map_err(unreadable)?.is_file() {
+        return Ok(Whole::File(file));
+    }
+    let mut bytes = Vec::new();
+    let mut stdin = stdin.lock().take(most as u64 + 1);
+    loop {
+        memory::room(&mut bytes, PIECE).map_err(|refused| {
+            DecodeError::new(format!(
+                "stdin can't be held: the system refuses {refused} of memory (`ulimit -v`)"
+            ))
+        })?;
+        let mut piece = stdin.by_ref().take(PIECE as u64);
+        match piece.read_to_end(&mut bytes).map_err(unreadable)? {
+            0 => break,
+            _ if bytes.len() > most => return Err(too_long(most)),
+            _ => {}
+        }
+    }
+    Ok(Whole::Bytes(bytes))
 }
 
 #[cfg(test)]

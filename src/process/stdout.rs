@@ -235,6 +235,19 @@ pub(crate) fn was_closed() -> bool {
     }
 }
 
+/// How many columns the terminal has that stdout is: of the variable COLUMNS where that says so, and 80 where
+/// nobody does.
+pub(crate) fn columns() -> usize {
+    let told = std::env::var("COLUMNS").ok();
+    let told = told.and_then(|columns| columns.trim().parse::<usize>().ok());
+    let asked = || {
+        let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
+        size.ok().map(|size| usize::from(size.ws_col))
+    };
+    let known = told.filter(|columns| *columns > 0).or_else(asked);
+    known.filter(|columns| *columns > 0).unwrap_or(80)
+}
+
 /// Whether the other end of the pipe or socket is closed; never, where stdout is something else.
 fn reader_has_gone() -> bool {
     let out = rustix::stdio::stdout();

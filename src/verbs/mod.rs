@@ -8,4 +8,5 @@ pub mod dry_run;
 mod rehearsed;
 pub mod run;
 pub mod schema;
+pub mod show;
 pub mod templates;

@@ -1,0 +1,537 @@
+//! Reads a document, or lines, once from the beginning to the end and hands on each row as it comes, so that
+//! memory does not grow with them. The text may be anything: what is no document of `run` is told with its
+//! place, and what breaks off is said to.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::io::{self, BufReader, Read};
+
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::{Deserializer, Map, Value};
+
+use super::{Cut, Host, Recorded, Row};
+use crate::input::DecodeError;
+use crate::problem::Position;
+
+/// Takes each row, with its target's key.
+pub(crate) type Sink<'a> = dyn FnMut(&str, Row) -> io::Result<()> + 'a;
+
+/// Bytes that are read at a time.
+const PIECE: usize = 256 << 10;
+
+/// Why reading ended early.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The text is no document.
+    Text(DecodeError),
+    /// The system gives no more of it.
+    Source(io::Error),
+    /// The rows could not be handed on.
+    Sink(io::Error),
+}
+
+/// Reads all of it.
+///
+/// # Errors
+/// [`ReadError`]
+pub(crate) fn read(text: impl Read, sink: &mut Sink<'_>) -> Result<Recorded, ReadError> {
+    let mut reader = Deserializer::from_reader(BufReader::with_capacity(PIECE, text));
+    let reading = RefCell::new(Reading {
+        recorded: Recorded::default(),
+        sink,
+        entries: Map::new(),
+        stopped: None,
+        within: None,
+        form: Form::None,
+        pieces: 0,
+    });
+    loop {
+        if let Err(error) = reader.end() {
+            // Whatever follows begins here, unless the text can't be read.
+            if error.is_io() {
+                return Err(ReadError::Source(error.into()));
+            }
+        } else {
+            break;
+        }
+        let read = Piece(&reading).deserialize(&mut reader);
+        let mut now = reading.borrow_mut();
+        if let Err(error) = read {
+            match now.stopped.take() {
+                Some(Stopped::Sink(error)) => return Err(ReadError::Sink(error)),
+                Some(Stopped::Refused(message)) => return Err(refused(&error, message)),
+                None => {}
+            }
+            if error.classify() == Category::Eof && now.form == Form::Lines {
+                now.recorded.cut = Some(Cut {
+                    line: error.line(),
+                    within: true,
+                });
+                break;
+            }
+            return Err(of_json(error));
+        }
+        if let Err(message) = now.end_of_piece() {
+            let mut told = not_ours(message);
+            // Lines are one object each.
+            told.position = (now.pieces > 0).then_some(Position {
+                line: now.pieces + 1,
+                column: 1,
+            });
+            return Err(ReadError::Text(told));
+        }
+        now.pieces += 1;
+    }
+    let read = reading.into_inner().finish();
+    read.map_err(|message| ReadError::Text(not_ours(message)))
+}
+
+/// A message of ours, where the reader stands.
+fn refused(error: &serde_json::Error, message: String) -> ReadError {
+    let mut told = not_ours(message);
+    told.position = (error.line() > 0).then(|| position(error));
+    ReadError::Text(told)
+}
+
+fn position(error: &serde_json::Error) -> Position {
+    Position {
+        line: error.line(),
+        column: error.column().max(1),
+    }
+}
+
+fn not_ours(message: String) -> DecodeError {
+    let mut error = DecodeError::new(message);
+    error.hint = Some("`show` reads what `run` or `check` wrote, as JSON or ndjson".into());
+    error
+}
+
+/// What the library says, without the values that it quotes.
+fn of_json(error: serde_json::Error) -> ReadError {
+    let at = position(&error);
+    let mut told = match error.classify() {
+        Category::Io => return ReadError::Source(error.into()),
+        Category::Eof => not_ours("the text ends in the middle of the document".into()),
+        Category::Syntax => not_ours("this is no JSON".into()),
+        Category::Data => not_ours("no document of `run` has a value of this kind here".into()),
+    };
+    told.position = (at.line > 0).then_some(at);
+    ReadError::Text(told)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Nothing came yet.
+    None,
+    Document,
+    /// Lines of hosts, the summary outstanding.
+    Lines,
+    /// Lines with their summary.
+    Summed,
+}
+
+enum Stopped {
+    Sink(io::Error),
+    Refused(String),
+}
+
+/// What was read so far.
+struct Reading<'s, 'f> {
+    recorded: Recorded,
+    sink: &'s mut Sink<'f>,
+    /// The small values of the piece that is read now.
+    entries: Map<String, Value>,
+    /// Why the piece that is read now is given up.
+    stopped: Option<Stopped>,
+    /// The target whose rows are read now.
+    within: Option<String>,
+    form: Form,
+    /// How many whole objects were taken up.
+    pieces: usize,
+}
+
+impl Reading<'_, '_> {
+    fn row(&mut self, host: &str, row: Row) -> Result<(), Stopped> {
+        (self.sink)(host, row).map_err(Stopped::Sink)?;
+        self.recorded.host_mut(host).kept += 1;
+        Ok(())
+    }
+
+    /// Takes up what an object of the text said, now that it is whole.
+    fn end_of_piece(&mut self) -> Result<(), String> {
+        let entries = std::mem::take(&mut self.entries);
+        match (self.form, entries.get("type").and_then(Value::as_str)) {
+            (Form::Document | Form::Summed, _) => {
+                Err("more text follows the document: `show` takes one at a time".into())
+            }
+            (_, Some("host")) => {
+                self.form = Form::Lines;
+                self.host_line(entries)
+            }
+            (_, Some("summary")) => {
+                self.form = Form::Summed;
+                self.summary(entries)
+            }
+            (Form::Lines, _) => Err("this line is none of `run --format ndjson`".into()),
+            (_, Some(_)) => Err("this is no document of `run` or `check`".into()),
+            (_, None) if !entries.contains_key("results") => {
+                Err("this is no document of `run` or `check`: it has no `results`".into())
+            }
+            _ => {
+                self.form = Form::Document;
+                self.summary(entries)
+            }
+        }
+    }
+
+    /// The line of a target that answered.
+    fn host_line(&mut self, mut entries: Map<String, Value>) -> Result<(), String> {
+        let Some(Value::String(key)) = entries.remove("host") else {
+            return Err("this line names no host".into());
+        };
+        entries.remove("rows");
+        self.facts(&key, Value::Object(entries))?;
+        self.recorded.host_mut(&key).present = true;
+        self.within = None;
+        Ok(())
+    }
+
+    fn facts(&mut self, key: &str, facts: Value) -> Result<(), String> {
+        let facts: Host = serde_json::from_value(facts).map_err(|_| {
+            format!(
+                "what is said of {} has another form than `run` writes",
+                quoted(key)
+            )
+        })?;
+        let host = self.recorded.host_mut(key);
+        *host = Host {
+            key: key.to_owned(),
+            kept: host.kept,
+            present: host.present,
+            ..facts
+        };
+        Ok(())
+    }
+
+    /// The document without `results`, or the last line.
+    fn summary(&mut self, mut entries: Map<String, Value>) -> Result<(), String> {
+        let recorded = &mut self.recorded;
+        recorded.partial = match entries.remove("partial") {
+            Some(Value::Bool(partial)) => partial,
+            _ => return Err("this is no document of `run` or `check`: it has no `partial`".into()),
+        };
+        let Some(silent) = entries.remove("timed_out_hosts") else {
+            return Err(
+                "this is no document of `run` or `check`: it has no `timed_out_hosts`".into(),
+            );
+        };
+        let silent: Vec<String> = typed("timed_out_hosts", silent)?;
+        let failed: Vec<String> = optional("failed_hosts", &mut entries)?.unwrap_or_default();
+        recorded.cancelled = entries.remove("cancelled") == Some(Value::Bool(true));
+        recorded.run = optional("run", &mut entries)?.unwrap_or_default();
+        recorded.campaign = optional("campaign", &mut entries)?;
+        recorded.error = optional("error", &mut entries)?;
+        recorded.planned = optional("planned", &mut entries)?;
+        for key in silent {
+            let host = recorded.host_mut(&key);
+            if host.status.is_empty() {
+                host.status = "no_answer".into();
+            }
+        }
+        for key in failed {
+            recorded.host_mut(&key).status = "error".into();
+        }
+        for host in &mut recorded.hosts {
+            if host.status.is_empty() {
+                host.status = "ok".into();
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Recorded, String> {
+        match self.form {
+            Form::None => return Err("there is nothing to show: the text is empty".into()),
+            Form::Lines => {
+                // The line that broke off.
+                if let Some(key) = self.within.take() {
+                    let mut entries = std::mem::take(&mut self.entries);
+                    entries.remove("host");
+                    self.facts(&key, Value::Object(entries))?;
+                    let host = self.recorded.host_mut(&key);
+                    host.truncated = true;
+                    host.present = true;
+                }
+                self.recorded.partial = true;
+                self.recorded.cut.get_or_insert(Cut {
+                    line: self.pieces + 1,
+                    within: false,
+                });
+            }
+            Form::Document | Form::Summed => {}
+        }
+        Ok(self.recorded)
+    }
+}
+
+fn typed<T: DeserializeOwned>(key: &str, value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|_| format!("`{key}` has another form than `run` writes"))
+}
+
+fn optional<T: DeserializeOwned>(
+    key: &str,
+    entries: &mut Map<String, Value>,
+) -> Result<Option<T>, String> {
+    match entries.remove(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => typed(key, value).map(Some),
+    }
+}
+
+/// A name in a message.
+fn quoted(name: &str) -> String {
+    let name = crate::printable::cut(name, 80);
+    format!("`{}`", crate::printable::printable(&name))
+}
+
+/// One object of the text: the document, or a line.
+struct Piece<'r, 's, 'f>(&'r RefCell<Reading<'s, 'f>>);
+
+impl Piece<'_, '_, '_> {
+    /// Gives the piece up, for a reason of ours.
+    fn stop<E: serde::de::Error>(&self, why: Stopped) -> E {
+        self.0.borrow_mut().stopped = Some(why);
+        E::custom("stopped")
+    }
+
+    fn refuse<E: serde::de::Error>(&self, why: impl Into<String>) -> E {
+        self.stop(Stopped::Refused(why.into()))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Piece<'_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Piece<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if !seen.insert(key.clone()) {
+                return Err(self.refuse(format!("{} stands here twice", quoted(&key))));
+            }
+            match key.as_str() {
+                "results" => {
+                    map.next_value_seed(Results(&self))?;
+                    let mut reading = self.0.borrow_mut();
+                    reading.entries.insert(key, Value::Null);
+                }
+                "rows" => {
+                    let host = self.0.borrow().entries.get("host").cloned();
+                    let Some(Value::String(host)) = host else {
+                        // Somebody sorted the keys; one line is held, not all.
+                        let rows: Vec<Row> = map.next_value()?;
+                        let rows = rows.into_iter().map(Value::Object).collect();
+                        self.0.borrow_mut().entries.insert(key, rows);
+                        continue;
+                    };
+                    self.begin(&host)?;
+                    map.next_value_seed(Rows(&self, &host))?;
+                }
+                "hosts" => map.next_value_seed(Hosts(&self))?,
+                "type" => {
+                    let value: Value = map.next_value()?;
+                    let mut reading = self.0.borrow_mut();
+                    if value == "host" && reading.form == Form::None {
+                        reading.form = Form::Lines;
+                    }
+                    reading.entries.insert(key, value);
+                }
+                "host" | "status" | "error" | "hostname" | "uuid" | "answered_at" | "truncated"
+                | "partial" | "timed_out_hosts" | "failed_hosts" | "cancelled" | "run"
+                | "campaign" | "planned" => {
+                    let value: Value = map.next_value()?;
+                    self.0.borrow_mut().entries.insert(key, value);
+                }
+                // A later version may say more.
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        self.late_rows()
+    }
+}
+
+impl Piece<'_, '_, '_> {
+    /// Rows of a target follow.
+    fn begin<E: serde::de::Error>(&self, host: &str) -> Result<(), E> {
+        if self.0.borrow().recorded.host(host).is_some() {
+            return Err(self.refuse(format!("{} has rows twice", quoted(host))));
+        }
+        let mut reading = self.0.borrow_mut();
+        reading.within = Some(host.to_owned());
+        reading.recorded.host_mut(host);
+        Ok(())
+    }
+
+    /// Hands on the rows of a line whose host came after them.
+    fn late_rows<E: serde::de::Error>(&self) -> Result<(), E> {
+        let (host, rows) = {
+            let mut reading = self.0.borrow_mut();
+            let Some(Value::Array(rows)) = reading.entries.remove("rows") else {
+                return Ok(());
+            };
+            (reading.entries.get("host").cloned(), rows)
+        };
+        let Some(Value::String(host)) = host else {
+            return Err(self.refuse("this is no document of `run` or `check`"));
+        };
+        self.begin(&host)?;
+        for row in rows {
+            let Value::Object(row) = row else { continue };
+            if row.values().any(|cell| cell.is_array() || cell.is_object()) {
+                return Err(self.refuse(NESTED));
+            }
+            let handed = self.0.borrow_mut().row(&host, row);
+            handed.map_err(|why| self.stop(why))?;
+        }
+        Ok(())
+    }
+}
+
+/// What `run` refuses of a host.
+const NESTED: &str = "a cell holds a list or a mapping: no document of `run` does";
+
+/// `results`: each target with its rows.
+struct Results<'p, 'r, 's, 'f>(&'p Piece<'r, 's, 'f>);
+
+impl<'de> DeserializeSeed<'de> for Results<'_, '_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Results<'_, '_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(host) = map.next_key::<String>()? {
+            if !seen.insert(host.clone()) {
+                return Err(self.0.refuse(format!("{} has rows twice", quoted(&host))));
+            }
+            map.next_value_seed(Rows(self.0, &host))?;
+            let mut reading = self.0.0.borrow_mut();
+            reading.recorded.host_mut(&host).present = true;
+        }
+        Ok(())
+    }
+}
+
+/// The rows of one target.
+struct Rows<'p, 'r, 's, 'f, 'h>(&'p Piece<'r, 's, 'f>, &'h str);
+
+impl<'de> DeserializeSeed<'de> for Rows<'_, '_, '_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Rows<'_, '_, '_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a list of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(row) = list.next_element_seed(OneRow(self.0))? {
+            let handed = self.0.0.borrow_mut().row(self.1, row);
+            handed.map_err(|why| self.0.stop(why))?;
+        }
+        Ok(())
+    }
+}
+
+/// One row, whose cells hold no further values.
+struct OneRow<'p, 'r, 's, 'f>(&'p Piece<'r, 's, 'f>);
+
+impl<'de> DeserializeSeed<'de> for OneRow<'_, '_, '_, '_> {
+    type Value = Row;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Row, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneRow<'_, '_, '_, '_> {
+    type Value = Row;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a row")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
+        let mut row = Row::new();
+        while let Some((column, cell)) = map.next_entry::<String, Value>()? {
+            if cell.is_array() || cell.is_object() {
+                return Err(self.0.refuse(NESTED));
+            }
+            if row.contains_key(&column) {
+                let message = format!("a row has the column {} twice", quoted(&column));
+                return Err(self.0.refuse(message));
+            }
+            row.insert(column, cell);
+        }
+        Ok(row)
+    }
+}
+
+/// `hosts`: what became of each target.
+struct Hosts<'p, 'r, 's, 'f>(&'p Piece<'r, 's, 'f>);
+
+impl<'de> DeserializeSeed<'de> for Hosts<'_, '_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Hosts<'_, '_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some((key, facts)) = map.next_entry::<String, Value>()? {
+            if !seen.insert(key.clone()) {
+                return Err(self.0.refuse(format!("{} stands here twice", quoted(&key))));
+            }
+            let taken = self.0.0.borrow_mut().facts(&key, facts);
+            taken.map_err(|why| self.0.refuse(why))?;
+        }
+        Ok(())
+    }
+}
