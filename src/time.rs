@@ -38,7 +38,7 @@ pub(crate) fn milliseconds(text: &str) -> Option<i64> {
         && hour < 24
         && minute < 60
         && second <= 60;
-    let fraction = digits(&format!("{fraction:0<3}").get(..3)?.to_owned(), 3)?;
+    let fraction = digits(format!("{fraction:0<3}").get(..3)?, 3)?;
     // Years that begin in March, so that the day of the leap year is their last.
     let from_march = (month + 9) % 12;
     let years = if from_march > 9 { year - 1 } else { year };

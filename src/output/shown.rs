@@ -85,6 +85,10 @@ impl<'a> Shown<'a> {
             let words = "the run was ended by a signal, before every host had answered";
             lines.push(Line::new(words, ""));
         }
+        if let Some(until) = &recorded.queued_until {
+            let words = "hosts that come back are still asked, and `run --resume` brings their answers, until ";
+            lines.push(Line::new(words, until));
+        }
         if let Some(planned) = &recorded.planned {
             let count = counted(planned.hosts.len() as u64, "host");
             let words = format!("this is what `check` found, no host was asked: {count} would be");

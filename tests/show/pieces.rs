@@ -198,6 +198,7 @@ fn runs_that_did_not_come_to_their_end_say_so() {
     });
     let mut cancelled = sample();
     cancelled["cancelled"] = true.into();
+    cancelled["queued_until"] = "2026-11-28T07:04:50.200Z".into();
     let mut planned = failed.clone();
     planned.as_object_mut().expect("a document").remove("error");
     planned["partial"] = false.into();
@@ -217,6 +218,11 @@ fn runs_that_did_not_come_to_their_end_say_so() {
             &cancelled,
             "the run was ended by a signal, before every host had answered",
             "",
+        ),
+        (
+            &cancelled,
+            "hosts that come back are still asked, and `run --resume` brings their answers, until ",
+            "2026-11-28T07:04:50.200Z",
         ),
         (
             &planned,
@@ -265,7 +271,7 @@ fn runs_that_did_not_come_to_their_end_say_so() {
 #[test]
 fn what_a_later_version_says_more_is_no_error() {
     let mut document = sample();
-    document["queued_until"] = "2026-11-28T07:04:50Z".into();
+    document["answered_by"] = json!({"a": ["b"]});
     document["run"]["resumes"] = json!(["5f0c2a54-9a1e-4c37-8b58-0d8f2f3f6f12"]);
     document["hosts"]["db-7"] = json!({"status": "queued", "matched": {"by": "short_name"}});
     for format in FORMATS {

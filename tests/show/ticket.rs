@@ -85,7 +85,7 @@ fn a_hundred_thousand_rows_are_shown_in_little_memory() {
     ];
     for (text, formats) in [(&document, &all[..]), (&lines, &all[..2])] {
         let path = folder.file("document.json", text);
-        for (format, expected) in formats {
+        for &(format, expected) in formats {
             let ran = args(["show", "--format", format]).arg(&path).run();
             assert_eq!(ran.status, 0, "{format}: {}", ran.stderr);
             let count = ran.stdout.lines().count();

@@ -28,6 +28,8 @@ pub(crate) struct Recorded {
     pub error: Option<Failed>,
     /// What `check` found.
     pub planned: Option<Planned>,
+    /// Until when the query stays with the server.
+    pub queued_until: Option<String>,
     /// Every target.
     pub hosts: Vec<Host>,
     /// Where lines end before the summary came.

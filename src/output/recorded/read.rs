@@ -46,14 +46,10 @@ pub(crate) fn read(text: impl Read, sink: &mut Sink<'_>) -> Result<Recorded, Rea
         form: Form::None,
         pieces: 0,
     });
-    loop {
-        if let Err(error) = reader.end() {
-            // Whatever follows begins here, unless the text can't be read.
-            if error.is_io() {
-                return Err(ReadError::Source(error.into()));
-            }
-        } else {
-            break;
+    // Whatever follows begins here, unless the text can't be read.
+    while let Err(error) = reader.end() {
+        if error.is_io() {
+            return Err(ReadError::Source(error.into()));
         }
         let read = Piece(&reading).deserialize(&mut reader);
         let mut now = reading.borrow_mut();
@@ -233,6 +229,7 @@ impl Reading<'_, '_> {
         recorded.campaign = optional("campaign", &mut entries)?;
         recorded.error = optional("error", &mut entries)?;
         recorded.planned = optional("planned", &mut entries)?;
+        recorded.queued_until = optional("queued_until", &mut entries)?;
         for key in silent {
             let host = recorded.host_mut(&key);
             if host.status.is_empty() {
@@ -360,7 +357,7 @@ impl<'de> Visitor<'de> for Piece<'_, '_, '_> {
                 }
                 "host" | "status" | "error" | "hostname" | "uuid" | "answered_at" | "truncated"
                 | "partial" | "timed_out_hosts" | "failed_hosts" | "cancelled" | "run"
-                | "campaign" | "planned" => {
+                | "campaign" | "planned" | "queued_until" => {
                     let value: Value = map.next_value()?;
                     self.0.borrow_mut().entries.insert(key, value);
                 }
