@@ -1,6 +1,6 @@
 //! Moments as text: RFC 3339 in UTC, to the millisecond.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `2026-11-27T07:04:51.123Z`.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
@@ -52,6 +52,16 @@ pub(crate) fn milliseconds(text: &str) -> Option<i64> {
     valid.then_some(seconds * 1_000 + fraction)
 }
 
+/// A moment as [`rfc3339`] writes it; `None` where it is no such.
+pub(crate) fn moment(text: &str) -> Option<SystemTime> {
+    const TO_THE_SECOND: usize = "2026-11-27T07:04:51".len();
+    let since = u64::try_from(milliseconds(text)?).ok()?;
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(since))?;
+    // A day that its month has not got is another day.
+    let again = rfc3339(time);
+    (again.get(..TO_THE_SECOND) == text.get(..TO_THE_SECOND)).then_some(time)
+}
+
 /// The date of a day, counted from 1970-01-01 (proleptic Gregorian; eras of 400 years that begin in March).
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -71,9 +81,43 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(milliseconds in 0u64..253_402_300_800_000) {
+            let time = UNIX_EPOCH + Duration::from_millis(milliseconds);
+            prop_assert_eq!(moment(&rfc3339(time)), Some(time));
+        }
+
+        #[test]
+        fn no_text_is_too_strange_to_be_read(text in "\\PC*|[0-9T:Z.-]{0,30}|20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\\.[0-9]*)?Z") {
+            if let Some(time) = moment(&text) {
+                prop_assert_eq!(&rfc3339(time)[..19], &text[..19]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_of_ours_is_none() {
+        for text in [
+            "",
+            "2026-02-29T00:00:00Z",
+            "2026-11-27T07:04:51",
+            "2026-11-27 07:04:51Z",
+            "2026-11-27T24:00:00Z",
+            "2026-00-10T00:00:00Z",
+            "2026-01-00T00:00:00Z",
+            "+026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00.1+Z",
+            "1969-12-31T23:59:59Z",
+            "ü026-01-01T00:00:00Z",
+        ] {
+            assert_eq!(moment(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn moments_are_written_as_others_write_them() {

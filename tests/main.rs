@@ -39,6 +39,7 @@ mod osctrl_tags;
 mod own_work;
 mod policy;
 mod queue;
+mod resume;
 mod retry_after;
 mod rows;
 mod show;

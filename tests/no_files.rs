@@ -157,6 +157,21 @@ const WAYS: &[Way] = &[
         spared: &[],
     },
     Way {
+        name: "--resume",
+        binary: |path, _| with(of_a_step(), &["--resume"], path),
+        spared: &[],
+    },
+    Way {
+        name: "run --resume",
+        binary: |path, _| with(of_a_step(), &["run", "--resume"], path),
+        spared: &[],
+    },
+    Way {
+        name: "check --resume",
+        binary: |path, _| with(of_a_step(), &["check", "--resume"], path),
+        spared: &[],
+    },
+    Way {
         name: "--policy",
         binary: |path, _| with(of_a_step(), &["--policy"], path),
         spared: &[],

@@ -80,6 +80,7 @@ fuzz_target!(|bytes: &[u8]| {
         id: None,
         elapsed: Duration::ZERO,
         may_be_running: false,
+        queued_until: None,
         saved_query: None,
         note: None,
     };

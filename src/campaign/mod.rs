@@ -3,6 +3,7 @@
 //!
 //! The invariant: every target is in exactly one of `results` and `timed_out_hosts`.
 
+pub mod earlier;
 pub mod host;
 pub mod roster;
 pub mod rows;
@@ -11,9 +12,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
+use earlier::EarlierAnswer;
 use host::{Answer, Asked, Host, HostId};
 use roster::Roster;
-use rows::{Rows, push_string};
+use rows::{Keep, Rows, push_string};
 
 /// A host's error message is kept to so many characters.
 const ERROR_CHARACTERS: usize = 4_096;
@@ -31,6 +33,16 @@ pub struct Limits {
     pub max_rows_per_host: usize,
     /// Bytes of the whole output document.
     pub max_bytes: usize,
+}
+
+impl Limits {
+    /// How much of one host's answer is kept.
+    pub fn keep(&self) -> Keep {
+        Keep {
+            rows: self.max_rows_per_host,
+            bytes: self.max_bytes,
+        }
+    }
 }
 
 /// What to do about hosts that the server holds for offline.
@@ -91,6 +103,8 @@ struct State {
 pub struct Kept {
     /// When it came, counted from the dispatch.
     pub after: Duration,
+    /// When it came, where that was not in this run.
+    at: Option<SystemTime>,
     /// Rows, or osquery's error.
     pub result: Result<KeptRows, String>,
 }
@@ -150,6 +164,20 @@ impl Status {
         }
     }
 
+    /// The status of this word.
+    pub fn named(word: &str) -> Option<Self> {
+        let all = [
+            Self::Ok,
+            Self::Error,
+            Self::NoAnswer,
+            Self::Offline,
+            Self::NotAsked,
+            Self::Unsupported,
+            Self::Unknown,
+        ];
+        all.into_iter().find(|status| status.name() == word)
+    }
+
     /// Whether the target belongs into `results`.
     pub fn answered(self) -> bool {
         matches!(self, Self::Ok | Self::Error)
@@ -207,14 +235,15 @@ impl Campaign {
         &self.roster
     }
 
-    /// The hosts to ask: those of the roster that run osquery.
+    /// The hosts to ask: those of the roster that run osquery and have not answered.
     pub fn to_ask(&self) -> Cow<'_, [Host]> {
         let hosts = &self.roster.hosts;
-        if self.targeted == hosts.len() {
+        if self.targeted == hosts.len() && self.answered == 0 {
             return hosts.into();
         }
-        let asked = hosts.iter().filter(|host| !host.unsupported);
-        asked.cloned().collect()
+        let states = hosts.iter().zip(&self.hosts);
+        let asked = states.filter(|(_, state)| !state.unsupported && state.answer.is_none());
+        asked.map(|(host, _)| host.clone()).collect()
     }
 
     /// The names of hosts that run no osquery.
@@ -234,6 +263,36 @@ impl Campaign {
                 host.asked = true;
             }
         }
+    }
+
+    /// Answers are listened for from this moment on, whoever is asked.
+    pub fn listened(&mut self, at: SystemTime) {
+        self.dispatched_at = Some(at);
+    }
+
+    /// Takes what a host, by its index in the roster, answered an earlier run.
+    pub fn keep(&mut self, index: usize, earlier: EarlierAnswer) {
+        let state = self.hosts.get(index);
+        if state.is_some_and(|host| !host.unsupported && host.answer.is_none()) {
+            let EarlierAnswer { at, after, answer } = earlier;
+            self.accept(index, answer, after, Some(at));
+        }
+    }
+
+    /// The hosts that have answered so far: indices into the roster's.
+    pub fn answered(&self) -> Vec<usize> {
+        let states = self.hosts.iter().enumerate();
+        let answered = states.filter(|(_, host)| host.answer.is_some());
+        answered.map(|(index, _)| index).collect()
+    }
+
+    /// Whether a host's answer leaves something open: it has no rows, or nothing in one of these columns.
+    pub fn leaves_open(&self, index: usize, columns: &[&str]) -> bool {
+        let rows = self
+            .answer(Some(index))
+            .and_then(|kept| kept.result.as_ref().ok());
+        let rows = rows.and_then(|kept| kept.rows.as_ref());
+        rows.is_some_and(|rows| rows.received() == 0 || rows.has_empty(columns))
     }
 
     /// One host is being asked.
@@ -263,6 +322,11 @@ impl Campaign {
         if self.hosts[index].answer.is_some() {
             return Recorded::Repeated;
         }
+        self.accept(index, answer, after, None);
+        Recorded::New(index)
+    }
+
+    fn accept(&mut self, index: usize, answer: Answer, after: Duration, at: Option<SystemTime>) {
         let keys = self.targets_of[index].len().max(1);
         let result = match answer {
             Answer::Rows(rows) => {
@@ -287,9 +351,8 @@ impl Campaign {
         let host = &mut self.hosts[index];
         host.asked = true;
         self.online_silent -= usize::from(!host.offline);
-        host.answer = Some(Kept { after, result });
+        host.answer = Some(Kept { after, at, result });
         self.answered += 1;
-        Recorded::New(index)
     }
 
     /// Takes the rows of a host out, once they have been written: memory does not grow with them.
@@ -356,7 +419,9 @@ impl Campaign {
 
     /// When an answer came, by the clock on the wall.
     pub fn answered_at(&self, answer: &Kept) -> Option<SystemTime> {
-        self.dispatched_at?.checked_add(answer.after)
+        answer
+            .at
+            .or_else(|| self.dispatched_at?.checked_add(answer.after))
     }
 
     /// Whether any host was asked.
@@ -370,7 +435,7 @@ impl Campaign {
 }
 
 /// Bytes of a text as a JSON string.
-fn json_length(text: &str) -> usize {
+pub(crate) fn json_length(text: &str) -> usize {
     let mut json = String::with_capacity(text.len() + 2);
     push_string(&mut json, text);
     json.len()
@@ -383,7 +448,6 @@ mod tests {
 
     use super::host::Candidates;
     use super::roster::Targets;
-    use super::rows::Keep;
     use super::*;
 
     const LIMITS: Limits = Limits {
@@ -518,7 +582,7 @@ mod tests {
             prop_assert_eq!(campaign.responded(), first.len());
             let phones = (0..hosts).filter(|host| host % 5 == 4).count();
             prop_assert_eq!(campaign.targeted(), hosts - phones);
-            prop_assert_eq!(campaign.to_ask().len(), hosts - phones);
+            prop_assert_eq!(campaign.to_ask().len(), hosts - phones - first.len());
             prop_assert_eq!(campaign.all_answered(), first.len() == hosts - phones);
             let mut bytes = 0;
             for target in &campaign.roster().targets {

@@ -84,6 +84,15 @@ impl Rows {
         Ok(rows)
     }
 
+    /// The same of an answer that had so many rows before it was cut.
+    #[must_use]
+    pub fn out_of(self, received: usize) -> Self {
+        Self {
+            received: self.received.max(received),
+            ..self
+        }
+    }
+
     /// Rows that the host sent.
     pub fn received(&self) -> usize {
         self.received

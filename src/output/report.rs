@@ -242,7 +242,8 @@ impl<'a> Planned<'a> {
     fn of(campaign: &'a Campaign, sql: &'a str) -> Self {
         let roster = campaign.roster();
         let known = roster.targets.iter().filter(|target| {
-            target.host.is_some() && campaign.status(target.host) != Status::Unsupported
+            let status = campaign.status(target.host);
+            target.host.is_some() && status != Status::Unsupported && !status.answered()
         });
         Self {
             sql,
@@ -321,10 +322,19 @@ impl Serialize for RunReport<'_> {
         if let Some(sql) = &asked.sql {
             map.serialize_entry("sql", sql)?;
         }
+        if let Some(server) = &asked.server {
+            map.serialize_entry("server", server)?;
+        }
+        if let Some(as_of) = asked.as_of {
+            map.serialize_entry("as_of", &rfc3339(as_of))?;
+        }
         map.serialize_entry("started_at", &rfc3339(run.started_at()))?;
         map.serialize_entry("finished_at", &rfc3339(run.now()))?;
         if let Some(trace) = run.trace() {
             map.serialize_entry("traceparent", trace.as_str())?;
+        }
+        if let Some(resumes) = &asked.resumes {
+            map.serialize_entry("resumes", resumes)?;
         }
         if let Some(note) = outcome.about().and_then(|about| about.note.as_deref()) {
             map.serialize_entry("note", note)?;

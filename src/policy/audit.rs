@@ -28,6 +28,17 @@ pub struct AuditLog {
     path: PathBuf,
 }
 
+/// Which run is recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct ThisRun<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The id of the one that it goes on with.
+    pub resumes: Option<&'a str>,
+    /// When it began.
+    pub started: Instant,
+}
+
 /// A run whose intent is recorded. Its outcome is recorded by [`OpenRun::conclude`], or, where the run
 /// breaks down before that, when it is dropped.
 #[derive(Debug)]
@@ -77,26 +88,29 @@ impl AuditLog {
             .map_err(|reason| self.unusable(&reason))
     }
 
-    /// Records what is about to be done by the run of this id, which `started` then.
+    /// Records what is about to be done by this run.
     ///
     /// # Errors
     /// [`PolicyError::AuditLog`] where the line can't be written until the deadline: then nothing may be sent.
     pub async fn intend(
         &self,
         step: &RenderedStep,
-        run: &str,
-        started: Instant,
+        run: ThisRun<'_>,
         deadline: tokio::time::Instant,
         notices: &Notices,
     ) -> Result<OpenRun, PolicyError> {
-        let line = line("intent", run, intent(step), notices);
+        let mut entries = intent(step);
+        if let Some(resumes) = run.resumes {
+            entries["resumes"] = resumes.into();
+        }
+        let line = line("intent", run.id, entries, notices);
         loop {
             let written = append(&self.path, &line, Sync::Yes);
             if written.map_err(|reason| self.unusable(&reason))? {
                 return Ok(OpenRun {
                     path: self.path.clone(),
-                    run: run.to_owned(),
-                    started,
+                    run: run.id.to_owned(),
+                    started: run.started,
                     notices: notices.clone(),
                     concluded: false,
                 });

@@ -38,6 +38,17 @@ pub struct SavedQuery {
     pub name: String,
 }
 
+/// What an earlier run of the same step left with the server.
+#[derive(Debug, Clone, Default)]
+pub struct Left {
+    /// The ids of its campaigns there; whatever somebody wrote into a file.
+    pub campaigns: Vec<String>,
+    /// Who was asked and had not answered when it ended.
+    pub silent: Vec<HostId>,
+    /// Until when the server hands its query out to them, where it was left there for that.
+    pub until: Option<SystemTime>,
+}
+
 /// What came from the server while the campaign runs.
 #[derive(Debug)]
 pub enum Event {
@@ -79,6 +90,17 @@ pub trait Backend {
         statement: &Statement,
         hosts: &[Host],
     ) -> impl Future<Output = Result<Asked, BackendError>>;
+
+    /// As [`Backend::start`], where an earlier run had asked some of these hosts: what they have answered it
+    /// meanwhile comes first, where the server keeps that.
+    fn resume(
+        &mut self,
+        statement: &Statement,
+        hosts: &[Host],
+        _left: &Left,
+    ) -> impl Future<Output = Result<Asked, BackendError>> {
+        self.start(statement, hosts)
+    }
 
     /// Proves that the statement may be run on these hosts, without dispatching it (`check`).
     fn permits(

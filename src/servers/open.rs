@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::export::ExportedQuery;
 use super::http::{Http, Patience};
-use super::{Backend, BackendError, Event, SavedQuery, fleet, osctrl};
+use super::{Backend, BackendError, Event, Left, SavedQuery, fleet, osctrl};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
 use crate::campaign::host::{Asked, Candidates, Host};
@@ -82,6 +82,13 @@ pub trait AnyBackend {
         statement: &'a Statement,
         hosts: &'a [Host],
     ) -> LocalBoxFuture<'a, Result<Asked, BackendError>>;
+    /// [`Backend::resume`]
+    fn resume<'a>(
+        &'a mut self,
+        statement: &'a Statement,
+        hosts: &'a [Host],
+        left: &'a Left,
+    ) -> LocalBoxFuture<'a, Result<Asked, BackendError>>;
     /// [`Backend::permits`]
     fn permits<'a>(
         &'a mut self,
@@ -127,6 +134,15 @@ impl<B: Backend> AnyBackend for B {
         hosts: &'a [Host],
     ) -> LocalBoxFuture<'a, Result<Asked, BackendError>> {
         Backend::start(self, statement, hosts).boxed_local()
+    }
+
+    fn resume<'a>(
+        &'a mut self,
+        statement: &'a Statement,
+        hosts: &'a [Host],
+        left: &'a Left,
+    ) -> LocalBoxFuture<'a, Result<Asked, BackendError>> {
+        Backend::resume(self, statement, hosts, left).boxed_local()
     }
 
     fn permits<'a>(

@@ -9,19 +9,21 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::cancel::{Cancel, Cancelled};
+use super::earlier::Resumed;
 use super::failure::Failure;
 use super::outcome::End;
 use super::prepare::CheckedStep;
 use super::{Gone, Mode, Progress, Run, Sink};
 use crate::bug;
+use crate::campaign::earlier::merge;
 use crate::campaign::host::{Answer, Candidates, Host};
 use crate::campaign::roster::Roster;
-use crate::campaign::{Campaign, Recorded};
+use crate::campaign::{Campaign, Recorded, json_length};
 use crate::known_servers::Kind;
 use crate::notices::Notices;
 use crate::printable::listed;
 use crate::servers::open::AnyBackend;
-use crate::servers::{BackendError, Event, away};
+use crate::servers::{BackendError, Event, Left, away};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// After so many events that were there at once, the word from outside is listened for: a server that
@@ -105,6 +107,8 @@ pub(super) struct State {
     pub campaign: Option<Campaign>,
     /// A check has found all that it looks for.
     pub planned: bool,
+    /// What an earlier run brought, until the targets are resolved.
+    pub resumed: Option<Resumed>,
     /// A host answered without rows, or with a digest that is missing: what that leaves open has to be said.
     pub leaves_open: bool,
 }
@@ -142,7 +146,7 @@ impl Drive<'_> {
         }
         state.phase = Phase::Resolving;
         let kind = self.step.step().server.access.known().kind;
-        let resolved = self.resolve(server).await?;
+        let (resolved, left) = self.resolve(server, &mut state.resumed).await?;
         let nobody = resolved.roster().hosts.is_empty();
         let unknown = resolved.roster().unknown_listed();
         if let (Some(names), false) = (&unknown, nobody) {
@@ -158,6 +162,11 @@ impl Drive<'_> {
         if nobody {
             return Err(no_target(campaign.roster(), kind).into());
         }
+        let max_hosts = self.step.limits().max_hosts;
+        if campaign.targeted() > max_hosts {
+            // With those that answered an earlier run and are no targets any more.
+            return Err(BackendError::TooManyHosts { max_hosts }.into());
+        }
         let unsupported = campaign.unsupported();
         if !unsupported.is_empty() {
             let names = listed(&unsupported);
@@ -170,14 +179,30 @@ impl Drive<'_> {
         }
         if self.mode == Mode::Check {
             let hosts = campaign.to_ask();
-            server.permits(self.step.statement(), &hosts).await?;
+            if !hosts.is_empty() {
+                server.permits(self.step.statement(), &hosts).await?;
+            }
             state.planned = true;
             return Ok(End::Complete);
         }
+        for host in campaign.answered() {
+            let digests = self.step.statement().digests();
+            state.leaves_open |= campaign.leaves_open(host, digests);
+            if let ControlFlow::Break(Gone) = self.sink.answered(campaign, host) {
+                return Ok(End::Cancelled(Cancelled::Unread));
+            }
+        }
+        if campaign.all_answered() {
+            // An earlier run has them all.
+            state.phase = Phase::Collecting;
+            return Ok(End::Complete);
+        }
         state.phase = Phase::Starting;
-        let asked = server
-            .start(self.step.statement(), &campaign.to_ask())
-            .await?;
+        let (statement, hosts) = (self.step.statement(), campaign.to_ask());
+        let asked = match &left {
+            Some(left) => server.resume(statement, &hosts, left).await?,
+            None => server.start(statement, &hosts).await?,
+        };
         campaign.started(asked, self.run.now());
         state.phase = Phase::Collecting;
         self.notices.info(|| {
@@ -191,10 +216,15 @@ impl Drive<'_> {
         self.collect(server, campaign, &mut state.leaves_open).await
     }
 
-    /// Whom the targets mean: a campaign of which nobody has been asked.
-    async fn resolve(&self, server: &mut dyn AnyBackend) -> Result<Campaign, Failure> {
+    /// Whom the targets mean: a campaign of which nobody has been asked, with what an earlier run brought,
+    /// and what that run left with the server.
+    async fn resolve(
+        &self,
+        server: &mut dyn AnyBackend,
+        resumed: &mut Option<Resumed>,
+    ) -> Result<(Campaign, Option<Left>), Failure> {
         let asked_for = self.step.step();
-        let limits = *self.step.limits();
+        let mut limits = *self.step.limits();
         let candidates = server.resolve(&asked_for.targets, &limits).await?;
         let found = candidates.named.len() + candidates.grouped.len();
         let (targets, notices) = (asked_for.targets.clone(), self.notices.clone());
@@ -214,10 +244,30 @@ impl Drive<'_> {
             .into());
         }
         warn_of_slow_check_ins(&roster, self.step.timeout(), self.notices);
+        // What the document says of the run counts, too.
+        let note = super::note(self.step).as_deref().map_or(0, json_length);
+        limits.max_bytes = limits.max_bytes.saturating_sub(self.run.bytes(note));
         let offline_hosts = asked_for.offline_hosts;
+        // From here on without a pause: what is taken must not be lost.
+        if let Some(resumed) = resumed.take() {
+            let merged = merge(roster, &asked_for.targets, resumed.targets);
+            for warning in &merged.warnings {
+                self.notices.warn(warning);
+            }
+            let mut campaign = Campaign::new(merged.roster, &limits, offline_hosts);
+            for (host, answer) in merged.answers {
+                campaign.keep(host, answer);
+            }
+            let left = Left {
+                campaigns: resumed.campaigns,
+                silent: merged.silent,
+                until: resumed.queued_until,
+            };
+            return Ok((campaign, Some(left)));
+        }
         let bytes = roster.targets.len().saturating_mul(HOST_BYTES);
         let campaign = move || Campaign::new(roster, &limits, offline_hosts);
-        Ok(away(bytes, campaign).await)
+        Ok((away(bytes, campaign).await, None))
     }
 
     async fn collect(

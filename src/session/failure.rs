@@ -24,6 +24,9 @@ use crate::servers::BackendError;
 /// What to do where the system gives too little.
 const RAISE_LIMITS: &str = "raise the limits of this process (`ulimit -n`, `-u`, `-v`; in a service LimitNOFILE, TasksMax, LimitAS, MemoryMax)";
 
+/// What `--resume` wants.
+const EARLIER: &str = "`--resume` names what `run` wrote for the same step: the document, or all lines of `--format ndjson`";
+
 /// What to do where too much is asked at once.
 const LATER: &str = "run the step again later, or raise `timeout_seconds`";
 
@@ -224,6 +227,18 @@ impl Failure {
     pub(crate) fn of_file(what: &str, path: &Path, error: NoFile) -> Self {
         let message = format!("{what}{} {error}", path.display());
         Self::new(Code::Usage, message).hint(error.advice())
+    }
+
+    /// The file that `--resume` names can't be read.
+    pub(crate) fn of_earlier_file(path: &Path, error: NoFile) -> Self {
+        let hint = format!("{}; {EARLIER}", error.advice());
+        Self::of_file("the earlier document ", path, error).hint(hint)
+    }
+
+    /// The file that `--resume` names can't be gone on with.
+    pub(crate) fn of_earlier(path: &Path, what: &str) -> Self {
+        let message = format!("the earlier document {}: {what}", path.display());
+        Self::new(Code::Usage, message).hint(EARLIER)
     }
 
     /// The file that `--context` names can't be read.

@@ -7,12 +7,14 @@
 pub mod aftermath;
 pub mod cancel;
 pub mod drive;
+mod earlier;
 pub mod failure;
 mod missing;
 pub mod outcome;
 pub mod prepare;
 pub mod run;
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -28,14 +30,16 @@ pub use run::Run;
 
 use crate::bug::Bug;
 use crate::campaign::Campaign;
-use crate::campaign::rows::Keep;
+use crate::campaign::earlier::merge;
+use crate::campaign::roster::Roster;
 use crate::notices::Notices;
-use crate::policy::audit::OpenRun;
+use crate::policy::audit::{self, OpenRun};
 use crate::policy::locks::Slot;
 use crate::servers::http::Patience;
 use crate::servers::open::{AnyBackend, Terms, open};
 use crate::time::rfc3339;
 use drive::{Drive, DriveError, Phase, State};
+use earlier::Resumed;
 use failure::Failure;
 
 /// What one execution is given beside its step.
@@ -102,7 +106,7 @@ const CHECK_REACHES_WITHIN: Duration = Duration::from_secs(5);
 /// Executes a step. Whatever happens, within its deadline, what came is in the outcome; the campaign is then
 /// still to be stopped, by [`Aftermath::finish`].
 pub async fn execute(
-    step: CheckedStep,
+    mut step: CheckedStep,
     mode: Mode,
     session: &mut Session<'_>,
 ) -> (Outcome, Aftermath) {
@@ -115,7 +119,11 @@ pub async fn execute(
         notices.warn(&warning.message);
     }
     session.run.executes(&step, &notices);
-    let named = asked_for.targets.written();
+    let mut state = State {
+        resumed: step.take_resumed(),
+        ..State::default()
+    };
+    let asked_for = step.step();
     let deadline = Instant::from_std(session.run.began() + step.timeout());
     let admitted = tokio::select! {
         biased;
@@ -126,13 +134,12 @@ pub async fn execute(
         Ok(admitted) => admitted,
         Err(end) => {
             let end = shown(end, &notices);
-            return (Outcome::Refused { named, end }, Aftermath::nothing());
+            let (named, kept) = unresolved(&step, session, state.resumed, mode);
+            let outcome = Outcome::Refused { named, kept, end };
+            return (outcome, Aftermath::nothing());
         }
     };
-    let keep = Keep {
-        rows: step.limits().max_rows_per_host,
-        bytes: step.limits().max_bytes,
-    };
+    let keep = step.limits().keep();
     let patience = Patience {
         deadline,
         reach_within: (mode == Mode::Check).then_some(CHECK_REACHES_WITHIN),
@@ -148,14 +155,14 @@ pub async fn execute(
         Ok(server) => server,
         Err(error) => {
             let end = shown(End::Failed(error.into()), &notices);
-            let outcome = Outcome::Refused { named, end };
+            let (named, kept) = unresolved(&step, session, state.resumed, mode);
+            let outcome = Outcome::Refused { named, kept, end };
             let after = Aftermath::of(&outcome, None, slot, audit, notices);
             return (outcome, after);
         }
     };
-    let mut state = State::default();
     let end = driven(&mut *server, &step, mode, session, deadline, &mut state).await;
-    let outcome = concluded(&*server, &step, session, state, shown(end, &notices));
+    let outcome = concluded(&*server, &step, session, state, mode, shown(end, &notices));
     for line in missing::lines(&outcome) {
         notices.warn(line);
     }
@@ -184,8 +191,12 @@ async fn admit(
     };
     let audit = match &grant.audit {
         Some(audit) => {
-            let (id, began) = (session.run.id(), session.run.began());
-            let intent = audit.intend(step.step(), id, began, deadline, &session.notices);
+            let this = audit::ThisRun {
+                id: session.run.id(),
+                resumes: session.run.asked().resumes.as_deref(),
+                started: session.run.began(),
+            };
+            let intent = audit.intend(step.step(), this, deadline, &session.notices);
             Some(intent.await?)
         }
         None => None,
@@ -242,8 +253,9 @@ fn note(step: &CheckedStep) -> Option<String> {
 fn concluded(
     server: &dyn AnyBackend,
     step: &CheckedStep,
-    session: &Session<'_>,
+    session: &mut Session<'_>,
     state: State,
+    mode: Mode,
     end: End,
 ) -> Outcome {
     let all_answered = state.all_answered();
@@ -282,12 +294,43 @@ fn concluded(
             targets: Targets::Resolved(Box::new(campaign)),
             end,
         },
-        (None, end) => Outcome::Ran {
-            about,
-            targets: Targets::Named(step.step().targets.written()),
-            end,
-        },
+        (None, end) => {
+            let (named, kept) = unresolved(step, session, state.resumed, mode);
+            Outcome::Ran {
+                about,
+                targets: Targets::Named { named, kept },
+                end,
+            }
+        }
     }
+}
+
+/// Whom a run that ended before its targets were resolved was to ask: the names that the step wrote, and
+/// what an earlier run brought, which must not be lost with this one.
+fn unresolved(
+    step: &CheckedStep,
+    session: &mut Session<'_>,
+    resumed: Option<Resumed>,
+    mode: Mode,
+) -> (Vec<String>, Option<Box<Campaign>>) {
+    let asked_for = step.step();
+    let mut named = asked_for.targets.written();
+    let Some(resumed) = resumed.filter(|_| mode == Mode::Run) else {
+        return (named, None);
+    };
+    let merged = merge(Roster::default(), &asked_for.targets, resumed.targets);
+    let mut campaign = Campaign::new(merged.roster, step.limits(), asked_for.offline_hosts);
+    for (host, answer) in merged.answers {
+        campaign.keep(host, answer);
+    }
+    for host in campaign.answered() {
+        // Who is gone sees no later line either.
+        let _ = session.sink.answered(&mut campaign, host);
+    }
+    let targets = &campaign.roster().targets;
+    let kept: HashSet<&str> = targets.iter().map(|target| target.key.as_str()).collect();
+    named.retain(|name| !kept.contains(name.as_str()));
+    (named, Some(Box::new(campaign)))
 }
 
 /// The same end without secrets in its words.

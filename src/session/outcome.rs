@@ -14,8 +14,11 @@ use crate::servers::SavedQuery;
 pub enum Outcome {
     /// Nothing was sent to a server.
     Refused {
-        /// The rendered `target_hosts`, where it came that far.
+        /// The rendered `target_hosts`, where it came that far, but for those that an earlier run had the
+        /// answers of.
         named: Vec<String>,
+        /// What an earlier run brought that was to be resumed.
+        kept: Option<Box<Campaign>>,
         /// Why: never [`End::Complete`] or [`End::Deadline`].
         end: End,
     },
@@ -42,8 +45,13 @@ pub enum Outcome {
 /// Whom an execution was to ask.
 #[derive(Debug)]
 pub enum Targets {
-    /// It ended before the server was asked who they are: the rendered `target_hosts`.
-    Named(Vec<String>),
+    /// It ended before the server was asked who they are.
+    Named {
+        /// The rendered `target_hosts`, but for those that an earlier run had the answers of.
+        named: Vec<String>,
+        /// What an earlier run brought that was to be resumed.
+        kept: Option<Box<Campaign>>,
+    },
     /// They are resolved; with what they answered.
     Resolved(Box<Campaign>),
 }
@@ -85,11 +93,12 @@ impl Outcome {
     pub fn refused(failure: Failure, named: Vec<String>) -> Self {
         Self::Refused {
             named,
+            kept: None,
             end: End::Failed(failure),
         }
     }
 
-    /// Targets and answers, once the targets were resolved.
+    /// Targets and answers, once the targets were resolved; before that, what an earlier run brought.
     pub fn campaign(&self) -> Option<&Campaign> {
         match self {
             Self::Planned { campaign, .. }
@@ -97,7 +106,11 @@ impl Outcome {
                 targets: Targets::Resolved(campaign),
                 ..
             } => Some(campaign),
-            _ => None,
+            Self::Refused { kept, .. }
+            | Self::Ran {
+                targets: Targets::Named { kept, .. },
+                ..
+            } => kept.as_deref(),
         }
     }
 
@@ -106,7 +119,7 @@ impl Outcome {
         match self {
             Self::Refused { named, .. }
             | Self::Ran {
-                targets: Targets::Named(named),
+                targets: Targets::Named { named, .. },
                 ..
             } => named,
             _ => &[],

@@ -17,6 +17,7 @@ use crate::policy::{Grant, Policy};
 use crate::problem::{Placed, Problem};
 use crate::regular_file::{self, Links};
 use crate::secret::SecretSources;
+use crate::session::earlier::{Earlier, Resumed};
 use crate::session::failure::{Detail, Failure, Objection};
 use crate::session::run::AskedFor;
 use crate::step;
@@ -35,6 +36,8 @@ pub struct CheckedStep {
     step: RenderedStep,
     statement: Statement,
     grant: Grant,
+    as_of: SystemTime,
+    resumed: Option<Resumed>,
 }
 
 impl CheckedStep {
@@ -58,6 +61,21 @@ impl CheckedStep {
         self.grant.timeout
     }
 
+    /// What ages in the parameters count back from: the SQL holds the moments.
+    pub fn as_of(&self) -> SystemTime {
+        self.as_of
+    }
+
+    /// The id of the earlier run that it goes on with.
+    pub fn resumes(&self) -> Option<&str> {
+        self.resumed.as_ref().map(|resumed| resumed.run.as_str())
+    }
+
+    /// What the earlier run brought.
+    pub(crate) fn take_resumed(&mut self) -> Option<Resumed> {
+        self.resumed.take()
+    }
+
     /// What the policy has accompany it.
     pub fn grant(&self) -> &Grant {
         &self.grant
@@ -73,6 +91,8 @@ pub struct Sources {
     pub secrets_dir: Option<PathBuf>,
     /// `--policy FILE`.
     pub policy: Option<PathBuf>,
+    /// `--resume FILE`.
+    pub resume: Option<PathBuf>,
 }
 
 /// Why a step may not be dispatched.
@@ -106,6 +126,14 @@ pub fn prepare(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> 
             .with_context(&bytes)
             .map_err(|error| Failure::of_context(path, &error))?;
     }
+    let earlier = match &sources.resume {
+        Some(path) => Some((path, Earlier::read(path)?)),
+        None => None,
+    };
+    let as_of = match &earlier {
+        Some((_, earlier)) => earlier.as_of(),
+        None => SystemTime::now(),
+    };
     let secrets = SecretSources::of_process(
         std::mem::take(&mut invocation.secrets),
         sources.secrets_dir.clone(),
@@ -116,15 +144,22 @@ pub fn prepare(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> 
         context_is: ContextIs::Complete,
         secrets: SecretUse::Resolve(&secrets),
         policy: &policy,
-        now: SystemTime::now(),
+        now: as_of,
     };
     let Passed { step, sql, grant } = examine(&inquiry, &mut policy.registry().binder()).verdict?;
     match sql {
-        Sql::Final(statement) => Ok(CheckedStep {
-            step,
-            statement,
-            grant,
-        }),
+        Sql::Final(statement) => {
+            let keep = grant.limits.keep();
+            let resumed =
+                earlier.map(|(path, earlier)| earlier.resumed(path, &step, &statement, keep));
+            Ok(CheckedStep {
+                resumed: resumed.transpose()?,
+                step,
+                statement,
+                grant,
+                as_of,
+            })
+        }
         Sql::Preview(_) => {
             let bug = Bug::that("a complete context left something unknown");
             Err(Failure::from(bug).into())
@@ -285,6 +320,7 @@ pub(crate) fn examine(inquiry: &Inquiry<'_>, allowlist: &mut Binder<'_>) -> Exam
                         .filter(|_| statement.is_some())
                         .map(|step| step.template.params.clone()),
                     sql: statement,
+                    ..AskedFor::default()
                 }),
                 named: typed.map(|step| step.targets.written()).unwrap_or_default(),
             })

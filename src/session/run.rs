@@ -7,7 +7,9 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Map, Value};
 
 use super::prepare::CheckedStep;
+use crate::campaign::json_length;
 use crate::notices::Notices;
+use crate::step::model::Server;
 use crate::trace::TraceParent;
 
 /// One run. Two at once have two ids.
@@ -31,6 +33,12 @@ pub(crate) struct AskedFor {
     pub parameters: Option<Map<String, Value>>,
     /// The SQL that the template became.
     pub sql: Option<String>,
+    /// Which server, by what a step says of it.
+    pub server: Option<Map<String, Value>>,
+    /// What ages in the parameters count back from.
+    pub as_of: Option<SystemTime>,
+    /// The id of the run that it goes on with.
+    pub resumes: Option<String>,
 }
 
 impl Run {
@@ -92,6 +100,21 @@ impl Run {
         &self.asked
     }
 
+    /// Bytes that it takes in a document at most, a note of so many included.
+    pub(super) fn bytes(&self, note: usize) -> usize {
+        /// Keys, ids, moments.
+        const AROUND: usize = 400;
+        let asked = &self.asked;
+        let length = |text: &Option<String>| text.as_deref().map_or(0, json_length);
+        let entries = |entries: &Option<Map<String, Value>>| {
+            let json = entries.as_ref().map(serde_json::to_string);
+            json.map_or(0, |json| json.map_or(0, |json| json.len()))
+        };
+        let texts = [&asked.step, &asked.template, &asked.sql].map(length);
+        let entries = [&asked.parameters, &asked.server].map(entries);
+        AROUND + note + texts.iter().chain(&entries).sum::<usize>()
+    }
+
     /// What a step asks for that was not let through.
     pub(crate) fn refused(&mut self, asked: AskedFor) {
         self.asked = asked;
@@ -106,8 +129,22 @@ impl Run {
             template: Some(rendered.template.name.clone()),
             parameters: Some(without_secrets(&rendered.template.params, &shown)),
             sql: Some(shown(step.statement().sql())),
+            server: Some(without_secrets(&server_of(&rendered.server), &shown)),
+            as_of: Some(step.as_of()),
+            resumes: step.resumes().map(str::to_owned),
         };
     }
+}
+
+/// Which server a run asks: its kind, its address, and what else this kind needs.
+pub(super) fn server_of(server: &Server) -> Map<String, Value> {
+    let mut said = Map::new();
+    said.insert("backend".into(), server.access.known().name.into());
+    said.insert("url".into(), server.base_url.as_str().into());
+    for (field, value) in server.access.said() {
+        said.insert(field.into(), value.into());
+    }
+    said
 }
 
 fn without_secrets(

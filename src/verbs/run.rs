@@ -38,6 +38,12 @@ pub struct StepArgs {
     /// The operator's policy [default: $OSQUERY_LIVE_QUERY_POLICY, which wins].
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Go on with an earlier document of the same step: whoever answered is kept, the rest is asked again.
+    ///
+    /// The file holds what `run` wrote: the document, or all lines of `--format ndjson`. The new document is
+    /// whole again, and its `run.resumes` names the earlier run.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub resume: Option<PathBuf>,
     /// End as on SIGTERM when the process that started this one has ended.
     ///
     /// An engine that was killed then leaves no campaign behind.
@@ -136,6 +142,7 @@ async fn attended(
         context: wanted.step.context,
         secrets_dir: wanted.step.secrets_dir,
         policy: wanted.step.policy,
+        resume: wanted.step.resume,
     };
     let prepared = Process::aside(move || {
         bug::provoke("read");
@@ -146,7 +153,7 @@ async fn attended(
         biased;
         reason = cancel.word() => {
             let run = out.run.clone();
-            let outcome = Outcome::Refused { named: Vec::new(), end: End::Cancelled(reason) };
+            let outcome = Outcome::Refused { named: Vec::new(), kept: None, end: End::Cancelled(reason) };
             return Ok(out.close(run, outcome, &cancel, Instant::now()).await);
         }
         prepared = prepared => match prepared? {

@@ -106,6 +106,9 @@ pub struct Run {
     pub template: Option<String>,
     pub parameters: Option<serde_json::Map<String, Value>>,
     pub sql: Option<String>,
+    pub server: Option<BTreeMap<String, String>>,
+    pub as_of: Option<String>,
+    pub resumes: Option<String>,
     pub started_at: String,
     pub finished_at: String,
     pub traceparent: Option<String>,
@@ -194,8 +197,13 @@ impl Document {
             assert_eq!(host.answered_ms.is_some(), has_answered);
             assert_eq!(host.answered_at.is_some(), has_answered);
             if let Some(at) = &host.answered_at {
+                // What is kept came before.
+                let since = match self.run.resumes {
+                    None => self.run.started_at.as_str(),
+                    Some(_) => "",
+                };
                 assert!(
-                    self.run.started_at <= *at && *at <= self.run.finished_at,
+                    since <= at.as_str() && *at <= self.run.finished_at,
                     "{self:?}"
                 );
             }

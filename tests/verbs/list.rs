@@ -175,9 +175,9 @@ fn every_example_step_passes_the_checks() {
         ("fleet_token", "t"),
     ]);
     let sources = Sources {
-        policy: None,
         context: Some(folder.at("context.yaml")),
         secrets_dir: Some(folder.at("")),
+        ..Sources::default()
     };
     let page = printed(["templates", "--format", "markdown"]);
     let list = printed(["templates"]);
