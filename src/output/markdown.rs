@@ -117,6 +117,9 @@ impl<'a> Ticket<'a> {
             if let (false, Some(seen)) = (host.answered(), &host.last_seen) {
                 words.push_str(&format!(", last seen {}", code(&cut(seen, CELL))));
             }
+            if let Some(matched) = &host.matched {
+                words.push_str(&format!(", found by its {}", code(&cut(matched, CELL))));
+            }
             if !host.near.is_empty() {
                 let near = host.near.iter().take(5).map(|name| code(&cut(name, CELL)));
                 words.push_str(&format!(

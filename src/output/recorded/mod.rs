@@ -2,6 +2,9 @@
 //! of the run and of each target, without the rows. What hosts and servers wrote is data here, of any kind.
 
 mod read;
+#[cfg(test)]
+mod tests;
+mod visit;
 
 use std::collections::HashMap;
 
@@ -93,6 +96,8 @@ pub(crate) struct Host {
     pub last_seen: Option<String>,
     pub answered_at: Option<String>,
     pub truncated: bool,
+    /// What its key was compared with, where that is none of what identifies a host.
+    pub matched: Option<String>,
     /// Enrolled names that resemble it.
     pub near: Vec<String>,
     /// How many of its rows are here.

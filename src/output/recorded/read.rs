@@ -3,13 +3,13 @@
 //! place, and what breaks off is said to.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::io::{self, BufReader, Read};
 
-use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed};
 use serde_json::error::Category;
 use serde_json::{Deserializer, Map, Value};
 
+use super::visit::Piece;
 use super::{Cut, Host, Recorded, Row};
 use crate::input::DecodeError;
 use crate::problem::Position;
@@ -117,7 +117,7 @@ fn of_json(error: serde_json::Error) -> ReadError {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// Nothing came yet.
     None,
     Document,
@@ -127,28 +127,30 @@ enum Form {
     Summed,
 }
 
-enum Stopped {
+/// Why a piece is given up.
+pub(super) enum Stopped {
     Sink(io::Error),
     Refused(String),
 }
 
 /// What was read so far.
-struct Reading<'s, 'f> {
-    recorded: Recorded,
+pub(super) struct Reading<'s, 'f> {
+    pub(super) recorded: Recorded,
     sink: &'s mut Sink<'f>,
     /// The small values of the piece that is read now.
-    entries: Map<String, Value>,
+    pub(super) entries: Map<String, Value>,
     /// Why the piece that is read now is given up.
-    stopped: Option<Stopped>,
+    pub(super) stopped: Option<Stopped>,
     /// The target whose rows are read now.
-    within: Option<String>,
-    form: Form,
+    pub(super) within: Option<String>,
+    pub(super) form: Form,
     /// How many whole objects were taken up.
     pieces: usize,
 }
 
 impl Reading<'_, '_> {
-    fn row(&mut self, host: &str, row: Row) -> Result<(), Stopped> {
+    /// Hands a row on.
+    pub(super) fn row(&mut self, host: &str, row: Row) -> Result<(), Stopped> {
         (self.sink)(host, row).map_err(Stopped::Sink)?;
         self.recorded.host_mut(host).kept += 1;
         Ok(())
@@ -193,7 +195,8 @@ impl Reading<'_, '_> {
         Ok(())
     }
 
-    fn facts(&mut self, key: &str, facts: Value) -> Result<(), String> {
+    /// Takes up what is said of a target.
+    pub(super) fn facts(&mut self, key: &str, facts: Value) -> Result<(), String> {
         let facts: Host = serde_json::from_value(facts).map_err(|_| {
             format!(
                 "what is said of {} has another form than `run` writes",
@@ -287,248 +290,7 @@ fn optional<T: DeserializeOwned>(
 }
 
 /// A name in a message.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let name = crate::printable::cut(name, 80);
     format!("`{}`", crate::printable::printable(&name))
-}
-
-/// One object of the text: the document, or a line.
-struct Piece<'r, 's, 'f>(&'r RefCell<Reading<'s, 'f>>);
-
-impl Piece<'_, '_, '_> {
-    /// Gives the piece up, for a reason of ours.
-    fn stop<E: serde::de::Error>(&self, why: Stopped) -> E {
-        self.0.borrow_mut().stopped = Some(why);
-        E::custom("stopped")
-    }
-
-    fn refuse<E: serde::de::Error>(&self, why: impl Into<String>) -> E {
-        self.stop(Stopped::Refused(why.into()))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Piece<'_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Piece<'_, '_, '_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if !seen.insert(key.clone()) {
-                return Err(self.refuse(format!("{} stands here twice", quoted(&key))));
-            }
-            match key.as_str() {
-                "results" => {
-                    map.next_value_seed(Results(&self))?;
-                    let mut reading = self.0.borrow_mut();
-                    reading.entries.insert(key, Value::Null);
-                }
-                "rows" => {
-                    let host = self.0.borrow().entries.get("host").cloned();
-                    let Some(Value::String(host)) = host else {
-                        // Somebody sorted the keys; one line is held, not all.
-                        let rows: Vec<Row> = map.next_value()?;
-                        let rows = rows.into_iter().map(Value::Object).collect();
-                        self.0.borrow_mut().entries.insert(key, rows);
-                        continue;
-                    };
-                    self.begin(&host)?;
-                    map.next_value_seed(Rows(&self, &host))?;
-                }
-                "hosts" => map.next_value_seed(Hosts(&self))?,
-                "type" => {
-                    let value: Value = map.next_value()?;
-                    let mut reading = self.0.borrow_mut();
-                    if value == "host" && reading.form == Form::None {
-                        reading.form = Form::Lines;
-                    }
-                    reading.entries.insert(key, value);
-                }
-                "host" | "status" | "error" | "hostname" | "uuid" | "answered_at" | "truncated"
-                | "partial" | "timed_out_hosts" | "failed_hosts" | "cancelled" | "run"
-                | "campaign" | "planned" | "queued_until" => {
-                    let value: Value = map.next_value()?;
-                    self.0.borrow_mut().entries.insert(key, value);
-                }
-                // A later version may say more.
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        self.late_rows()
-    }
-}
-
-impl Piece<'_, '_, '_> {
-    /// Rows of a target follow.
-    fn begin<E: serde::de::Error>(&self, host: &str) -> Result<(), E> {
-        if self.0.borrow().recorded.host(host).is_some() {
-            return Err(self.refuse(format!("{} has rows twice", quoted(host))));
-        }
-        let mut reading = self.0.borrow_mut();
-        reading.within = Some(host.to_owned());
-        reading.recorded.host_mut(host);
-        Ok(())
-    }
-
-    /// Hands on the rows of a line whose host came after them.
-    fn late_rows<E: serde::de::Error>(&self) -> Result<(), E> {
-        let (host, rows) = {
-            let mut reading = self.0.borrow_mut();
-            let Some(Value::Array(rows)) = reading.entries.remove("rows") else {
-                return Ok(());
-            };
-            (reading.entries.get("host").cloned(), rows)
-        };
-        let Some(Value::String(host)) = host else {
-            return Err(self.refuse("this is no document of `run` or `check`"));
-        };
-        self.begin(&host)?;
-        for row in rows {
-            let Value::Object(row) = row else { continue };
-            if row.values().any(|cell| cell.is_array() || cell.is_object()) {
-                return Err(self.refuse(NESTED));
-            }
-            let handed = self.0.borrow_mut().row(&host, row);
-            handed.map_err(|why| self.stop(why))?;
-        }
-        Ok(())
-    }
-}
-
-/// What `run` refuses of a host.
-const NESTED: &str = "a cell holds a list or a mapping: no document of `run` does";
-
-/// `results`: each target with its rows.
-struct Results<'p, 'r, 's, 'f>(&'p Piece<'r, 's, 'f>);
-
-impl<'de> DeserializeSeed<'de> for Results<'_, '_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
-        reader.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Results<'_, '_, '_, '_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
-        while let Some(host) = map.next_key::<String>()? {
-            if !seen.insert(host.clone()) {
-                return Err(self.0.refuse(format!("{} has rows twice", quoted(&host))));
-            }
-            map.next_value_seed(Rows(self.0, &host))?;
-            let mut reading = self.0.0.borrow_mut();
-            reading.recorded.host_mut(&host).present = true;
-        }
-        Ok(())
-    }
-}
-
-/// The rows of one target.
-struct Rows<'p, 'r, 's, 'f, 'h>(&'p Piece<'r, 's, 'f>, &'h str);
-
-impl<'de> DeserializeSeed<'de> for Rows<'_, '_, '_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
-        reader.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Rows<'_, '_, '_, '_, '_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a list of rows")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(row) = list.next_element_seed(OneRow(self.0))? {
-            let handed = self.0.0.borrow_mut().row(self.1, row);
-            handed.map_err(|why| self.0.stop(why))?;
-        }
-        Ok(())
-    }
-}
-
-/// One row, whose cells hold no further values.
-struct OneRow<'p, 'r, 's, 'f>(&'p Piece<'r, 's, 'f>);
-
-impl<'de> DeserializeSeed<'de> for OneRow<'_, '_, '_, '_> {
-    type Value = Row;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Row, D::Error> {
-        reader.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for OneRow<'_, '_, '_, '_> {
-    type Value = Row;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a row")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
-        let mut row = Row::new();
-        while let Some((column, cell)) = map.next_entry::<String, Value>()? {
-            if cell.is_array() || cell.is_object() {
-                return Err(self.0.refuse(NESTED));
-            }
-            if row.contains_key(&column) {
-                let message = format!("a row has the column {} twice", quoted(&column));
-                return Err(self.0.refuse(message));
-            }
-            row.insert(column, cell);
-        }
-        Ok(row)
-    }
-}
-
-/// `hosts`: what became of each target.
-struct Hosts<'p, 'r, 's, 'f>(&'p Piece<'r, 's, 'f>);
-
-impl<'de> DeserializeSeed<'de> for Hosts<'_, '_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
-        reader.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Hosts<'_, '_, '_, '_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
-        while let Some((key, facts)) = map.next_entry::<String, Value>()? {
-            if !seen.insert(key.clone()) {
-                return Err(self.0.refuse(format!("{} stands here twice", quoted(&key))));
-            }
-            let taken = self.0.0.borrow_mut().facts(&key, facts);
-            taken.map_err(|why| self.0.refuse(why))?;
-        }
-        Ok(())
-    }
 }
