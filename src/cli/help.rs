@@ -30,6 +30,7 @@ Examples:
   osquery-live-query templates processes_by_name              see its SQL, parameters and an example
   osquery-live-query check --context alert.yaml < step.yaml   what would be sent, to whom
   osquery-live-query --context alert.yaml < step.yaml         ask the hosts
+  osquery-live-query show --format markdown document.json     what they said, for a ticket
 
 `osquery-live-query VERB --help` says more of each verb.";
 

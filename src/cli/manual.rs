@@ -197,6 +197,10 @@ fn examples() -> Roff {
             "osquery-live-query check --context alert.yaml < step.yaml",
         ),
         (
+            "From an alert to the text of a ticket:",
+            "osquery-live-query run --context alert.json < step.yaml > document.json\nosquery-live-query show --format markdown document.json",
+        ),
+        (
             "Find a template, and begin a step with it:",
             "osquery-live-query templates --search ssh\nosquery-live-query templates authorized_keys --format step > step.yaml",
         ),

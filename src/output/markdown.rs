@@ -71,12 +71,19 @@ impl<'a> Ticket<'a> {
         if !when.is_empty() {
             text.push_str(&format!("- When: {}\n", when.join(" ")));
         }
-        if let Some(id) = &run.id {
-            let version = run.version.as_deref().map(code);
-            let version = version.map_or(String::new(), |version| {
-                format!(" of osquery-live-query {version}")
-            });
-            text.push_str(&format!("- Run: {}{version}\n", code(id)));
+        let parts = [
+            ("", &run.id),
+            ("step ", &run.step),
+            ("goes on with ", &run.resumes),
+            ("osquery-live-query ", &run.version),
+        ];
+        let parts = parts.into_iter().filter_map(|(what, value)| {
+            let value = code(&cut(value.as_deref()?, CELL));
+            Some(format!("{what}{value}"))
+        });
+        let parts: Vec<String> = parts.collect();
+        if !parts.is_empty() {
+            text.push_str(&format!("- Run: {}\n", parts.join(", ")));
         }
         if let Some(campaign) = &recorded.campaign {
             let id = campaign.id.as_deref().map(code);

@@ -9,7 +9,7 @@ use super::shown::{Form, Shown, counted, legible};
 use crate::printable::{cut, listed, printable};
 
 /// Columns of a cell that is cut no further, and that no cell exceeds.
-const LEAST: usize = 8;
+const LEAST: usize = 16;
 const MOST: usize = 500;
 /// Bytes of a cell that are looked at: enough for [`MOST`] characters of most kinds.
 const BYTES: usize = 2_000;
@@ -70,7 +70,7 @@ pub(crate) struct Table<'a> {
 impl<'a> Table<'a> {
     /// Fits the columns into a terminal.
     pub fn new(shown: &'a Shown<'a>, columns: &'a Columns, wide: usize) -> Self {
-        let host = columns.host.max(HOST.len()).min((wide / 3).max(LEAST));
+        let host = columns.host.max(HOST.len()).min((wide / 3).max(8));
         let mut widths = columns.widths.clone();
         let used = |widths: &[usize], most: usize| -> usize {
             widths

@@ -272,8 +272,8 @@ fn runs_that_did_not_come_to_their_end_say_so() {
 fn what_a_later_version_says_more_is_no_error() {
     let mut document = sample();
     document["answered_by"] = json!({"a": ["b"]});
-    document["run"]["resumes"] = json!(["5f0c2a54-9a1e-4c37-8b58-0d8f2f3f6f12"]);
-    document["hosts"]["db-7"] = json!({"status": "queued", "matched": {"by": "short_name"}});
+    document["run"]["resumes"] = "5f0c2a54-9a1e-4c37-8b58-0d8f2f3f6f12".into();
+    document["hosts"]["db-7"] = json!({"status": "queued", "told": {"by": ["short_name"]}});
     for format in FORMATS {
         let ran = show(format, document.to_string()).run();
         assert_eq!(ran.status, 0, "{ran:?}");

@@ -21,11 +21,10 @@ fn commands() -> [String; 2] {
     [(); 2].map(|()| lines.next().expect("two commands").to_owned())
 }
 
-#[test]
-fn two_commands_lead_from_an_alert_to_a_ticket() {
-    let simulator =
-        Simulator::spawn(Scenario::of([HostSpec::named("web-01")])).expect("a simulator");
-    let folder = Folder::new();
+/// An alert and a step of a simulated server that knows one of its two hosts.
+fn alert_and_step(folder: &Folder) -> Simulator {
+    let known = Scenario::of([HostSpec::named("web-01")]);
+    let simulator = Simulator::spawn(known).expect("a simulator");
     folder.file(
         "alert.json",
         r#"{"alert": {"host": "web-01", "others": ["gone-02"], "rule": "x"}}"#,
@@ -37,6 +36,13 @@ fn two_commands_lead_from_an_alert_to_a_ticket() {
             simulator.base_url()
         ),
     );
+    simulator
+}
+
+#[test]
+fn two_commands_lead_from_an_alert_to_a_ticket() {
+    let folder = Folder::new();
+    let _simulator = alert_and_step(&folder);
     let mut last = None;
     for command in commands() {
         // Each in a shell of its own, as a person types it.
@@ -60,6 +66,24 @@ fn two_commands_lead_from_an_alert_to_a_ticket() {
         assert!(ticket.contains(part), "no {part:?} in {ticket}");
     }
     assert!(!ticket.contains(FLEET_MAINTAINER_TOKEN));
+}
+
+/// One pipe does, too: `show` waits as long as the run takes.
+#[test]
+fn the_lines_of_a_run_are_shown_as_they_are_piped_in() {
+    let folder = Folder::new();
+    let _simulator = alert_and_step(&folder);
+    let line = format!(
+        "cd '{}' && \"$1\" run --format ndjson --context alert.json < step.yaml | \"$1\" show --format csv -",
+        folder.name("")
+    );
+    let ran = args([]).by_shell(line).run();
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let rows: Vec<&str> = ran.stdout.lines().skip(1).collect();
+    assert_eq!(rows.len(), 3, "{ran:?}");
+    assert!(rows.iter().all(|row| row.starts_with("web-01,")), "{ran:?}");
+    let said = "warning: not enrolled, or not visible to these credentials: gone-02\n";
+    assert!(ran.stderr.ends_with(said), "{ran:?}");
 }
 
 /// 100,000 rows of 100 hosts: each is shown, from a file in memory that does not grow with them.

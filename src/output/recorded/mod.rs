@@ -46,6 +46,8 @@ pub(crate) struct Recorded {
 pub(crate) struct Run {
     pub id: Option<String>,
     pub version: Option<String>,
+    pub step: Option<String>,
+    pub resumes: Option<String>,
     pub template: Option<String>,
     pub parameters: Option<Map<String, Value>>,
     pub sql: Option<String>,
