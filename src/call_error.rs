@@ -47,6 +47,12 @@ pub(crate) enum CallError {
     /// The simulated servers can't be started.
     #[error("the simulated servers can't be started: {0}")]
     Simulator(String),
+    /// A secret that a flag names can't be had.
+    #[error("{0}")]
+    Secret(String),
+    /// What came does not fit its signature and the secret of this name.
+    #[error("the signature does not fit this document and the secret `{0}`")]
+    Signature(String),
     /// The operator's policy holds a template back.
     #[error("{0}")]
     Withheld(String),

@@ -85,6 +85,8 @@ struct Way {
 
 const STEP: &str = "id: s\ntype: osquery_live_query\nname: s\nparams: {backend: fleetdm, base_url: 'https://127.0.0.1:9', template: logged_in_users, target_hosts: [web-01], api_token: 'TOKEN'}\n";
 
+const WEBHOOK: &str = r#"{"type": "a", "details": {}}"#;
+
 fn of_a_step() -> Binary {
     step(STEP)
 }
@@ -242,6 +244,20 @@ const WAYS: &[Way] = &[
                 &["dry-run", "-", "--secrets-dir"],
                 &put(own, "token", path),
             )
+        },
+        spared: &[],
+    },
+    Way {
+        name: "alert --invocation",
+        binary: |path, _| with(step(WEBHOOK), &["alert", "--invocation"], path),
+        spared: &[],
+    },
+    Way {
+        name: "alert --secrets-dir",
+        binary: |path, own| {
+            let signed = ["alert", "--signature", "00", "--signature-secret", "token"];
+            let binary = step(WEBHOOK).args(&signed);
+            with(binary, &["--secrets-dir"], &put(own, "token", path))
         },
         spared: &[],
     },

@@ -49,6 +49,16 @@ and SIGTERM stop the campaign and write the document as far as it came.
 A credential is written {{ secrets.NAME }} in the step. Its value comes from the invocation, from
 a file NAME in --secrets-dir, or from the variable OSQUERY_LIVE_QUERY_SECRET_NAME.";
 
+/// What `alert` is for.
+pub(crate) const ALERT_EXAMPLES: &str = "\
+Examples:
+  osquery-live-query alert < webhook.json > context.json
+  osquery-live-query run --context context.json < step.yaml
+  osquery-live-query alert --invocation step.yaml < webhook.json | osquery-live-query run
+
+Exit status: 0 (an alert, or a receipt), 2 wrong flags or files, 10 no alert that is known, 12 no
+such secret, 20 a signature that does not fit.";
+
 /// The exit statuses of `run` and `check`.
 pub(crate) fn run_status() -> String {
     let mut text = "Exit status:".to_owned();

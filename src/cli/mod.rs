@@ -15,12 +15,13 @@ use crate::exit::{Code, Exit};
 use crate::process::stderr::Settings;
 use crate::process::{EventLoop, Process};
 use crate::session::failure::Failure;
+use crate::verbs::alert::AlertArgs;
 use crate::verbs::dry_run::DryRunArgs;
 use crate::verbs::run::{RunArgs, StepArgs};
 use crate::verbs::schema::SchemaName;
 use crate::verbs::show::ShowArgs;
 use crate::verbs::templates::TemplatesArgs;
-use crate::verbs::{check, dry_run, run, schema, show, templates};
+use crate::verbs::{alert, check, dry_run, run, schema, show, templates};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -56,6 +57,9 @@ pub enum Verb {
     /// Show a document of `run`: as a table, for a ticket, for spreadsheets and for a SIEM.
     #[command(long_about = show::HELP, after_help = show::EXAMPLES)]
     Show(ShowArgs),
+    /// Turn a server's webhook on stdin into a playbook's context.
+    #[command(long_about = include_str!("../verbs/alert.txt"), after_long_help = help::ALERT_EXAMPLES)]
+    Alert(AlertArgs),
     /// Find everything that would go wrong in playbooks and steps, without a network.
     ///
     /// Reads files, folders (*.playbook.yaml, *.step.yaml, also .yml and .json) or stdin (-), and takes
@@ -191,6 +195,7 @@ fn verb(cli: Cli, process: &Process, early: Option<EventLoop>) -> Exit {
         Some(Verb::Check(args)) => check::run(args, process, early),
         Some(Verb::Templates(args)) => templates::run(&args, process),
         Some(Verb::Show(args)) => show::run(&args, process),
+        Some(Verb::Alert(args)) => alert::run(&args, process),
         Some(Verb::DryRun(args)) => dry_run::run(args, process),
         Some(Verb::Schema { name }) => schema::run(name, process),
         Some(Verb::Completions { shell }) => process.text(&manual::completions(shell.into())),
@@ -241,7 +246,8 @@ fn writes_document(args: &[OsString]) -> bool {
     !matches!(
         verb_of(args),
         Some(
-            "show"
+            "alert"
+                | "show"
                 | "dry-run"
                 | "templates"
                 | "schema"

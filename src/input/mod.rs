@@ -136,6 +136,27 @@ pub fn decode_context(bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
     }
 }
 
+/// Decodes a JSON mapping that somebody else's program has written, of at most so many bytes.
+///
+/// # Errors
+/// Where the bytes are not one.
+pub fn decode_json(bytes: &[u8], most: usize) -> Result<Map<String, Value>, DecodeError> {
+    let text = utf8(bytes, most)?;
+    if text.trim().is_empty() {
+        return Err(DecodeError::new(
+            "the input is empty: expected one JSON document",
+        ));
+    }
+    match json::parse(text) {
+        Ok(Value::Object(entries)) => Ok(entries),
+        Ok(other) => Err(DecodeError::new(format!(
+            "expected a JSON mapping, found {}",
+            kind(&other)
+        ))),
+        Err(json::JsonError::Refused(error) | json::JsonError::Syntax(error)) => Err(error),
+    }
+}
+
 /// Decodes one of the three forms.
 ///
 /// # Errors
@@ -355,8 +376,13 @@ fn nested_more_than(levels: usize) -> String {
 
 /// Bytes of at most 4 MiB as the UTF-8 text that they are.
 fn text_of(bytes: &[u8]) -> Result<&str, DecodeError> {
-    if bytes.len() > MAX_INPUT_BYTES {
-        return Err(too_long(MAX_INPUT_BYTES));
+    utf8(bytes, MAX_INPUT_BYTES)
+}
+
+/// Bytes, no more than so many, as the UTF-8 text that they are.
+fn utf8(bytes: &[u8], most: usize) -> Result<&str, DecodeError> {
+    if bytes.len() > most {
+        return Err(too_long(most));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if matches!(

@@ -14,19 +14,48 @@ pub const MAX_INPUT_TIME: Duration = Duration::from_secs(30);
 /// Bytes of a pipe that are asked memory for at a time.
 const PIECE: usize = 1 << 20;
 
-/// Reads stdin to its end, at most [`MAX_INPUT_BYTES`] and [`MAX_INPUT_TIME`].
+/// What is waited for on stdin.
+pub struct Wanted {
+    what: &'static str,
+    example: &'static str,
+}
+
+impl Wanted {
+    /// A step.
+    const STEP: Self = Self {
+        what: "the step",
+        example: "run < step.yaml",
+    };
+    /// A webhook's document.
+    pub const ALERT: Self = Self {
+        what: "the webhook's document",
+        example: "alert < webhook.json",
+    };
+}
+
+/// Reads a step from stdin to its end, at most [`MAX_INPUT_BYTES`] and [`MAX_INPUT_TIME`].
 ///
 /// # Errors
 /// Where stdin is a terminal, has more, takes longer or can't be read.
 pub fn read_stdin() -> Result<Vec<u8>, DecodeError> {
+    read(MAX_INPUT_BYTES, &Wanted::STEP)
+}
+
+/// The same of something else, of another size.
+///
+/// # Errors
+/// As [`read_stdin`].
+pub fn read(most: usize, wanted: &Wanted) -> Result<Vec<u8>, DecodeError> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        let mut error =
-            DecodeError::new("stdin is a terminal: there is no prompt, the step is piped in");
-        error.hint = Some("for example: osquery-live-query run < step.yaml".into());
+        let Wanted { what, example } = wanted;
+        let mut error = DecodeError::new(format!(
+            "stdin is a terminal: there is no prompt, {what} is piped in"
+        ));
+        error.hint = Some(format!("for example: osquery-live-query {example}"));
         return Err(error);
     }
-    read_within(stdin, MAX_INPUT_BYTES, MAX_INPUT_TIME)
+    read_within(stdin, most, MAX_INPUT_TIME)
 }
 
 /// Reads to the end within limits of size and time. A reader that never ends is left to its own thread.

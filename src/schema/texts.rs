@@ -19,6 +19,9 @@ pub const PLAYBOOK: &str = include_str!("../../schemas/playbook.schema.json");
 /// The report of `dry-run --format json`.
 pub const DRY_RUN: &str = include_str!("../../schemas/dry-run.schema.json");
 
+/// What `alert` makes of a webhook.
+pub const ALERT: &str = include_str!("../../schemas/alert.schema.json");
+
 /// The schema of a playbook with the step's schema inside, so that editors need one file.
 pub fn playbook() -> String {
     let schema = |text| serde_json::from_str::<Value>(text).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! What every backend does for the campaign above it, in the field's words. The campaign can't tell
 //! whether answers are pushed or polled; foreign JSON stays in each backend's `wire.rs`.
 
+pub mod alerts;
 mod away;
 pub mod error;
 pub mod export;
@@ -8,6 +9,7 @@ pub mod fleet;
 pub mod http;
 pub mod open;
 pub mod osctrl;
+mod part;
 
 /// The clients by name, for this project's own tests and fuzz targets; all others take [`open::open`].
 pub mod clients {

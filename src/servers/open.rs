@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
+use super::alerts::Shape;
 use super::export::ExportedQuery;
 use super::http::{Http, Patience};
 use super::{Backend, BackendError, Event, Left, SavedQuery, fleet, osctrl};
@@ -180,4 +181,12 @@ impl<B: Backend> AnyBackend for B {
     fn leave_queued(&mut self) -> LocalBoxFuture<'_, ()> {
         Backend::leave_queued(self).boxed_local()
     }
+}
+/// Every kind of document that servers post to webhooks, in the order in which they are tried: an
+/// activity's keys are the least telling.
+pub(super) fn alerts() -> impl Iterator<Item = &'static Shape> {
+    fleet::webhook::SHAPES
+        .iter()
+        .chain(&osctrl::webhook::SHAPES)
+        .chain(&fleet::webhook::LEAST_TELLING)
 }

@@ -293,6 +293,11 @@ impl From<CallError> for Failure {
             }
             #[cfg(feature = "demo")]
             CallError::Simulator(_) => (Code::Usage, None),
+            CallError::Secret(_) => (Code::Render, None),
+            CallError::Signature(_) => {
+                let hint = "the document must be handed on byte for byte, and the secret must be that of the alert's channel; if both are so, somebody else has posted it";
+                (Code::Auth, Some(hint.to_owned()))
+            }
             CallError::Withheld(_) => (Code::Policy, None),
             CallError::NoStatement(_) => {
                 let hint = "see `osquery-live-query templates NAME` for a template's parameters";

@@ -396,12 +396,16 @@ impl Renderer<'_> {
                             ),
                         ),
                         Some(Value::Array(items)) => {
+                            // Of one text among others a comma is a part.
+                            let alone = items.len() == 1;
                             for (index, item) in items.iter().enumerate() {
-                                names
-                                    .extend(self.target(&path.index(index), item).map(Value::from));
+                                let path = path.index(index);
+                                names.extend(self.target(&path, item, alone).map(Value::from));
                             }
                         }
-                        Some(single) => names.extend(self.target(path, &single).map(Value::from)),
+                        Some(single) => {
+                            names.extend(self.target(path, &single, true).map(Value::from))
+                        }
                         None => {}
                     }
                     // What could not be rendered stays as it is: it is no empty list.
@@ -431,7 +435,7 @@ impl Renderer<'_> {
                             );
                             None
                         }
-                        Some(single) => self.target(&path, &single),
+                        Some(single) => self.target(&path, &single, true),
                         None => None,
                     };
                     names.push(Value::from(name.unwrap_or(text)));
@@ -454,8 +458,8 @@ impl Renderer<'_> {
         *value = Value::Array(names);
     }
 
-    /// A rendered name.
-    fn target(&mut self, path: &Path, value: &Value) -> Option<String> {
+    /// A rendered name; `alone` where it may be several in one text.
+    fn target(&mut self, path: &Path, value: &Value, alone: bool) -> Option<String> {
         let name = match value {
             Value::String(text) => text.trim().to_owned(),
             Value::Number(number) if !number.is_f64() => number.to_string(),
@@ -477,8 +481,8 @@ impl Renderer<'_> {
                 return None;
             }
         };
-        let field = path.field().unwrap_or_default();
-        match target_fault(field, value.as_str().unwrap_or(&name)) {
+        let alone = alone && path.field() == Some("target_hosts");
+        match target_fault(value.as_str().unwrap_or(&name), alone) {
             None => Some(name),
             Some(fault) => {
                 let fault = fault.strip_prefix("is ").map_or_else(

@@ -265,15 +265,11 @@ fn wrong_target(violation: &Violation<'_>, subject: &str) -> String {
     }
 }
 
-/// What is wrong with a target's name, as the end of a sentence.
-pub(super) fn target_fault(field: &str, name: &str) -> Option<Cow<'static, str>> {
-    if let Some(fault) = no_name(name) {
-        return Some(fault.into());
-    }
-    // A label may well be called so.
-    (field == "target_hosts")
-        .then(|| several_names(name))?
-        .map(Cow::from)
+/// What is wrong with a target's name, as the end of a sentence; of a host's, where it stands alone, also
+/// that it is several.
+pub(super) fn target_fault(name: &str, alone: bool) -> Option<Cow<'static, str>> {
+    let several = || several_names(name).filter(|_| alone).map(Cow::from);
+    no_name(name).map(Cow::from).or_else(several)
 }
 
 /// Why text is several hosts' names, with the list that was meant, as the end of a sentence.

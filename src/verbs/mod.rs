@@ -1,5 +1,6 @@
 //! The verbs: each takes its arguments and the process, and returns an exit status.
 
+pub mod alert;
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;

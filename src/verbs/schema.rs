@@ -13,6 +13,8 @@ pub enum SchemaName {
     Step,
     /// The document on stdout.
     Output,
+    /// What `alert` makes of a webhook.
+    Alert,
     /// A template of the allowlist, as its file is written.
     Template,
     /// The operator's policy.
@@ -32,6 +34,7 @@ pub(crate) fn run(name: SchemaName, process: &Process) -> Exit {
     process.text(match name {
         SchemaName::Step => texts::STEP,
         SchemaName::Output => texts::OUTPUT,
+        SchemaName::Alert => texts::ALERT,
         SchemaName::Template => texts::TEMPLATE,
         SchemaName::Policy => texts::POLICY,
         SchemaName::Playbook => return process.text(&texts::playbook()),

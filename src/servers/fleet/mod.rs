@@ -19,6 +19,7 @@ mod rest;
 mod saved;
 mod socket;
 mod stream;
+pub(in crate::servers) mod webhook;
 mod wire;
 
 use std::collections::BTreeSet;

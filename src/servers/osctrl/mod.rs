@@ -12,6 +12,7 @@ mod query;
 mod resolve;
 mod rest;
 mod verdict;
+pub(in crate::servers) mod webhook;
 mod wire;
 
 #[cfg(test)]
