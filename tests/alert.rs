@@ -508,3 +508,121 @@ fn an_alert_leads_to_its_hosts_answers_in_one_pipe_or_by_a_file() {
         assert!(ran.stderr.contains(words), "{}", ran.stderr);
     }
 }
+
+/// The commands of a section of docs/alerts.md.
+fn commands(section: &str) -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alerts.md");
+    let text = std::fs::read_to_string(path).expect("docs/alerts.md");
+    let (_, section) = text
+        .split_once(&format!("\n## {section}"))
+        .unwrap_or_else(|| panic!("no section {section}"));
+    let block = section.split("```").nth(1).expect("commands");
+    let lines = block.lines().filter_map(|line| line.strip_prefix("$ "));
+    lines.map(str::to_owned).collect()
+}
+
+/// A folder with the files of playbooks/alerts, whose steps go to the simulated server.
+fn files_of_the_loops(site: &Site) -> Folder {
+    let folder = Folder::new();
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/playbooks/alerts");
+    for entry in std::fs::read_dir(files).expect("playbooks/alerts") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("a file");
+        let name = path.file_name().expect("a name").to_string_lossy();
+        let text = match name.ends_with(".step.yaml") {
+            true => text.replace("https://fleet.corp.example.com", &site.simulator.base_url()),
+            false => text,
+        };
+        folder.file(&name, text);
+    }
+    folder
+}
+
+/// Runs each command in a shell, as a person types it; the last one's stdout.
+fn typed(folder: &Folder, section: &str) -> String {
+    let mut last = String::new();
+    let commands = commands(section);
+    assert!(commands.len() > 1, "{commands:?}");
+    for command in commands {
+        let line = command.replace("osquery-live-query", "\"$1\"");
+        let ran = args([])
+            .by_shell(format!("cd '{}' && {line}", folder.name("")))
+            .env(
+                "OSQUERY_LIVE_QUERY_SECRET_FLEET_TOKEN",
+                osquery_simulator::FLEET_MAINTAINER_TOKEN,
+            )
+            .run();
+        assert_eq!((ran.status, &*ran.stderr), (0, ""), "{command}: {ran:?}");
+        last = ran.stdout;
+    }
+    last
+}
+
+fn document(folder: &Folder, name: &str) -> Value {
+    serde_json::from_str(&folder.text(name)).expect("a document")
+}
+
+#[test]
+fn a_failing_policy_becomes_a_ticket() {
+    let site = Site::new(
+        Kind::Fleet,
+        Scenario::of([1, 2, 3].map(|n| host(&format!("laptop-0{n}")).on("darwin"))),
+    );
+    let folder = files_of_the_loops(&site);
+    typed(&folder, "A policy fails");
+    let ticket = folder.text("ticket.md");
+    for part in [
+        "## Live query `disk_encryption`",
+        "`laptop-01`",
+        "`laptop-02`",
+        "`laptop-03`",
+    ] {
+        assert!(ticket.contains(part), "{part}: {ticket}");
+    }
+    assert_eq!(
+        document(&folder, "context.json")["alert"]["severity"],
+        "high"
+    );
+}
+
+#[test]
+fn a_vulnerability_in_three_batches_is_one_matter_and_every_host_is_asked() {
+    let many = HostSpec::many(41, "build-{n:02}").answering(one_row());
+    let site = Site::new(Kind::Fleet, Scenario::of([many]));
+    let folder = files_of_the_loops(&site);
+    typed(&folder, "A vulnerability on 40 hosts");
+    let mut asked = BTreeSet::new();
+    let (mut ids, mut keys) = (BTreeSet::new(), BTreeSet::new());
+    for batch in 1..=3 {
+        let ran = document(&folder, &format!("batch-{batch}.json"));
+        assert_eq!(ran["partial"], false);
+        let results = ran["results"].as_object().expect("results");
+        asked.extend(results.keys().cloned());
+        let posted = folder.text(&format!("vulnerability-{batch}.webhook.json"));
+        let alert = alert_of(&step(posted).arg("alert").run());
+        ids.insert(alert["id"].to_string());
+        keys.insert(alert["dedupe_key"].to_string());
+        assert_eq!(
+            (&alert["severity"], &alert["known_exploited"]),
+            (&json!("high"), &json!(true))
+        );
+    }
+    assert_eq!((asked.len(), ids.len(), keys.len()), (40, 3, 1));
+    assert_eq!(site.seen().campaigns.len(), 3);
+}
+
+#[test]
+fn hosts_that_were_not_seen_are_asked_by_their_ids() {
+    let site = Site::new(
+        Kind::Fleet,
+        Scenario::of([1, 2, 3, 4].map(|n| host(&format!("laptop-0{n}")))),
+    );
+    let folder = files_of_the_loops(&site);
+    let table = typed(&folder, "Hosts that were not seen");
+    assert!(table.contains("uptime"), "{table}");
+    let ran = document(&folder, "back.json");
+    assert_eq!(ran["partial"], false);
+    assert_eq!(ran["hosts"]["2"]["hostname"], "laptop-02");
+    assert_eq!(ran["hosts"]["3"]["hostname"], "laptop-03");
+    assert_eq!(ran["hosts"].as_object().expect("hosts").len(), 2);
+}

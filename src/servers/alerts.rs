@@ -200,3 +200,11 @@ fn digest(value: &Value) -> String {
     let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
     digits.collect()
 }
+
+/// Reads any bytes as a webhook's document; for the fuzzer only.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) -> Option<Value> {
+    let document = crate::input::decode_json(bytes, MAX_ALERT_BYTES).ok()?;
+    let received = read(document, "2026-11-27T00:00:00.000Z").ok()?;
+    Some(received.alert)
+}

@@ -13,6 +13,8 @@ mod part;
 
 /// The clients by name, for this project's own tests and fuzz targets; all others take [`open::open`].
 pub mod clients {
+    #[cfg(fuzzing)]
+    pub use super::alerts::fuzz as fuzz_alert;
     pub use super::fleet::Fleet;
     #[cfg(fuzzing)]
     pub use super::fleet::fuzz as fuzz_fleet;
