@@ -7,7 +7,7 @@ use crate::agents;
 use crate::clock;
 use crate::rows::Answered;
 use crate::scenario::{
-    Behaviour, HostIdentifier, HostSpec, HostStatus, Scenario, ScenarioError, ServerVersion,
+    Behaviour, HostIdentifier, HostSpec, HostStatus, Scenario, ScenarioError, ServerVersion, Wire,
 };
 use crate::sql::Dataset;
 
@@ -22,6 +22,8 @@ pub(crate) struct Host {
     pub display_name: String,
     pub uuid: String,
     pub serial: String,
+    /// Where the scenario gives it one.
+    pub address: Option<String>,
     pub platform: String,
     /// Whether the servers know it.
     pub enrolled: bool,
@@ -92,7 +94,9 @@ pub(crate) fn enrol(scenario: &Scenario, now: SystemTime) -> Result<Vec<Host>, S
     let mut seen = std::collections::HashSet::new();
     let mut ids = std::collections::HashSet::new();
     for host in &hosts {
-        if !seen.insert(host.uuid.to_uppercase()) {
+        // osctrl knows nodes by their uuid; Fleet by what osquery enrols under.
+        let may_share = scenario.wire == Wire::Fleet;
+        if !may_share && !seen.insert(host.uuid.to_uppercase()) {
             return Err(ScenarioError::new(format!(
                 "two hosts have the uuid {}; give each its own",
                 host.uuid
@@ -158,6 +162,7 @@ fn host(
             Some(pattern) => named(pattern)?,
             None => format!("SER{:06}", place + 1),
         },
+        address: spec.address.as_deref().map(named).transpose()?,
         hostname,
         platform: spec.platform.clone(),
         enrolled: spec.enrolled,
@@ -339,10 +344,15 @@ mod tests {
     }
 
     #[test]
-    fn two_hosts_with_one_uuid_are_refused() {
+    fn two_hosts_with_one_uuid_are_refused_where_it_is_the_key() {
         let mut twin = HostSpec::named("a");
         twin.uuid = Some("u".into());
-        let error = enrol(&Scenario::of([twin.clone(), twin]), SystemTime::now());
+        let mut scenario = Scenario::of([twin.clone(), twin]);
+        scenario.wire = Wire::Fleet;
+        let hosts = enrol(&scenario, SystemTime::now());
+        assert_eq!(hosts.map(|hosts| hosts.len()), Ok(2));
+        scenario.wire = Wire::All;
+        let error = enrol(&scenario, SystemTime::now());
         assert_eq!(
             error.expect_err("refused").to_string(),
             "two hosts have the uuid u; give each its own"

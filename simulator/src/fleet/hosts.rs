@@ -121,12 +121,18 @@ fn select(world: &World, call: &Call) -> Result<Vec<usize>, Reply> {
 fn holds(host: &Host, text: &str) -> bool {
     [&host.hostname, &host.uuid, &host.serial, &host.display_name]
         .into_iter()
+        .chain(&host.address)
         .any(|field| field.to_lowercase().contains(text))
 }
 
 /// `GET /hosts/identifier/{identifier}`: of several hosts with one hostname, the first.
 pub(super) fn by_identifier(world: &World, identifier: &str) -> Reply {
-    match find(world, identifier) {
+    // (2026) By the computer's own name, too, as it is written.
+    let newer = world.scenario.fleet.version >= Some(ServerVersion(4, 80, 0));
+    let mut hosts = world.enrolled();
+    let found = hosts
+        .find(|(_, host)| is_named(host, identifier) || newer && host.display_name == identifier);
+    match found {
         Some((_, host)) => detail(world, host),
         None => not_found(&format!("Host {identifier} was not found in the datastore")),
     }
@@ -229,7 +235,7 @@ fn document(world: &World, host: &Host) -> Value {
         "hardware_serial": host.serial,
         "computer_name": host.display_name,
         "public_ip": "127.0.0.1",
-        "primary_ip": "",
+        "primary_ip": host.address.as_deref().unwrap_or_default(),
         "primary_mac": "",
         "distributed_interval": host.distributed_interval,
         "config_tls_refresh": 0,

@@ -54,7 +54,7 @@ pub(super) fn page(shared: &Arc<Shared>, environment: &str, call: &Call) -> Repl
                 || [&host.hostname, &host.uuid, &host.display_name]
                     .into_iter()
                     .map(String::as_str)
-                    .chain(["127.0.0.1", "unknown", host.environment.as_str()])
+                    .chain([address(host), "unknown", host.environment.as_str()])
                     .any(|field| like(field, text)))
     });
     let newest = |place: &usize| {
@@ -196,7 +196,7 @@ fn document(world: &World, host: &Host, shown: Shown) -> Value {
         "osquery_version": "5.23.1",
         "hostname": host.hostname,
         "localname": host.display_name,
-        "ip_address": "127.0.0.1",
+        "ip_address": address(host),
         "username": "unknown",
         "osquery_user": "unknown",
         "environment": host.environment,
@@ -223,6 +223,10 @@ fn document(world: &World, host: &Host, shown: Shown) -> Value {
         }
     }
     node
+}
+
+fn address(host: &Host) -> &str {
+    host.address.as_deref().unwrap_or("127.0.0.1")
 }
 
 fn system_info(host: &Host) -> Value {

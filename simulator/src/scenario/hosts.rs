@@ -12,8 +12,8 @@ use super::parse::{maybe_milliseconds, milliseconds};
 /// A row as a scenario writes it: column to scalar.
 pub type Cells = Map<String, Value>;
 
-/// One host, or `count` hosts made from one pattern. `{n}` and `{n:04}` in `hostname`, `uuid`, `serial`
-/// and `display_name` stand for the host's number within the pattern.
+/// One host, or `count` hosts made from one pattern. `{n}` and `{n:04}` in `hostname`, `uuid`, `serial`,
+/// `address` and `display_name` stand for the host's number within the pattern.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostSpec {
@@ -28,10 +28,13 @@ pub struct HostSpec {
     /// The servers' id of the (first) host; by default the first free one.
     #[serde(default)]
     pub id: Option<u64>,
-    /// What Fleet shows; the hostname by default.
+    /// What Fleet shows, the computer's own name; the hostname by default.
     #[serde(default)]
     pub display_name: Option<String>,
-    /// Hardware uuid; made up by default. Upper case, as agents send it.
+    /// Its address; none at Fleet and 127.0.0.1 at osctrl by default.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// Hardware uuid; made up by default. Upper case, as agents send it. At Fleet hosts may share one.
     #[serde(default)]
     pub uuid: Option<String>,
     /// Hardware serial; made up by default, and may be empty.
@@ -109,6 +112,7 @@ impl HostSpec {
             first: 0,
             id: None,
             display_name: None,
+            address: None,
             uuid: None,
             serial: None,
             platform: ubuntu(),
