@@ -32,6 +32,7 @@ mod lies;
 mod limits;
 mod low_limits;
 mod missing;
+mod names;
 mod no_files;
 mod osctrl_answers;
 mod osctrl_ended_early;

@@ -221,6 +221,8 @@ impl<'a> Merging<'a> {
                 hostname: target.hostname,
                 uuid: target.uuid.clone(),
                 serial: String::new(),
+                computer_name: String::new(),
+                address: None,
                 platform: None,
                 online: None,
                 last_seen: target.last_seen,
@@ -230,12 +232,18 @@ impl<'a> Merging<'a> {
         }
         match taken.filter(|_| another.is_none()) {
             // Nobody else has the name now.
-            Some(at) => roster.targets[at].host = Some(host),
+            Some(at) => {
+                let target = &mut roster.targets[at];
+                target.host = Some(host);
+                target.near.clear();
+            }
             None => {
                 self.keys.insert(key.clone(), roster.targets.len());
                 roster.targets.push(Target {
                     key,
                     host: Some(host),
+                    matched: None,
+                    near: Vec::new(),
                 });
             }
         }

@@ -1,8 +1,10 @@
 //! The nouns of a campaign: hosts as servers describe them, and what they answer. Pure: no server's words
 //! beyond a platform's, no I/O.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::names::Seen;
 use super::rows::Rows;
 
 /// A host's identity towards its server: whatever the server dispatches to and answers with.
@@ -20,6 +22,10 @@ pub struct Host {
     pub uuid: String,
     /// Hardware serial; may be empty.
     pub serial: String,
+    /// The name that the computer has beside its hostname; may be empty.
+    pub computer_name: String,
+    /// Its address, where the server says and it can be one host's.
+    pub address: Option<IpAddr>,
     /// The platform, where the server's word for it is known.
     pub platform: Option<Platform>,
     /// Whether the server holds it for online; `None` where it did not say.
@@ -36,11 +42,14 @@ pub struct Host {
 /// say: `named` may hold more than what matches.
 #[derive(Debug, Default)]
 pub struct Candidates {
-    /// Hosts found for the names in `Targets::hosts`: at least every one whose uuid, serial or hostname
-    /// is one of the names, whatever the case.
+    /// Hosts found for the names in `Targets::hosts`: at least every one that [`Sought::meets`] says yes to.
+    ///
+    /// [`Sought::meets`]: super::names::Sought::meets
     pub named: Vec<Host>,
     /// Members of the labels, or every host of the platforms where nothing else was named.
     pub grouped: Vec<Host>,
+    /// What was seen of others on the way.
+    pub seen: Seen,
 }
 
 /// What one host answered.

@@ -5,6 +5,9 @@
 
 pub mod earlier;
 pub mod host;
+mod index;
+pub mod names;
+mod placeholders;
 pub mod roster;
 pub mod rows;
 
@@ -462,6 +465,8 @@ mod tests {
             hostname: format!("host-{number}"),
             uuid: format!("uuid-{number}"),
             serial: String::new(),
+            computer_name: String::new(),
+            address: None,
             platform: None,
             online: Some(number % 3 != 2),
             last_seen: None,
@@ -478,7 +483,7 @@ mod tests {
         };
         let candidates = Candidates {
             named: named.collect(),
-            grouped: Vec::new(),
+            ..Candidates::default()
         };
         let offline = if skip {
             OfflineHosts::Skip

@@ -1,11 +1,16 @@
 //! Which hosts the step's targets mean, and under which name each stands in the document.
 //! Pure: names and hosts in, keys out. Knows nothing of servers or time.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
+use crate::nearest::{self, NearHost};
 use crate::printable::listed;
 
 use super::host::{Candidates, Host, HostId, Platform};
+use super::index::Index;
+use super::names::{AlsoMatch, Matched, Seen};
+use super::placeholders::is_placeholder;
 
 /// Who the step asks; at least one of the lists is not empty.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +25,8 @@ pub struct Targets {
     pub ids: Vec<String>,
     /// Narrows the others; alone it means every host of these platforms.
     pub platforms: Vec<Platform>,
+    /// Further ways in which a name of `hosts` may mean a host.
+    pub also_match: AlsoMatch,
 }
 
 impl Targets {
@@ -43,6 +50,19 @@ pub struct Roster {
     pub targets: Vec<Target>,
     /// What the step's author or the responder should know; each one line.
     pub warnings: Vec<String>,
+    /// Names that are firmware's words for no serial: they mean nobody, and the step is not run.
+    pub refused: Vec<Refused>,
+}
+
+/// A name that is what firmware says where there is no serial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// As the step has it.
+    pub name: String,
+    /// How many enrolled hosts were seen that have it.
+    pub hosts: usize,
+    /// There may be more.
+    pub or_more: bool,
 }
 
 /// A key of the document.
@@ -52,13 +72,34 @@ pub struct Target {
     pub key: String,
     /// Index into [`Roster::hosts`]; `None` where no enrolled host has that name.
     pub host: Option<usize>,
+    /// What of the host the name was compared with, where that is nothing that identifies a host.
+    pub matched: Option<Matched>,
+    /// Names of enrolled hosts that resemble one that nobody has, the likeliest first.
+    pub near: Vec<NearHost>,
 }
 
+impl Target {
+    /// The enrolled name that was likely meant, where nobody has this one.
+    pub fn likely(&self) -> Option<&str> {
+        let first = self.near.first().filter(|near| near.likely)?;
+        Some(&first.name)
+    }
+}
+
+/// Names that resemble an unknown one, at most.
+const NEAR: usize = 5;
+/// Comparisons that are made for them: so many names of hosts for each of so many unknown names.
+const COMPARED: usize = 400_000;
+
 impl Roster {
-    /// Decides what each name means: a uuid before a serial before a hostname (a host chooses its own
-    /// name), whatever the case, and `NAME@UUID` as this program itself names hosts that share a name.
+    /// Decides what each name means, and under which keys the hosts stand.
     pub fn new(targets: &Targets, candidates: Candidates) -> Self {
-        let named = Index::new(candidates.named);
+        let Candidates {
+            named,
+            grouped,
+            seen,
+        } = candidates;
+        let named = Index::new(named, targets.also_match);
         let written = targets.written();
         let mut roster = Builder {
             named: &named,
@@ -70,27 +111,28 @@ impl Roster {
             // Written names keep their spelling, so no host of a label may take one.
             written: written.iter().map(String::as_str).collect(),
         };
-        let mut left_out = Vec::new();
+        let (mut left_out, mut twins) = (Vec::new(), Vec::new());
         for name in &targets.hosts {
             let meant = named.meaning_of(name);
-            if meant.is_empty() {
-                roster.target(name.clone(), None);
+            if meant.hosts.is_empty() {
+                roster.nobody(name, &seen);
                 continue;
             }
-            let mut wanted: Vec<&Host> = meant
-                .iter()
-                .copied()
-                .filter(|host| roster.wants(host))
-                .collect();
+            if meant.has_twins {
+                twins.push(name.as_str());
+            }
+            let count = meant.hosts.len();
+            let mut wanted: Vec<&Host> = meant.hosts;
+            wanted.retain(|host| roster.wants(host));
             // Servers list them in any order; two runs must tell the same.
             wanted.sort_by(|one, other| (&one.uuid, &one.id).cmp(&(&other.uuid, &other.id)));
             if wanted.is_empty() {
                 left_out.push(name.as_str());
             }
-            if let [_] = *meant {
+            if count == 1 {
                 for host in wanted {
                     let host = roster.host(host);
-                    roster.target(name.clone(), Some(host));
+                    roster.target(name.clone(), Some(host), meant.matched);
                 }
                 continue;
             }
@@ -99,21 +141,20 @@ impl Roster {
                 let index = roster.host(host);
                 let key = roster.distinct_key(name, host, index);
                 keys.push(with_last_seen(&key, host));
-                roster.target(key, Some(index));
+                roster.target(key, Some(index), meant.matched);
             }
             if !keys.is_empty() {
-                roster.shared.add(name, meant.len(), &keys);
+                roster.shared.add(name, count, keys);
             }
         }
         for id in &targets.ids {
-            let host = named.hosts.iter().find(|host| host.id.0 == *id);
-            match host {
+            match named.of_id(id) {
                 Some(host) if !roster.wants(host) => left_out.push(id.as_str()),
                 Some(host) => {
                     let host = roster.host(host);
-                    roster.target(id.clone(), Some(host));
+                    roster.target(id.clone(), Some(host), None);
                 }
-                None => roster.target(id.clone(), None),
+                None => roster.target(id.clone(), None, None),
             }
         }
         if !left_out.is_empty() {
@@ -122,7 +163,14 @@ impl Roster {
                 listed(&left_out)
             ));
         }
-        roster.group(candidates.grouped);
+        if !twins.is_empty() {
+            roster.warn(format!(
+                "several enrolled hosts have this name and this uuid, and the first of them is asked (the others are NAME@UUID#ID): {}",
+                listed(&twins)
+            ));
+        }
+        roster.group(grouped);
+        roster.resemble(&seen, &targets.ids);
         roster.finish()
     }
 
@@ -134,44 +182,66 @@ impl Roster {
             .map(|target| target.key.as_str())
     }
 
-    /// Those names in one line, the first of them; `None` where every name is known.
+    /// Those names in one line, the first of them, each with the name that is likely meant; `None` where
+    /// every name is known.
     pub fn unknown_listed(&self) -> Option<String> {
-        let unknown: Vec<&str> = self.unknown().collect();
+        let unknown = self.targets.iter().filter(|target| target.host.is_none());
+        let unknown: Vec<Named<'_>> = unknown.map(Named::of).collect();
         (!unknown.is_empty()).then(|| listed(&unknown))
     }
 }
 
-/// Names that several enrolled hosts have: told one by one as far as people read, the others counted.
+/// Names that several enrolled hosts have: one line, whatever their number.
 #[derive(Default)]
 struct SharedNames {
-    lines: Vec<String>,
-    more: usize,
+    /// The first name, and how many hosts have it.
+    first: Option<(String, usize)>,
+    names: usize,
+    /// Every host of every such name, with when it was last seen.
+    keys: Vec<String>,
 }
 
 impl SharedNames {
-    /// So many names have a line of their own.
-    const LINES: usize = 5;
-
-    fn add(&mut self, name: &str, hosts: usize, keys: &[String]) {
-        if self.lines.len() == Self::LINES {
-            self.more += 1;
-            return;
-        }
-        let name = listed(&[name]);
-        self.lines.push(format!(
-            "`{name}` is the name of {hosts} enrolled hosts: all are asked, as {}",
-            listed(keys)
-        ));
+    fn add(&mut self, name: &str, hosts: usize, keys: Vec<String>) {
+        self.names += 1;
+        self.keys.extend(keys);
+        self.first.get_or_insert_with(|| (listed(&[name]), hosts));
     }
 
-    fn into_warnings(self) -> impl Iterator<Item = String> {
-        let more = (self.more > 0).then(|| {
-            format!(
-                "{} more names are those of several enrolled hosts each: all of them are asked, as NAME@UUID",
-                self.more
-            )
-        });
-        self.lines.into_iter().chain(more)
+    fn into_warning(self) -> Option<String> {
+        let (name, hosts) = self.first?;
+        let keys = listed(&self.keys);
+        Some(match self.names {
+            1 => {
+                format!("`{name}` is the name of {hosts} enrolled hosts: all are asked, as {keys}")
+            }
+            names => format!(
+                "{names} names are those of several enrolled hosts each: all are asked, as {keys}"
+            ),
+        })
+    }
+}
+
+/// An unknown name as a line has it.
+struct Named<'a>(Cow<'a, str>);
+
+impl<'a> Named<'a> {
+    fn of(target: &'a Target) -> Self {
+        let key = &target.key;
+        Self(match target.likely() {
+            // Cut by itself, so that the question stays whole.
+            Some(near) => {
+                let question = nearest::asked(&listed(&[near]));
+                format!("{} ({question})", listed(&[key])).into()
+            }
+            None => key.as_str().into(),
+        })
+    }
+}
+
+impl AsRef<str> for Named<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -179,84 +249,6 @@ impl SharedNames {
 fn with_last_seen(key: &str, host: &Host) -> String {
     let last = host.last_seen.as_deref().unwrap_or("never");
     format!("{key} (last seen {last})")
-}
-
-/// Candidates by what identifies them, in lower case.
-struct Index {
-    hosts: Vec<Host>,
-    uuids: HashMap<String, Vec<usize>>,
-    serials: HashMap<String, Vec<usize>>,
-    hostnames: HashMap<String, Vec<usize>>,
-    /// By uuid and hostname, where several hosts claim one uuid.
-    twins: HashMap<(String, String), Vec<usize>>,
-}
-
-impl Index {
-    fn new(candidates: Vec<Host>) -> Self {
-        let mut seen = HashSet::new();
-        let mut index = Self {
-            hosts: Vec::new(),
-            uuids: HashMap::new(),
-            serials: HashMap::new(),
-            hostnames: HashMap::new(),
-            twins: HashMap::new(),
-        };
-        for host in candidates {
-            // A page may repeat a host that moved while the pages were read.
-            if !seen.insert(host.id.clone()) {
-                continue;
-            }
-            let at = index.hosts.len();
-            for (map, text) in [
-                (&mut index.uuids, &host.uuid),
-                (&mut index.serials, &host.serial),
-                (&mut index.hostnames, &host.hostname),
-            ] {
-                if !text.is_empty() {
-                    map.entry(text.to_lowercase()).or_default().push(at);
-                }
-            }
-            index.hosts.push(host);
-        }
-        for (uuid, hosts) in index.uuids.iter().filter(|(_, hosts)| hosts.len() > 1) {
-            for &at in hosts {
-                let key = (uuid.clone(), index.hosts[at].hostname.to_lowercase());
-                index.twins.entry(key).or_default().push(at);
-            }
-        }
-        index
-    }
-
-    fn meaning_of(&self, name: &str) -> Vec<&Host> {
-        let found = self.places_of(&name.to_lowercase());
-        found.iter().map(|&at| &self.hosts[at]).collect()
-    }
-
-    /// Whether this host alone is meant.
-    fn means_only(&self, name: &str, host: &Host) -> bool {
-        matches!(*self.places_of(&name.to_lowercase()), [one] if self.hosts[one].id == host.id)
-    }
-
-    /// Costs the same however many hosts there are.
-    fn places_of(&self, name: &str) -> &[usize] {
-        for map in [&self.uuids, &self.serials, &self.hostnames] {
-            if let Some(found) = map.get(name) {
-                return found;
-            }
-        }
-        let Some((hostname, uuid)) = name.rsplit_once('@') else {
-            return &[];
-        };
-        match self.uuids.get(uuid).map(Vec::as_slice) {
-            None => &[],
-            Some(&[one]) if self.hosts[one].hostname.to_lowercase() != hostname => &[],
-            Some(one @ [_]) => one,
-            Some(_) => {
-                let key = (uuid.to_owned(), hostname.to_owned());
-                self.twins.get(&key).map_or(&[], Vec::as_slice)
-            }
-        }
-    }
 }
 
 struct Builder<'a> {
@@ -297,23 +289,63 @@ impl Builder<'_> {
         index
     }
 
-    fn target(&mut self, key: String, host: Option<usize>) {
+    fn target(&mut self, key: String, host: Option<usize>, matched: Option<Matched>) {
         // `dup` and `dup@UUID` in one step lead to the same key of the same host.
         if host.is_none() || self.owners.get(&key) != Some(&host) {
             self.owners.insert(key.clone(), host);
-            self.roster.targets.push(Target { key, host });
+            self.roster.targets.push(Target {
+                key,
+                host,
+                matched,
+                near: Vec::new(),
+            });
+        }
+    }
+
+    /// A name that no host has.
+    fn nobody(&mut self, name: &str, seen: &Seen) {
+        if is_placeholder(name) {
+            let (hosts, or_more) = seen.of_placeholder(name).unwrap_or((0, true));
+            self.roster.refused.push(Refused {
+                name: name.to_owned(),
+                hosts,
+                or_more,
+            });
+        }
+        self.target(name.to_owned(), None, None);
+    }
+
+    /// Gives names that nobody has those that resemble them, as far as the time for it goes.
+    fn resemble(&mut self, seen: &Seen, ids: &[String]) {
+        let of_groups = self.roster.hosts.iter().map(|host| host.hostname.as_str());
+        let known: HashSet<&str> = seen
+            .names
+            .iter()
+            .map(String::as_str)
+            .chain(self.named.names())
+            .chain(of_groups)
+            .collect();
+        let most = (COMPARED / known.len().max(1)).max(1);
+        let known: Vec<String> = known.into_iter().map(str::to_owned).collect();
+        let targets = self.roster.targets.iter_mut();
+        let unknown = targets.filter(|it| it.host.is_none() && !ids.contains(&it.key));
+        for target in unknown.take(most) {
+            // `NAME@UUID` of a host that is gone.
+            let name = target.key.rsplit_once('@').map_or(&*target.key, |it| it.0);
+            target.near = nearest::hosts(name, known.iter().map(String::as_str), NEAR);
         }
     }
 
     /// `NAME@UUID`, with the server's own number behind it in the rare case that this is taken by another host.
     fn distinct_key(&self, name: &str, host: &Host, index: usize) -> String {
         let key = format!("{name}@{}", host.uuid);
+        let of_twin = self.named.is_of_twin(name, host);
         let taken = match self.owners.get(&key) {
             Some(owner) => *owner != Some(index),
             // The step may itself have written `NAME@UUID` and mean this host.
             None => self.written.contains(&*key) && !self.named.means_only(&key, host),
         };
-        if taken || host.uuid.is_empty() {
+        if taken || of_twin || host.uuid.is_empty() {
             format!("{key}#{}", host.id.0)
         } else {
             key
@@ -353,18 +385,18 @@ impl Builder<'_> {
                     }
                     keys.push(with_last_seen(&key, &host));
                 }
-                self.target(key, Some(index));
+                self.target(key, Some(index), None);
                 self.new_host(host);
             }
             if size > 1 {
-                self.shared.add(&name, size, &keys);
+                self.shared.add(&name, size, keys);
             }
         }
     }
 
     fn finish(self) -> Roster {
         let mut roster = self.roster;
-        roster.warnings.extend(self.shared.into_warnings());
+        roster.warnings.extend(self.shared.into_warning());
         roster
     }
 }
@@ -381,6 +413,8 @@ mod tests {
             hostname: hostname.into(),
             uuid: uuid.into(),
             serial: serial.into(),
+            computer_name: String::new(),
+            address: None,
             platform: Some(Platform::Linux),
             online: Some(true),
             last_seen: Some("2026-11-20T00:00:00Z".into()),
@@ -408,7 +442,12 @@ mod tests {
     }
 
     fn roster(names: &[&str], named: Vec<Host>, grouped: Vec<Host>) -> Roster {
-        Roster::new(&targets(names), Candidates { named, grouped })
+        let candidates = Candidates {
+            named,
+            grouped,
+            ..Candidates::default()
+        };
+        Roster::new(&targets(names), candidates)
     }
 
     #[test]
@@ -485,6 +524,7 @@ mod tests {
             Candidates {
                 named: vec![host("1", "lin", "u1", ""), windows.clone()],
                 grouped: vec![host("3", "lin3", "u3", "")],
+                ..Candidates::default()
             },
         );
         assert_eq!(keys(&found), [("win", Some("2"))]);
@@ -509,11 +549,13 @@ mod tests {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let found = roster(&names, hosts(0), hosts(500));
         assert_eq!(found.targets.len(), 2_000);
-        assert_eq!(found.warnings.len(), 6, "{:?}", found.warnings);
+        let [line] = &*found.warnings else {
+            panic!("{:?}", found.warnings);
+        };
         assert!(
-            found.warnings[5].starts_with("995 more names are those of several"),
-            "{}",
-            found.warnings[5]
+            line.starts_with("1000 names are those of several enrolled hosts each")
+                && line.ends_with(" and 1995 more"),
+            "{line}"
         );
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::report::TargetReport;
 use crate::campaign::Campaign;
+use crate::campaign::names::Matched;
 use crate::campaign::rows::{Rows, push_string};
 
 /// The lines of a host that has just answered, one for each name that it stands under.
@@ -54,6 +55,7 @@ fn head(campaign: &Campaign, target: usize) -> String {
     let others = [
         ("hostname", target.hostname),
         ("uuid", target.uuid),
+        ("matched", target.matched.map(Matched::name)),
         ("answered_at", target.answered_at.as_deref()),
     ];
     for (name, value) in others {

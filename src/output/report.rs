@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use crate::campaign::names::Matched;
 use crate::campaign::roster::Target;
 use crate::campaign::rows::push_string;
 use crate::campaign::{Campaign, Kept, Status};
+use crate::nearest::NearHost;
 use crate::session::{About, Outcome, Run};
 use crate::time::rfc3339;
 
@@ -87,6 +89,8 @@ impl<'a> Report<'a> {
             kept: None,
             hostname: None,
             uuid: None,
+            matched: None,
+            near: &[],
             last_seen: None,
             answered_at: None,
         });
@@ -102,6 +106,8 @@ pub(super) struct TargetReport<'a> {
     /// Where the key is another name of the host.
     pub hostname: Option<&'a str>,
     pub uuid: Option<&'a str>,
+    pub matched: Option<Matched>,
+    near: &'a [NearHost],
     last_seen: Option<&'a str>,
     pub answered_at: Option<String>,
 }
@@ -121,6 +127,8 @@ impl<'a> TargetReport<'a> {
             uuid: host
                 .map(|host| host.uuid.as_str())
                 .filter(|uuid| !uuid.is_empty()),
+            matched: target.matched,
+            near: &target.near,
             last_seen: host.and_then(|host| host.last_seen.as_deref()),
             answered_at: kept
                 .and_then(|kept| campaign.answered_at(kept))
@@ -156,6 +164,13 @@ impl Serialize for TargetReport<'_> {
         }
         if let Some(uuid) = self.uuid {
             map.serialize_entry("uuid", uuid)?;
+        }
+        if let Some(matched) = self.matched {
+            map.serialize_entry("matched", matched.name())?;
+        }
+        if !self.near.is_empty() {
+            let names: Vec<&str> = self.near.iter().map(|near| near.name.as_str()).collect();
+            map.serialize_entry("near", &names)?;
         }
         if let Some(last_seen) = self.last_seen {
             map.serialize_entry("last_seen", last_seen)?;

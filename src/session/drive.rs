@@ -17,7 +17,7 @@ use super::{Gone, Mode, Progress, Run, Sink};
 use crate::bug;
 use crate::campaign::earlier::merge;
 use crate::campaign::host::{Answer, Candidates, Host};
-use crate::campaign::roster::Roster;
+use crate::campaign::roster::{Refused, Roster};
 use crate::campaign::{Campaign, Recorded, json_length};
 use crate::known_servers::Kind;
 use crate::notices::Notices;
@@ -69,6 +69,8 @@ pub(super) enum DriveError {
     NotEnrolled {
         /// As the step names it.
         name: String,
+        /// The enrolled name that is likely meant.
+        likely: Option<String>,
         /// Where it is not.
         server: Kind,
     },
@@ -82,6 +84,9 @@ pub(super) enum DriveError {
         /// Where they are not.
         server: Kind,
     },
+    /// Firmware's words for no serial, which no host is called.
+    #[error("{}", no_serial(.0))]
+    NoSerial(Vec<Refused>),
     /// Nothing but phones and tablets.
     #[error("nobody is left to ask: phones and tablets run no osquery: {names}")]
     NoOsquery {
@@ -226,13 +231,16 @@ impl Drive<'_> {
         let asked_for = self.step.step();
         let mut limits = *self.step.limits();
         let candidates = server.resolve(&asked_for.targets, &limits).await?;
-        let found = candidates.named.len() + candidates.grouped.len();
+        let found = candidates.named.len() + candidates.grouped.len() + candidates.seen.names.len();
         let (targets, notices) = (asked_for.targets.clone(), self.notices.clone());
         let roster = move || {
             let candidates = shown(candidates, &targets.written(), &notices);
-            Roster::new(&targets, candidates)
+            with_near_shown(Roster::new(&targets, candidates), &notices)
         };
         let roster = away(found.saturating_mul(HOST_BYTES), roster).await;
+        if !roster.refused.is_empty() {
+            return Err(DriveError::NoSerial(roster.refused).into());
+        }
         for warning in &roster.warnings {
             self.notices.warn(warning);
         }
@@ -351,6 +359,7 @@ fn shown(candidates: Candidates, written: &[String], notices: &Notices) -> Candi
     let clean = |hosts: Vec<Host>| -> Vec<Host> {
         let hosts = hosts.into_iter().map(|host| Host {
             hostname: unless_written(host.hostname, &|name| notices.name(name)),
+            computer_name: unless_written(host.computer_name, &|name| notices.name(name)),
             uuid: unless_written(host.uuid, &id),
             serial: unless_written(host.serial, &id),
             last_seen: host.last_seen.as_deref().map(id),
@@ -361,19 +370,50 @@ fn shown(candidates: Candidates, written: &[String], notices: &Notices) -> Candi
     Candidates {
         named: clean(candidates.named),
         grouped: clean(candidates.grouped),
+        seen: candidates.seen,
     }
+}
+
+/// The roster with names that resemble unknown ones made fit to be shown: the few that are left of many.
+fn with_near_shown(mut roster: Roster, notices: &Notices) -> Roster {
+    for near in roster.targets.iter_mut().flat_map(|it| &mut it.near) {
+        near.name = notices.name(&near.name);
+    }
+    roster
 }
 
 fn no_target(roster: &Roster, server: Kind) -> DriveError {
     match (roster.targets.as_slice(), roster.unknown_listed()) {
         (_, None) => DriveError::NoMember,
-        ([_], Some(name)) => DriveError::NotEnrolled { name, server },
+        ([one], Some(_)) => DriveError::NotEnrolled {
+            name: listed(&[&one.key]),
+            likely: one.likely().map(|near| listed(&[near])),
+            server,
+        },
         (all, Some(names)) => DriveError::NoneEnrolled {
             count: all.len(),
             names,
             server,
         },
     }
+}
+
+/// Why these names are refused, in one line.
+fn no_serial(refused: &[Refused]) -> String {
+    let count = |it: &Refused| match (it.hosts, it.or_more) {
+        (0, _) => String::new(),
+        (1, false) => " (1 enrolled host has it)".to_owned(),
+        (hosts, false) => format!(" ({hosts} enrolled hosts have it)"),
+        (hosts, true) => format!(" (at least {hosts} enrolled hosts have it)"),
+    };
+    let quoted = |it: &Refused| format!("`{}`{}", listed(&[&it.name]), count(it));
+    let names: Vec<String> = refused.iter().map(quoted).collect();
+    let is = match refused.len() {
+        1 => "is no host's own serial",
+        _ => "are no hosts' own serials",
+    };
+    let names = listed(&names);
+    format!("{names} {is}: firmware says so where its maker set none, and no host is asked for it")
 }
 
 fn warn_of_slow_check_ins(roster: &Roster, timeout: Duration, notices: &Notices) {

@@ -16,6 +16,7 @@ use crate::call_error::CallError;
 use crate::exit::Code;
 use crate::input::{ContextError, DecodeError};
 use crate::memory::NoMemory;
+use crate::nearest::asked;
 use crate::policy::PolicyError;
 use crate::problem::{Placed, Problem};
 use crate::regular_file::NoFile;
@@ -315,7 +316,7 @@ impl From<CallError> for Failure {
 
 impl From<DriveError> for Failure {
     fn from(error: DriveError) -> Self {
-        let (code, hint) = match error {
+        let (code, hint) = match &error {
             DriveError::NoMember => (
                 Code::Targets,
                 "look at the members of the labels, and at `target_platforms`".to_owned(),
@@ -324,11 +325,21 @@ impl From<DriveError> for Failure {
                 Code::Targets,
                 "name computers in the targets; what a phone is, its device management knows".to_owned(),
             ),
+            DriveError::NoSerial(_) => (
+                Code::Targets,
+                "name the host by its hostname or uuid, or by another field of the alert".to_owned(),
+            ),
             DriveError::NotEnrolled { server, .. } | DriveError::NoneEnrolled { server, .. } => {
                 let needs = server.known().needs.iter();
                 let needs: String = needs.map(|need| format!(", the {}", need.field)).collect();
+                let likely = match &error {
+                    DriveError::NotEnrolled { likely, .. } => likely.as_ref(),
+                    _ => None,
+                };
+                let likely = likely.map(|near| format!("{} ", asked(near)));
                 let hint = format!(
-                    "check the names{needs} and the server; hostname, uuid and serial are understood"
+                    "{}check the names{needs} and the server; hostname, uuid and serial are understood",
+                    likely.unwrap_or_default()
                 );
                 (Code::Targets, hint)
             }

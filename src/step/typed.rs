@@ -17,6 +17,7 @@ use super::schema::whole_number;
 use crate::address;
 use crate::campaign::OfflineHosts;
 use crate::campaign::host::Platform;
+use crate::campaign::names::AlsoMatch;
 use crate::campaign::roster::Targets;
 use crate::known_servers::{self, Access, KnownServer};
 use crate::path::Path;
@@ -99,6 +100,7 @@ pub(crate) fn typed(
             teams: fields.names("target_teams"),
             ids: fields.names("target_host_ids"),
             platforms: distinct(platforms),
+            also_match: fields.also_match()?,
         },
         limits: AskedLimits {
             max_hosts: fields.size("max_hosts", DEFAULT_MAX_HOSTS)?,
@@ -271,6 +273,18 @@ impl<'a> Fields<'a> {
             }
         }
         Ok(())
+    }
+
+    fn also_match(&self) -> Result<AlsoMatch, Problem> {
+        let mut also = AlsoMatch::default();
+        for way in self.names("also_match") {
+            match way.as_str() {
+                "short_name" => also.short_name = true,
+                "ip_address" => also.ip_address = true,
+                _ => return Err(fault("also_match")),
+            }
+        }
+        Ok(also)
     }
 
     /// JSON Schema holds 60.0 for an integer; so does this.

@@ -37,6 +37,9 @@ pub struct Host {
     pub error: Option<String>,
     pub hostname: Option<String>,
     pub uuid: Option<String>,
+    pub matched: Option<String>,
+    #[serde(default)]
+    pub near: Vec<String>,
     pub last_seen: Option<String>,
     pub answered_ms: Option<u64>,
     pub answered_at: Option<String>,
@@ -155,6 +158,7 @@ pub enum Line {
         error: Option<String>,
         hostname: Option<String>,
         uuid: Option<String>,
+        matched: Option<String>,
         answered_at: String,
         rows: Vec<BTreeMap<String, Value>>,
         #[serde(default)]

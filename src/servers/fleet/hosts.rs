@@ -1,8 +1,9 @@
 //! Finds the hosts of a step's targets: by name, by label, by platform. Reads pages and compares;
 //! which of the hosts a name means is decided above the backends.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
@@ -12,6 +13,7 @@ use crate::campaign::Limits;
 use crate::campaign::host::Candidates;
 use crate::campaign::host::Host;
 use crate::campaign::host::Platform;
+use crate::campaign::names::{Sought, SoughtName};
 use crate::campaign::roster::Targets;
 use crate::nearest::nearest;
 use crate::servers::BackendError;
@@ -30,6 +32,11 @@ const MOST_SEARCHES: usize = 50;
 /// A page of the list is taken to cost as much as so many searches. The list is given up when it has
 /// cost what the searches would: whichever was the better way, this costs at most twice as much.
 const SEARCHES_A_PAGE: usize = 10;
+/// Pages of a search for what firmware says where there is no serial; then its hosts are no longer counted.
+const PLACEHOLDER_PAGES: usize = 5;
+/// Names that nobody has for which it is looked around, and for how long.
+const MOST_RESEMBLED: usize = 3;
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Everything that the step's targets may mean.
 pub(super) async fn find(
@@ -37,12 +44,18 @@ pub(super) async fn find(
     targets: &Targets,
     limits: &Limits,
 ) -> Result<Candidates, BackendError> {
+    let sought = Sought::of(targets);
     let (named, grouped) = futures_util::future::try_join(
-        named(rest, targets),
+        named(rest, &sought),
         grouped(rest, targets, limits.max_hosts),
     )
     .await?;
-    Ok(Candidates { named, grouped })
+    let seen = sought.into_seen();
+    Ok(Candidates {
+        named,
+        grouped,
+        seen,
+    })
 }
 
 /// Distinct hosts, in the order they were found.
@@ -53,69 +66,47 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, id: u64, host: Host) {
-        if self.ids.insert(id) {
-            self.hosts.push(host);
-        }
-    }
-}
-
-/// What is searched for, and what counts as found.
-struct Names<'a> {
-    terms: Vec<&'a str>,
-    lower: HashSet<String>,
-    ids: HashSet<u64>,
-}
-
-impl<'a> Names<'a> {
-    fn of(targets: &'a Targets) -> Self {
-        let mut lower = HashSet::new();
-        let mut terms = Vec::new();
-        for name in &targets.hosts {
-            // `NAME@UUID` is how documents name hosts that share a hostname.
-            let uuid = name.rsplit_once('@').map(|(_, uuid)| uuid);
-            for term in std::iter::once(name.as_str()).chain(uuid) {
-                if !term.trim().is_empty() && lower.insert(term.to_lowercase()) {
-                    terms.push(term);
-                }
+    fn add(&mut self, hosts: impl IntoIterator<Item = (u64, Host)>) {
+        for (id, host) in hosts {
+            if self.ids.insert(id) {
+                self.hosts.push(host);
             }
         }
-        let ids = targets
-            .ids
-            .iter()
-            .filter_map(|id| id.parse().ok())
-            .collect();
-        Self { terms, lower, ids }
     }
 
-    /// Requests that it takes to look up each by itself.
-    fn searches(&self) -> usize {
-        self.terms.len() + self.ids.len()
-    }
-
-    /// The hosts of a page that may be meant, with their ids.
-    fn meant(&self, page: Vec<ListedHost>) -> impl Iterator<Item = (u64, Host)> {
-        page.into_iter()
-            .map(|listed| (listed.id, Host::from(listed)))
-            .filter(|(id, host)| {
-                self.ids.contains(id)
-                    || [&host.uuid, &host.serial, &host.hostname]
-                        .into_iter()
-                        .any(|name| !name.is_empty() && self.lower.contains(&name.to_lowercase()))
-            })
+    /// Those of a page that may be meant.
+    fn take(&mut self, page: Vec<ListedHost>, sought: &Sought) {
+        self.add(meant(page, sought));
     }
 }
 
-async fn named(rest: &Rest, targets: &Targets) -> Result<Vec<Host>, BackendError> {
-    let names = Names::of(targets);
+/// A text that is searched for, once for all names that it would find.
+struct Term<'a> {
+    text: &'a str,
+    name: &'a SoughtName,
+}
+
+fn terms(sought: &Sought) -> Vec<Term<'_>> {
+    let mut told = HashSet::new();
+    let terms = sought.names().iter().flat_map(|name| {
+        let texts = name.terms.iter();
+        texts.map(move |text| Term { text, name })
+    });
+    terms
+        .filter(|term| told.insert(term.text.to_lowercase()))
+        .collect()
+}
+
+async fn named(rest: &Rest, sought: &Sought) -> Result<Vec<Host>, BackendError> {
+    let terms = terms(sought);
     let mut found = Found::default();
-    if names.searches() > MOST_SEARCHES {
-        let affordable = names.searches() / SEARCHES_A_PAGE;
+    // Requests that it takes to look up each by itself.
+    let searches = terms.len() + sought.ids().count();
+    if searches > MOST_SEARCHES {
+        let affordable = searches / SEARCHES_A_PAGE;
         let mut pages = 0;
         let whole = each_page(rest, HostsOf::All, |page| {
-            for (id, host) in names.meant(page) {
-                found.add(id, host);
-            }
+            found.take(page, sought);
             pages += 1;
             Ok(if pages < affordable {
                 ControlFlow::Continue(())
@@ -131,33 +122,81 @@ async fn named(rest: &Rest, targets: &Targets) -> Result<Vec<Host>, BackendError
     }
     // `hosts/identifier/NAME` would be one answer a name, but of hosts that share a hostname it
     // shows only one (transcript `same-hostname`).
-    let mut searches = stream::iter(&names.terms)
-        .map(|term| async {
-            let mut hosts = Vec::new();
-            each_page(rest, HostsOf::Search(term), |page| {
-                hosts.extend(names.meant(page));
-                Ok(ControlFlow::Continue(()))
-            })
-            .await?;
-            Ok::<_, BackendError>(hosts)
-        })
+    let mut searches = stream::iter(&terms)
+        .map(|term| searched(rest, sought, term))
         .buffer_unordered(SEARCHES_AT_ONCE);
     while let Some(hosts) = searches.try_next().await? {
-        for (id, host) in hosts {
-            found.add(id, host);
-        }
+        found.add(hosts);
     }
     drop(searches);
-    let mut by_id = stream::iter(&names.ids)
-        .map(|id| rest.host(*id))
+    let mut by_id = stream::iter(sought.ids().filter_map(|id| id.parse().ok()))
+        .map(|id| rest.host(id))
         .buffer_unordered(SEARCHES_AT_ONCE);
     while let Some(host) = by_id.try_next().await? {
-        if let Some(host) = host {
-            found.add(host.id, host.into());
-        }
+        found.add(host.map(|host| (host.id, host.into())));
     }
     drop(by_id);
+    let unmet = sought.unmet(&found.hosts);
+    if !unmet.is_empty() {
+        let tried: HashSet<String> = terms.iter().map(|it| it.text.to_lowercase()).collect();
+        look_around(rest, sought, &unmet, &tried).await;
+    }
     Ok(found.hosts)
+}
+
+/// The hosts that one search finds and that may be meant.
+async fn searched(
+    rest: &Rest,
+    sought: &Sought,
+    term: &Term<'_>,
+) -> Result<Vec<(u64, Host)>, BackendError> {
+    let mut hosts = Vec::new();
+    let mut pages = 0;
+    let whole = each_page(rest, HostsOf::Search(term.text), |page| {
+        hosts.extend(meant(page, sought));
+        pages += 1;
+        // Half of the fleet may hold a `0` somewhere, and none of it is asked.
+        Ok(match term.name.placeholder && pages >= PLACEHOLDER_PAGES {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    })
+    .await?;
+    if !whole {
+        sought.cut_short(term.name);
+    }
+    Ok(hosts)
+}
+
+fn meant(page: Vec<ListedHost>, sought: &Sought) -> impl Iterator<Item = (u64, Host)> {
+    let hosts = page.into_iter().map(|it| (it.id, Host::from(it)));
+    hosts.filter(|(_, host)| sought.meets(host))
+}
+
+/// Looks for what resembles names that nobody has: whoever typed one letter wrong has one half of the name
+/// right. Worth a moment and a few small requests, and no failure.
+async fn look_around(rest: &Rest, sought: &Sought, unmet: &[&SoughtName], tried: &HashSet<String>) {
+    let parts = unmet
+        .iter()
+        .take(MOST_RESEMBLED)
+        .flat_map(|name| name.parts());
+    let parts = parts.filter(|part| !tried.contains(part));
+    let parts: BTreeSet<String> = parts.collect();
+    let mut pages = stream::iter(&parts)
+        .map(|part| rest.hosts(HostsOf::Search(part), 0, SEARCH_PAGE))
+        .buffer_unordered(SEARCHES_AT_ONCE);
+    let all = async {
+        while let Some(page) = pages.next().await {
+            let listed = page.unwrap_or_default().into_iter();
+            listed.map(Host::from).for_each(|host| {
+                sought.meets(&host);
+            });
+        }
+    };
+    if tokio::time::timeout(MOMENT, all).await.is_err() {
+        let words = "no time to look for names that resemble the unknown ones";
+        rest.notices().debug(|| words.into());
+    }
 }
 
 async fn grouped(
@@ -205,7 +244,7 @@ async fn grouped(
                     if listed.runs_no_osquery() {
                         phones.insert(listed.id);
                     }
-                    found.add(listed.id, listed.into());
+                    found.add([(listed.id, listed.into())]);
                 }
             }
             if found.hosts.len() - phones.len() > max_hosts {
@@ -335,10 +374,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::campaign::names::AlsoMatch;
 
-    fn listed(id: usize, hostname: &str, uuid: &str, serial: &str) -> ListedHost {
+    fn listed(id: usize, hostname: &str, uuid: &str, serial: &str, computer: &str) -> ListedHost {
         let document = json!({
             "id": id, "hostname": hostname, "uuid": uuid, "hardware_serial": serial,
+            "computer_name": computer,
         });
         serde_json::from_str(&document.to_string()).unwrap()
     }
@@ -348,33 +389,45 @@ mod tests {
 
         #[test]
         fn every_host_that_a_name_may_mean_is_found(
-            fields in prop::collection::vec(("[abA@]{0,3}", "[abB@]{0,2}", "[abÄä]{0,2}"), 0..12),
-            names in prop::collection::vec("[abABÄ@]{1,4}", 1..6),
+            fields in prop::collection::vec(("[abA@.]{0,3}", "[abB@]{0,2}", "[abÄä]{0,2}", "[ab]{0,2}"), 0..12),
+            names in prop::collection::vec("[abABÄ@.]{1,4}", 1..6),
+            short_name in any::<bool>(),
         ) {
             let page = fields
                 .iter()
                 .enumerate()
-                .map(|(id, (hostname, uuid, serial))| listed(id, hostname, uuid, serial))
+                .map(|(id, (hostname, uuid, serial, computer))| listed(id, hostname, uuid, serial, computer))
                 .collect();
-            let targets = Targets { hosts: names.clone(), ..Targets::default() };
-            let sought = Names::of(&targets);
-            let found: Vec<u64> = sought.meant(page).map(|(id, _)| id).collect();
-            for (id, (hostname, uuid, serial)) in fields.iter().enumerate() {
+            let targets = Targets {
+                hosts: names.clone(),
+                also_match: AlsoMatch { short_name, ..AlsoMatch::default() },
+                ..Targets::default()
+            };
+            let sought = Sought::of(&targets);
+            let found: Vec<u64> = meant(page, &sought).map(|(id, _)| id).collect();
+            let short = |name: &str| match name.contains('@') {
+                true => String::new(),
+                false => name.split('.').next().unwrap_or("").to_lowercase(),
+            };
+            for (id, (hostname, uuid, serial, computer)) in fields.iter().enumerate() {
                 let meant = names.iter().any(|name| {
                     let uuid_of_pair = name.rsplit_once('@').map_or("", |(_, uuid)| uuid);
-                    [hostname, uuid, serial].into_iter().any(|field| {
+                    let is_short = |field: &str| short_name && !short(field).is_empty() && short(field) == short(name);
+                    let exactly = [hostname, uuid, serial, computer].into_iter().any(|field| {
                         !field.is_empty()
                             && [name.to_lowercase(), uuid_of_pair.to_lowercase()]
                                 .contains(&field.to_lowercase())
-                    })
+                    });
+                    exactly || is_short(hostname) || is_short(computer)
                 });
                 prop_assert_eq!(found.contains(&(id as u64)), meant, "host {}", id);
+                // What is not searched for can't be found: a term of the name stands in one of the fields.
+                let holds = |term: &Term<'_>| [hostname, uuid, serial, computer]
+                    .into_iter()
+                    .any(|field| field.to_lowercase().contains(&term.text.to_lowercase()));
+                prop_assert!(!meant || terms(&sought).iter().any(holds), "host {}", id);
             }
-            // What is not searched for can't be found: each name is, and nothing that is empty.
-            for name in &names {
-                prop_assert!(sought.terms.iter().any(|term| term.to_lowercase() == name.to_lowercase()));
-            }
-            prop_assert!(sought.terms.iter().all(|term| !term.is_empty()));
+            prop_assert!(terms(&sought).iter().all(|term| !term.text.trim().is_empty()));
         }
     }
 }

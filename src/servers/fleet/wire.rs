@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::campaign::host::Host;
 use crate::campaign::host::HostId;
 use crate::campaign::host::Platform;
+use crate::campaign::names::address;
 
 /// Columns that the server adds to every row of a websocket answer; osquery never sent them.
 pub(super) const ADDED_COLUMNS: &[&str] = &["host_hostname", "host_display_name"];
@@ -70,6 +71,10 @@ pub(super) struct ListedHost {
     #[serde(default)]
     hardware_serial: Maybe<String>,
     #[serde(default)]
+    computer_name: Maybe<String>,
+    #[serde(default)]
+    primary_ip: Maybe<String>,
+    #[serde(default)]
     platform: Maybe<String>,
     #[serde(default)]
     status: Maybe<String>,
@@ -106,6 +111,9 @@ impl From<ListedHost> for Host {
             hostname: listed.hostname.0.unwrap_or_default(),
             uuid: listed.uuid.0.unwrap_or_default(),
             serial: listed.hardware_serial.0.unwrap_or_default(),
+            computer_name: listed.computer_name.0.unwrap_or_default(),
+            // Not `public_ip`: a whole office has one.
+            address: listed.primary_ip.0.as_deref().and_then(address),
             platform,
             online: match listed.status.0.as_deref() {
                 Some("online") => Some(true),

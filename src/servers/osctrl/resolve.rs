@@ -10,6 +10,7 @@ use super::rest::Rest;
 use super::wire::Node;
 use crate::campaign::Limits;
 use crate::campaign::host::{Candidates, Host, HostId, Platform};
+use crate::campaign::names::{Sought, SoughtName};
 use crate::campaign::roster::Targets;
 use crate::printable::listed;
 use crate::servers::BackendError;
@@ -37,7 +38,7 @@ pub async fn resolve(
     let finder = Finder {
         rest,
         max_hosts: limits.max_hosts,
-        wanted: Wanted::new(&targets.hosts),
+        sought: Sought::of(targets),
     };
     let mut candidates = Candidates::default();
     if !targets.hosts.is_empty() {
@@ -48,54 +49,17 @@ pub async fn resolve(
     } else if targets.hosts.is_empty() && !targets.platforms.is_empty() {
         candidates.grouped = finder.of_platforms(&targets.platforms).await?;
     }
+    candidates.seen = finder.sought.into_seen();
     Ok(candidates)
 }
 
-/// What names are compared by: in lower case, since hosts, serials and uuids are told apart without
-/// regard to case. `NAME@UUID` stands for its uuid too: that is how hosts of one name are written.
-struct Wanted<'a> {
-    /// Each name with the texts that find it.
-    names: Vec<Vec<&'a str>>,
-    keys: HashSet<String>,
-}
-
-impl<'a> Wanted<'a> {
-    fn new(names: &'a [String]) -> Self {
-        let names: Vec<Vec<&str>> = names
-            .iter()
-            .map(|name| {
-                let uuid = name.rsplit_once('@').map(|(_, uuid)| uuid.trim());
-                let uuid = uuid.filter(|uuid| !uuid.is_empty());
-                std::iter::once(name.as_str()).chain(uuid).collect()
-            })
-            .collect();
-        let keys = names
-            .iter()
-            .flatten()
-            .map(|text| text.to_lowercase())
-            .collect();
-        Self { names, keys }
-    }
-
-    fn matches(&self, node: &Node) -> bool {
-        let mut names = node.names();
-        names.any(|name| self.keys.contains(&name.to_lowercase()))
-    }
-
-    /// The names that none of the hosts matches.
-    fn missing(&self, hosts: &Hosts) -> Vec<&[&'a str]> {
-        let found: HashSet<String> = hosts.values().flat_map(keys_of).collect();
-        let is_found = |text: &&str| found.contains(&text.to_lowercase());
-        let names = self.names.iter().map(Vec::as_slice);
-        names.filter(|texts| !texts.iter().any(is_found)).collect()
-    }
-}
-
 /// What to search for: the search tells upper from lower case, hostnames are mostly lower case
-/// (Windows: upper), uuids always upper. Of `NAME@UUID` the uuid finds whatever the whole would.
-fn searches(names: &[&[&str]]) -> Vec<String> {
+/// (Windows: upper), uuids always upper. It does not look into serials, so that firmware's words for none
+/// would only be found where they mean something else.
+fn searches(names: &[&SoughtName]) -> Vec<String> {
     let mut searches = Vec::new();
-    for text in names.iter().filter_map(|texts| texts.last()) {
+    let names = names.iter().filter(|name| !name.placeholder);
+    for text in names.flat_map(|name| name.surest_terms()) {
         for spelling in spellings(text) {
             if !searches.contains(&spelling) {
                 searches.push(spelling);
@@ -103,13 +67,6 @@ fn searches(names: &[&[&str]]) -> Vec<String> {
         }
     }
     searches
-}
-
-fn keys_of(host: &Host) -> impl Iterator<Item = String> {
-    [&host.uuid, &host.serial, &host.hostname]
-        .into_iter()
-        .filter(|text| !text.is_empty())
-        .map(|text| text.to_lowercase())
 }
 
 fn spellings(text: &str) -> Vec<String> {
@@ -128,7 +85,7 @@ fn spellings(text: &str) -> Vec<String> {
 struct Finder<'a> {
     rest: &'a Rest,
     max_hosts: usize,
-    wanted: Wanted<'a>,
+    sought: Sought,
 }
 
 /// Hosts that are gathered from a listing.
@@ -139,13 +96,28 @@ struct Gathered<'f, 'a> {
 }
 
 impl Gathered<'_, '_> {
-    fn add(&mut self, node: Node) {
+    fn add(&mut self, host: Host) {
         // One more than allowed is told from all that are; what comes then is not kept.
         if self.hosts.len() > self.most {
             return;
         }
-        if let Some(host) = self.finder.host(node) {
-            self.hosts.insert(host.id.clone(), host);
+        let host = self.finder.shown(host);
+        self.hosts.insert(host.id.clone(), host);
+    }
+
+    /// Where it has a uuid, by which alone it could be asked.
+    fn add_node(&mut self, node: Node) {
+        if let Some(host) = node.into_host() {
+            self.add(host);
+        }
+    }
+
+    /// As [`Gathered::add_node`], where one of the names may mean it.
+    fn add_if_meant(&mut self, node: Node) {
+        if let Some(host) = node.into_host()
+            && self.finder.sought.meets(&host)
+        {
+            self.add(host);
         }
     }
 
@@ -172,35 +144,37 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The host that a node is, its names as they may be shown. What the step has written itself stays as
-    /// it is, or it would not be found.
-    fn host(&self, node: Node) -> Option<Host> {
-        let mut host = node.into_host()?;
+    /// The host with its names as they may be shown. What the step has written itself stays as it is, or it
+    /// would not be found.
+    fn shown(&self, mut host: Host) -> Host {
         let notices = self.rest.notices();
-        for name in [&mut host.hostname, &mut host.serial, &mut host.uuid] {
-            if !self.wanted.keys.contains(&name.to_lowercase()) {
+        for name in [
+            &mut host.hostname,
+            &mut host.serial,
+            &mut host.uuid,
+            &mut host.computer_name,
+        ] {
+            if !self.sought.is_written(name) {
                 *name = notices.name(name);
             }
         }
         host.last_seen = host.last_seen.map(|seen| notices.id(&seen));
-        Some(host)
+        host
     }
 
     /// Every host that one of the names could mean.
     async fn named(&self) -> Result<Vec<Host>, BackendError> {
         let mut hosts = Hosts::new();
-        let search_first = self.wanted.names.len() <= MOST_SEARCHES;
+        let search_first = self.sought.names().len() <= MOST_SEARCHES;
         if search_first {
-            let missing = self.wanted.missing(&hosts);
+            let missing = self.sought.missing(hosts.values());
             let Some(found) = self.search(&missing).await? else {
-                return self
-                    .everything_older(|node| self.wanted.matches(node))
-                    .await;
+                return self.everything_older(|host| self.sought.meets(host)).await;
             };
             hosts.extend(found);
             // The search looks into other columns than names, serials and uuids of any case: a host counts
             // as unknown only once all pages were read.
-            if self.wanted.missing(&hosts).is_empty() {
+            if self.sought.missing(hosts.values()).is_empty() {
                 return Ok(hosts.into_values().collect());
             }
             self.rest.notices().debug(|| {
@@ -208,13 +182,11 @@ impl<'a> Finder<'a> {
             });
         }
         let Some(found) = self.fitting(&[]).await? else {
-            return self
-                .everything_older(|node| self.wanted.matches(node))
-                .await;
+            return self.everything_older(|host| self.sought.meets(host)).await;
         };
         hosts.extend(found);
         // A host may have moved from page to page unseen.
-        let missing = self.wanted.missing(&hosts);
+        let missing = self.sought.missing(hosts.values());
         if !search_first && !missing.is_empty() && missing.len() <= MOST_SEARCHES {
             hosts.extend(self.search(&missing).await?.unwrap_or_default());
         }
@@ -225,9 +197,7 @@ impl<'a> Finder<'a> {
     async fn fitting(&self, filters: &Filters<'_>) -> Result<Option<Hosts>, BackendError> {
         let mut found = self.gathered(self.max_hosts.saturating_mul(FITTING));
         let (listed, inactive) = nodes::with_status(self.rest, filters, None, |node| {
-            if self.wanted.matches(&node) {
-                found.add(node);
-            }
+            found.add_if_meant(node);
         })
         .await?;
         match listed {
@@ -237,7 +207,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Searches for names one by one; `None` where the server can't.
-    async fn search(&self, names: &[&[&str]]) -> Result<Option<Hosts>, BackendError> {
+    async fn search(&self, names: &[&SoughtName]) -> Result<Option<Hosts>, BackendError> {
         let found: Vec<Option<Hosts>> = stream::iter(searches(names))
             .map(|text| async move { self.fitting(&[("q", text.as_str())]).await })
             .buffer_unordered(AT_ONCE)
@@ -262,7 +232,7 @@ impl<'a> Finder<'a> {
             let fitting: Vec<&str> = tags.iter().filter(fits).map(String::as_str).collect();
             if !fitting.is_empty() {
                 seen.extend(fitting);
-                found.add(node);
+                found.add_node(node);
             }
         })
         .await?;
@@ -305,8 +275,8 @@ impl<'a> Finder<'a> {
             let filters = [("platform", platform.name())];
             let Some(found) = self.listed(&filters, Some(max_hosts), |_| true).await? else {
                 return self
-                    .everything_older(|node| {
-                        node.platform().is_some_and(|one| platforms.contains(&one))
+                    .everything_older(|host| {
+                        host.platform.is_some_and(|one| platforms.contains(&one))
                     })
                     .await;
             };
@@ -343,7 +313,7 @@ impl<'a> Finder<'a> {
         let mut found = self.gathered(self.max_hosts);
         let (listed, inactive) = nodes::with_status(self.rest, filters, most, |node| {
             if wanted(&node) {
-                found.add(node);
+                found.add_node(node);
             }
         })
         .await?;
@@ -356,12 +326,12 @@ impl<'a> Finder<'a> {
     /// The wanted hosts of a server without the paged list; it does not say who is inactive.
     async fn everything_older(
         &self,
-        wanted: impl Fn(&Node) -> bool,
+        wanted: impl Fn(&Host) -> bool,
     ) -> Result<Vec<Host>, BackendError> {
         let mut found = self.gathered(self.max_hosts.saturating_mul(FITTING));
         nodes::all(self.rest, |node| {
-            if wanted(&node) {
-                found.add(node);
+            if let Some(host) = node.into_host().filter(&wanted) {
+                found.add(host);
             }
         })
         .await?;

@@ -19,6 +19,8 @@ fn host(uuid: &str) -> Host {
         hostname: uuid.to_lowercase(),
         uuid: uuid.into(),
         serial: String::new(),
+        computer_name: String::new(),
+        address: None,
         platform: None,
         online: None,
         last_seen: None,

@@ -15,6 +15,7 @@ use crate::campaign::host::Answer;
 use crate::campaign::host::Host;
 use crate::campaign::host::HostId;
 use crate::campaign::host::Platform;
+use crate::campaign::names::address;
 use crate::campaign::rows::Keep;
 use crate::campaign::rows::Rows;
 use crate::campaign::rows::RowsError;
@@ -151,6 +152,10 @@ pub struct Node {
     hostname: Option<String>,
     #[serde(alias = "HardwareSerial")]
     hardware_serial: Option<String>,
+    #[serde(alias = "Localname")]
+    localname: Option<String>,
+    #[serde(alias = "IPAddress")]
+    ip_address: Option<String>,
     #[serde(alias = "Platform")]
     platform: Option<String>,
     #[serde(alias = "LastSeen")]
@@ -188,13 +193,6 @@ impl Node {
         Some(host_id(uuid))
     }
 
-    /// What the node may be named by.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        [&self.uuid, &self.hardware_serial, &self.hostname]
-            .into_iter()
-            .filter_map(|name| name.as_deref().filter(|name| !name.is_empty()))
-    }
-
     /// Its platform, where the server's word for it is known.
     pub fn platform(&self) -> Option<Platform> {
         self.platform.as_deref().and_then(Platform::of_host)
@@ -217,6 +215,8 @@ impl Node {
             uuid: self.uuid?,
             hostname: self.hostname.unwrap_or_default(),
             serial: self.hardware_serial.unwrap_or_default(),
+            computer_name: self.localname.unwrap_or_default(),
+            address: self.ip_address.as_deref().and_then(address),
             online: None,
             // Go's zero time: never.
             last_seen: self
