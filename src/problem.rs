@@ -16,6 +16,17 @@ pub struct Position {
     pub column: usize,
 }
 
+impl Position {
+    /// The place in words. In a text of one line, which programs write, the line says nothing.
+    pub(crate) fn words(self, of_one_line: bool) -> String {
+        let Self { line, column } = self;
+        match of_one_line && line == 1 {
+            true => format!("column {column}"),
+            false => format!("line {line}, column {column}"),
+        }
+    }
+}
+
 /// What is wrong, by which rule, at which path. The message never shows the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::harness::document::take_evidence;
-use crate::harness::{Binary, step};
+use crate::harness::{Binary, Ran, step};
 
 /// What surrounds a step, and what has to come out beside the document.
 #[derive(Debug, Deserialize)]
@@ -167,6 +167,16 @@ fn cases_stand_in_the_readme() {
 fn cases_come_out_as_written() {
     each(steps(), |(name, path)| {
         run(name, path).map_err(|message| format!("{name}: {message}"))
+    });
+}
+
+/// Engines that read one merged stream take its last line.
+#[test]
+fn cases_say_everything_before_the_document() {
+    each(steps(), |(name, path)| {
+        let (case, _) = read_case(name)?;
+        let came = came_by(name, path, &case, |binary| binary.merged().run().apart())?;
+        same(&expected(name, &case)?, &came).map_err(|message| format!("{name}: {message}"))
     });
 }
 
@@ -350,6 +360,15 @@ pub fn run_changed(
 }
 
 fn came(name: &str, path: &Path, case: &Case) -> Result<Came, String> {
+    came_by(name, path, case, Binary::run)
+}
+
+fn came_by(
+    name: &str,
+    path: &Path,
+    case: &Case,
+    run: impl Fn(Binary) -> Ran,
+) -> Result<Came, String> {
     let server = Server::start(case.scenario.as_ref());
     let files = Files::of(name, case);
     let authority = match &server {
@@ -405,7 +424,7 @@ fn came(name: &str, path: &Path, case: &Case) -> Result<Came, String> {
         binary = binary.env(variable, place(value));
     }
     let before = unix_now();
-    let ran = binary.run();
+    let ran = run(binary);
     let clock = (before, unix_now());
     ran.document();
     let mut document: Value = serde_json::from_str(&ran.stdout).expect("a document");

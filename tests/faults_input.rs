@@ -84,7 +84,7 @@ fn faults_unknown_template() {
         let server = Untouched::new();
         let step = Step::of(kind, &server.address(), &["web-01"]);
         let ran = step.with("template", "running_process").binary().run();
-        let message = "error[allowlist]: the allowlist refuses the step: params.template (line 1): unknown template `running_process`: did you mean `running_processes`?";
+        let message = "error[allowlist]: the allowlist refuses the step: unknown template `running_process`: did you mean `running_processes`?";
         assert_eq!(ran.status, 13);
         assert!(ran.stderr.starts_with(message), "{}", ran.stderr);
         assert_eq!(ran.document().timed_out_hosts, ["web-01"]);

@@ -31,6 +31,7 @@ mod layers;
 mod lies;
 mod limits;
 mod low_limits;
+mod merged;
 mod missing;
 mod names;
 mod no_files;

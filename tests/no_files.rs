@@ -386,6 +386,13 @@ fn says_what_to_do(ran: &Ran, fact: &str) -> bool {
     let said = [&ran.stdout, &ran.stderr];
     let rest = said.iter().find_map(|text| Some(text.split_once(fact)?.1));
     let advised = |rest: &str| {
+        if rest
+            .lines()
+            .nth(1)
+            .is_some_and(|line| line.starts_with("hint: "))
+        {
+            return true;
+        }
         let line = rest.lines().next().unwrap_or_default();
         line.contains("; ") || line.contains(": ")
     };

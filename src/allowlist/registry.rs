@@ -360,7 +360,7 @@ fn unknown_parameter(template: &Template, name: &str) -> Problem {
     let (path, message) = match (shown(name), question(name, parameters())) {
         (Some(name), Some(question)) => (
             Path::of(&["params", "template_params", name]),
-            format!("unknown parameter `{name}` {of}: {question} ({known})"),
+            format!("unknown parameter `{name}` {of}: {question}"),
         ),
         (Some(name), None) => (
             Path::of(&["params", "template_params", name]),

@@ -14,6 +14,7 @@ use crate::problem::{Placed, Position, Problem};
 pub struct Document {
     value: Value,
     places: Places,
+    of_one_line: bool,
 }
 
 enum Places {
@@ -31,6 +32,7 @@ impl Document {
         Self {
             value,
             places: Places::Unknown,
+            of_one_line: false,
         }
     }
 
@@ -53,6 +55,7 @@ impl Document {
                     text: text.to_owned(),
                     start: Position { line: 1, column: 1 },
                 },
+                of_one_line: is_one_line(text),
             }),
             Err(json::JsonError::Refused(error)) => Err(error),
             // JSON's braces are YAML's flow style, too.
@@ -80,7 +83,13 @@ impl Document {
         Ok(Self {
             value,
             places: Places::Yaml(node),
+            of_one_line: is_one_line(text),
         })
+    }
+
+    /// Whether the text that it was read from has no second line.
+    pub(crate) fn is_of_one_line(&self) -> bool {
+        self.of_one_line
     }
 
     /// The value.
@@ -177,6 +186,7 @@ impl Document {
 
     /// The items of the list that the document is, each with its places.
     pub fn into_items(self) -> Vec<Self> {
+        let of_one_line = self.of_one_line;
         let Value::Array(items) = self.value else {
             return Vec::new();
         };
@@ -189,6 +199,7 @@ impl Document {
                 let items = items.map(|(value, node)| Self {
                     value,
                     places: Places::Yaml(node),
+                    of_one_line,
                 });
                 items.collect()
             }
@@ -201,6 +212,7 @@ impl Document {
                         start: shift(start, json::position_of(&text, offset)),
                         text: item.to_owned(),
                     },
+                    of_one_line,
                 });
                 items.collect()
             }
@@ -250,7 +262,11 @@ impl Document {
 
     /// The part of the document at one key or index, with its places.
     pub fn into_child(self, segment: Segment) -> Option<Self> {
-        let Self { mut value, places } = self;
+        let Self {
+            mut value,
+            places,
+            of_one_line,
+        } = self;
         let places = match places {
             Places::Unknown => Places::Unknown,
             Places::Json { text, start } => {
@@ -274,7 +290,11 @@ impl Document {
             Segment::Index(index) => value.get_mut(*index)?.take(),
             Segment::Key(name) => value.get_mut(name.as_str())?.take(),
         };
-        Some(Self { value, places })
+        Some(Self {
+            value,
+            places,
+            of_one_line,
+        })
     }
 }
 
@@ -331,6 +351,10 @@ fn shift(start: Position, inside: Position) -> Position {
             inside.column
         },
     }
+}
+
+fn is_one_line(text: &str) -> bool {
+    !text.trim_end().contains('\n')
 }
 
 /// Whether the author meant JSON: the first thing inside the brackets is a quote.

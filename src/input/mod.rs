@@ -73,6 +73,8 @@ pub struct DecodeError {
     pub position: Option<Position>,
     /// What to do, if the message does not say it.
     pub hint: Option<String>,
+    /// Whether the text has no second line.
+    pub of_one_line: bool,
 }
 
 impl DecodeError {
@@ -81,7 +83,14 @@ impl DecodeError {
             message: message.into(),
             position: None,
             hint: None,
+            of_one_line: false,
         }
+    }
+
+    /// The error as one of this input.
+    fn of(mut self, bytes: &[u8]) -> Self {
+        self.of_one_line = !bytes.trim_ascii_end().contains(&b'\n');
+        self
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -89,7 +98,7 @@ impl DecodeError {
         self
     }
 
-    fn at(mut self, position: Option<Position>) -> Self {
+    pub(crate) fn at(mut self, position: Option<Position>) -> Self {
         self.position = position;
         self
     }
@@ -125,7 +134,9 @@ impl Invocation {
 /// # Errors
 /// Where the bytes are not a mapping.
 pub fn decode_context(bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
-    let context = Document::parse_as(text_of(bytes)?, yaml::Repeats::Refused)?;
+    let context = text_of(bytes)
+        .and_then(|text| Document::parse_as(text, yaml::Repeats::Refused))
+        .map_err(|error| error.of(bytes))?;
     match context.into_value() {
         Value::Object(context) => Ok(context),
         Value::Null => Ok(Map::new()),
@@ -162,6 +173,10 @@ pub fn decode_json(bytes: &[u8], most: usize) -> Result<Map<String, Value>, Deco
 /// # Errors
 /// Where the bytes are not exactly one YAML or JSON document of such a form.
 pub fn decode(bytes: &[u8]) -> Result<Invocation, DecodeError> {
+    decoded(bytes).map_err(|error| error.of(bytes))
+}
+
+fn decoded(bytes: &[u8]) -> Result<Invocation, DecodeError> {
     let document = Document::parse_as(text_of(bytes)?, yaml::Repeats::Refused)?;
     let top = document.position_of_value(&Path::default());
     match document.value() {

@@ -400,6 +400,7 @@ pub(super) fn refuse(at: Position, message: impl Into<String>) -> DecodeError {
         message: message.into(),
         position: Some(at),
         hint: None,
+        of_one_line: false,
     }
 }
 

@@ -124,7 +124,7 @@ impl Policy {
         if let Some(dir) = &file.lock_dir
             && let Err(error) = trust::folder(dir)
         {
-            let message = format!("the folder {} {error}", dir.display());
+            let message = format!("`lock_dir` {} {error}", dir.display());
             problems.push(Problem::new("lock_dir", "trust", message));
         }
         if !problems.is_empty() {

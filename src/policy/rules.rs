@@ -13,6 +13,7 @@ use crate::address;
 use crate::allowlist::{self, Power, Registry, Template};
 use crate::campaign::Limits;
 use crate::known_servers::KnownServer;
+use crate::nearest::question;
 use crate::path::Path;
 use crate::problem::Problem;
 use crate::step::model::AskedLimits;
@@ -76,8 +77,9 @@ impl Rules {
             .iter()
             .filter(|(_, instance)| plain(instance) && !self.allow_http)
             .map(|(name, _)| {
-                let message =
-                    "is plain http to another machine: use https, or say `allow_http: true`";
+                let message = format!(
+                    "`instances.{name}.base_url` is plain http to another machine: use https, or say `allow_http: true`"
+                );
                 Problem::new(
                     Path::of(&["instances", name, "base_url"]),
                     "allow_http",
@@ -98,7 +100,11 @@ impl Rules {
                 .into_iter()
                 .filter(|name| !registry.names().any(|known| known == name))
                 .map(move |name| {
-                    let message = format!("there is no template `{name}`");
+                    let likely = question(&name, registry.names());
+                    let likely = likely.map_or(String::new(), |likely| format!(": {likely}"));
+                    let message = format!(
+                        "`templates.{key}.names` lists `{name}`, which is no template{likely}"
+                    );
                     let path = Path::of(&["templates", key, "names"]);
                     Problem::new(path, "unknown_template", message)
                 })

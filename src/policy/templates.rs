@@ -26,6 +26,7 @@ pub(super) fn registry(dirs: &[PathBuf], problems: &mut Vec<Problem>) -> Option<
     for (index, dir) in dirs.iter().enumerate() {
         let mut refuse = |message: String| {
             let place = Place::of(&["template_dirs"]).index(index);
+            let message = format!("`template_dirs[{index}]`: {message}");
             problems.push(Problem::new(place, "template_dirs", message));
         };
         if let Err(error) = trust::folder(dir) {

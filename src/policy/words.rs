@@ -1,5 +1,4 @@
-//! A policy's words for what breaks its schema, and what no schema can say of its URLs. The path stands
-//! before each message, so none has a subject.
+//! A policy's words for what breaks its schema, and what no schema can say of its URLs.
 
 use serde_json::Value;
 
@@ -17,7 +16,10 @@ pub(super) fn violations(policy: &Value) -> Vec<Problem> {
     for (path, url) in base_urls(policy) {
         let reason = url.as_str().and_then(why_no_base_url);
         if let Some(reason) = reason.filter(|_| !problems.tell_of(&path)) {
-            problems.add(|| Problem::new(path, "format", reason));
+            problems.add(|| {
+                let message = format!("`{}` {reason}", path.subject());
+                Problem::new(path, "format", message)
+            });
         }
     }
     problems.into_vec()
@@ -26,33 +28,30 @@ pub(super) fn violations(policy: &Value) -> Vec<Problem> {
 struct PolicyWords;
 
 impl Words for PolicyWords {
-    fn with_subject(&self) -> bool {
-        false
-    }
-
     fn own(&self, violation: &Violation<'_>) -> Option<Problem> {
         let path = violation.path;
         let list = matches!(path.segments().last(), Some(Segment::Index(_)));
         let parent = path.parent();
         let field = path.last_key().or(parent.last_key()).unwrap_or_default();
         let mapping = violation.value.is_some_and(Value::is_object);
+        let must = |words: &str| Some(violation.says(format!("`{}` {words}", path.subject())));
         match (violation.rule, known_servers::need(field)) {
             ("additionalProperties", _) | (_, None) => {}
             ("required", Some((_, titles))) => {
                 return Some(violation.says(format!("`{field}` is required for {titles}")));
             }
             (_, Some((need, titles))) => {
-                let message = format!("must be {}, and is for {titles} only", need.what);
-                return Some(violation.says(message));
+                return must(&format!("must be {}, and is for {titles} only", need.what));
             }
         }
-        let message = match (violation.rule, field) {
+        let words = match (violation.rule, field) {
             ("required", "lock_dir") => {
-                "`max_concurrent` needs `lock_dir`: the folder that holds the locks"
+                let message = "`max_concurrent` needs `lock_dir`: the folder that holds the locks";
+                return Some(violation.says(message));
             }
             ("required" | "additionalProperties", _) => return None,
-            (_, "allowed_base_urls") if list => return Some(violation.says(url())),
-            (_, "base_url") => return Some(violation.says(url())),
+            (_, "allowed_base_urls") if list => return must(&url()),
+            (_, "base_url") => return must(&url()),
             (_, "tables_denied" | "names") if list => {
                 "must be a name in lower case, digits and `_`"
             }
@@ -64,13 +63,13 @@ impl Words for PolicyWords {
             (_, "env") => "must be a variable's name",
             (_, "secret") => "must be a secret's name: letters, digits, `_` and `-`",
             (_, "instances") if mapping => {
-                "instances must be named with letters, digits, `.`, `_` and `-`, 64 at most"
+                "must name each instance with letters, digits, `.`, `_` and `-`, 64 at most"
             }
             (_, "allow" | "deny") if mapping => "must have `names`, `tags` or both",
             ("pattern" | "minLength", _) => "must not be empty or hold control characters",
             _ => return None,
         };
-        Some(violation.says(message))
+        must(words)
     }
 }
 

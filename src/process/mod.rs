@@ -132,7 +132,7 @@ impl Process {
 
     /// Says why a verb without a document failed. Returns how the process ends.
     pub(crate) fn fail(&self, failure: &Failure) -> Exit {
-        self.stderr.failure_with_hint(failure);
+        self.stderr.failure(failure);
         self.stderr.flush();
         failure.code.into()
     }

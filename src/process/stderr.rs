@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::notices::{Level, Notices};
 use crate::printable::printable;
@@ -47,6 +47,7 @@ struct State {
     waiting: VecDeque<u8>,
     left_out: usize,
     progress_shown: bool,
+    document_begun: bool,
 }
 
 impl Stderr {
@@ -85,43 +86,54 @@ impl Stderr {
             Level::Info => ("info", "INFO"),
             Level::Debug => ("debug", "DEBUG"),
         };
-        self.write(plain, json, None, text);
-    }
-
-    /// Why a run failed.
-    pub fn failure(&self, failure: &Failure) {
-        self.error(failure.code.name(), &failure.message);
-    }
-
-    /// As [`Stderr::failure`], in one line with what to do, which no document says.
-    pub fn failure_with_hint(&self, failure: &Failure) {
-        match &failure.hint {
-            Some(hint) => self.error(failure.code.name(), &format!("{}; {hint}", failure.message)),
-            None => self.failure(failure),
+        if self.state().document_begun && self.0.settings.verbosity < 2 {
+            return;
         }
-    }
-
-    fn error(&self, code: &str, message: &str) {
-        self.write(&format!("error[{code}]"), "ERROR", Some(code), message);
-    }
-
-    fn write(&self, plain: &str, json: &str, code: Option<&str>, text: &str) {
-        self.erase_progress();
-        let line = if self.0.settings.json {
-            let mut line = json!({
-                "timestamp": rfc3339(SystemTime::now()),
-                "level": json,
-                "message": text,
-            });
-            if let Some(code) = code {
-                line["code"] = code.into();
-            }
-            format!("{line}\n")
-        } else {
+        self.text(&match self.0.settings.json {
+            true => format!("{}\n", json_line(json, text)),
             // Names come from hosts: an escape sequence in one must not move the cursor.
-            format!("{plain}: {}\n", printable(text))
-        };
-        self.put(&line);
+            false => format!("{plain}: {}\n", printable(text)),
+        });
+    }
+
+    /// From now on only `-vv` speaks: the document is being written, and engines that read one merged stream
+    /// take its last line.
+    pub fn document_begins(&self) {
+        self.flush();
+        self.state().document_begun = true;
+    }
+
+    /// Why the process fails: a line, or one for each of several problems, and what to do. It is said even
+    /// after the document was begun, for then stdout could not be written.
+    pub fn failure(&self, failure: &Failure) {
+        let code = failure.code.name();
+        if self.0.settings.json {
+            let mut line = json_line("ERROR", &failure.message);
+            line["code"] = code.into();
+            if let Some(hint) = &failure.hint {
+                line["hint"] = hint.as_str().into();
+            }
+            if !failure.details.is_empty() {
+                line["details"] = json!(failure.details);
+            }
+            return self.text(&format!("{line}\n"));
+        }
+        let mut text = format!("error[{code}]: ");
+        for line in failure.lines() {
+            text.push_str(&printable(&line));
+            text.push('\n');
+        }
+        if let Some(hint) = &failure.hint {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "hint: {}", printable(hint));
+        }
+        self.text(&text);
+    }
+
+    /// Text of whole lines.
+    fn text(&self, text: &str) {
+        self.erase_progress();
+        self.put(text);
     }
 
     /// Text as it is: usage messages.
@@ -137,7 +149,7 @@ impl Stderr {
 
     /// Shows how far the work is, on a terminal only.
     pub fn progress(&self, text: &str) {
-        if self.0.settings.json || !self.0.terminal {
+        if self.0.settings.json || !self.0.terminal || self.state().document_begun {
             return;
         }
         let mut line = String::from("\r");
@@ -154,8 +166,7 @@ impl Stderr {
         }
     }
 
-    /// Gives a reader a little time to take what waits. Everything comes before the document: engines read
-    /// one merged stream and take its last line.
+    /// Gives a reader a little time to take what waits.
     pub fn flush(&self) {
         self.erase_progress();
         let mut state = self.state();
@@ -172,6 +183,15 @@ impl Stderr {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A line of `--log json`.
+fn json_line(level: &str, message: &str) -> Value {
+    json!({
+        "timestamp": rfc3339(SystemTime::now()),
+        "level": level,
+        "message": message,
+    })
 }
 
 impl State {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Violation, Words};
+use super::Violation;
 use crate::input::kind;
 use crate::nearest::question;
 use crate::path::{Path, show_key};
@@ -12,20 +12,14 @@ use crate::problem::Problem;
 const MOST_LISTED: usize = 8;
 
 /// The problem that a violation of a document is.
-pub(super) fn problem(document: &str, violation: &Violation<'_>, words: &dyn Words) -> Problem {
-    let message = match violation.rule {
+pub(super) fn problem(document: &str, violation: &Violation<'_>) -> Problem {
+    violation.says(match violation.rule {
         "additionalProperties" => unknown_key(document, violation),
-        "required" if !words.with_subject() => {
-            let key = violation.path.last_key().unwrap_or_default();
-            format!("`{}` is required", show_key(key))
-        }
-        _ if words.with_subject() => {
+        _ => {
             let subject = subject(document, violation.path);
             format!("{subject} {}", predicate(document, violation))
         }
-        _ => predicate(document, violation),
-    };
-    violation.says(message)
+    })
 }
 
 fn subject(document: &str, path: &Path) -> String {
@@ -65,7 +59,12 @@ fn predicate(document: &str, violation: &Violation<'_>) -> String {
     }
     if let Some(Value::Array(options)) = keyword("enum") {
         let options = options.iter().filter_map(Value::as_str);
-        return format!("must be one of {}", quoted(options));
+        let likely = match violation.value {
+            Some(Value::String(given)) => question(given, options.clone()),
+            _ => None,
+        };
+        let likely = likely.map_or(String::new(), |likely| format!("; {likely}"));
+        return format!("must be one of {}{likely}", quoted(options));
     }
     match violation.rule {
         "not" => "is not accepted here".to_owned(),

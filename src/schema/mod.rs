@@ -57,12 +57,6 @@ impl<'a> Violation<'a> {
 
 /// The words of one kind of document, where the general ones don't say enough.
 pub(crate) trait Words {
-    /// Whether messages begin with the name of what they speak of; not where their readers see the path
-    /// before them.
-    fn with_subject(&self) -> bool {
-        true
-    }
-
     /// Whether nothing is said of a violation. Asked of each, so it has to be cheap.
     fn leave_out(&self, _violation: &Violation<'_>) -> bool {
         false
@@ -127,7 +121,7 @@ impl Schema {
             if !words.leave_out(&violation) {
                 problems.add_first(|| {
                     let own = words.own(&violation);
-                    own.unwrap_or_else(|| general::problem(self.name, &violation, words))
+                    own.unwrap_or_else(|| general::problem(self.name, &violation))
                 });
             }
         };

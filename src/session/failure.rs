@@ -113,16 +113,17 @@ impl Objection {
     }
 
     /// The failure of a run that ends with it, with its problems where they stand in the text.
-    pub(crate) fn failure(&self, problems: Vec<Placed>) -> Failure {
-        let code = self.code();
+    pub(crate) fn failure(&self, problems: Vec<Placed>, of_one_line: bool) -> Failure {
+        let listed =
+            |what: &str, problems| Failure::of_problems(self.code(), what, problems, of_one_line);
         match self {
-            Self::Schema(_) => Failure::of_problems(code, "the step breaks its schema", problems),
-            Self::Render(_) => Failure::of_problems(code, "the step can't be rendered", problems),
+            Self::Schema(_) => listed("the step does not conform to its schema", problems),
+            Self::Render(_) => listed("the step can't be rendered", problems),
             Self::Allowlist(AllowlistError::Refused(_)) => {
-                Failure::of_problems(code, "the allowlist refuses the step", problems)
+                listed("the allowlist refuses the step", problems)
             }
             Self::Allowlist(AllowlistError::Template(_)) => {
-                Failure::of_problems(code, "the template is broken", problems)
+                listed("the template can't be used", problems)
             }
             Self::Policy(
                 error @ PolicyError::Forbids {
@@ -134,10 +135,12 @@ impl Objection {
                     Some(path) => Some(format!("the policy is {}", path.display())),
                     None => without_a_policy(rules).map(str::to_owned),
                 },
-                ..Failure::of_problems(code, &error.to_string(), problems)
+                ..listed(&error.to_string(), problems)
             },
             Self::Policy(error) => Failure {
                 details: problems.into_iter().map(Detail::from).collect(),
+                whole: Some("the step can't be run".into()),
+                of_one_line,
                 ..error.clone().into()
             },
         }
@@ -195,14 +198,14 @@ impl From<PolicyError> for Failure {
             }
             _ => return Self::new(code, what).hint(hint),
         };
-        Self::of_problems(code, &what, problems).hint(hint)
+        Self::of_problems(code, &what, problems, false).hint(hint)
     }
 }
 
 /// A problem of the policy's file: in the document's details its line would look like one of the step.
 fn of_the_policy(Placed { mut problem, at }: Placed) -> Placed {
     if let Some(at) = at {
-        problem.message = format!("line {}: {}", at.line, problem.message);
+        problem.message = format!("{} of the policy: {}", at.words(false), problem.message);
     }
     problem.into()
 }
@@ -210,7 +213,7 @@ fn of_the_policy(Placed { mut problem, at }: Placed) -> Placed {
 impl From<DecodeError> for Failure {
     fn from(error: DecodeError) -> Self {
         let message = match error.position {
-            Some(at) => format!("line {}, column {}: {}", at.line, at.column, error.message),
+            Some(at) => format!("{}: {}", at.words(error.of_one_line), error.message),
             None => error.message.clone(),
         };
         let mut failure = Self::new(Code::Decode, message);
@@ -262,7 +265,7 @@ impl Failure {
             ContextError::Decode(decode) => decode,
         };
         let place = decode.position.map_or(String::new(), |at| {
-            format!(" (line {}, column {})", at.line, at.column)
+            format!(" ({})", at.words(decode.of_one_line))
         });
         let message = &decode.message;
         let message = format!("the context file {}{place}: {message}", path.display());

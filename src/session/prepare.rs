@@ -375,7 +375,7 @@ impl Objections {
                 Placed::in_order(&mut placed);
             }
             match &mut failure {
-                None => failure = Some(objection.failure(placed)),
+                None => failure = Some(objection.failure(placed, text.is_of_one_line())),
                 Some(first) => {
                     let code = objection.code();
                     let stage = (code != first.code).then_some(code);

@@ -306,7 +306,7 @@ impl<'a> Out<'a> {
         if let Some(failure) = outcome.error() {
             self.process.stderr.failure(failure);
         }
-        self.process.stderr.flush();
+        self.process.stderr.document_begins();
         Ok(Begun {
             status,
             failed: outcome.error().is_some(),

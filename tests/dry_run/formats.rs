@@ -343,7 +343,7 @@ fn exit_codes() {
     for (path, message) in [
         (
             "no/such.yaml",
-            "error[usage]: no/such.yaml does not exist; look at how the path is written\n",
+            "error[usage]: no/such.yaml does not exist\nhint: look at how the path is written\n",
         ),
         (
             "src/verbs/dry_run",

@@ -117,6 +117,11 @@ impl Binary {
         self
     }
 
+    /// Sends stderr and stdout into one pipe, as many engines do. [`Ran::apart`] takes them apart again.
+    pub fn merged(self) -> Self {
+        self.by_shell("exec \"$@\" 2>&1")
+    }
+
     /// Starts it by a line of sh, in which `"$@"` is the binary with its arguments: limits, closed files.
     pub fn by_shell(mut self, line: impl Into<String>) -> Self {
         self.shell = Some(line.into());
@@ -308,6 +313,20 @@ impl Pipe {
 }
 
 impl Ran {
+    /// What came through one pipe ([`Binary::merged`]): the last line, which an engine takes for the document,
+    /// and all that was written before it.
+    pub fn apart(mut self) -> Self {
+        let text = std::mem::take(&mut self.stdout);
+        let before = text
+            .trim_end_matches('\n')
+            .rfind('\n')
+            .map_or(0, |end| end + 1);
+        assert_eq!(self.stderr, "", "it is another pipe");
+        self.stderr = text[..before].to_owned();
+        self.stdout = text[before..].to_owned();
+        self
+    }
+
     /// The one document, checked against its schema and read into types of the test's own; fails where
     /// stdout holds anything else.
     pub fn document(&self) -> Document {
@@ -338,14 +357,17 @@ impl Ran {
         lines
     }
 
-    /// Compares status, stderr and the document's error code at once.
+    /// Compares status, stderr and the document's error code at once; the document's hint has to stand
+    /// below the lines of stderr that are given.
     #[track_caller]
     pub fn assert_failure(&self, status: i32, code: &str, stderr: &str) -> Document {
         let document = self.document();
         let error = document.error.as_ref();
+        let hint = error.and_then(|error| error.hint.as_ref());
+        let hint = hint.map_or(String::new(), |hint| format!("hint: {hint}\n"));
         assert_eq!(
             (self.status, error.map(|error| &*error.code), &*self.stderr),
-            (status, Some(code), stderr),
+            (status, Some(code), &*format!("{stderr}{hint}")),
             "{}",
             self.stdout
         );

@@ -93,37 +93,40 @@ fn what_is_not_understood_stops_the_run() {
         ),
         (
             "max_host: 5",
-            "max_host: line 1: unknown key `max_host`: did you mean `max_hosts`?",
+            "line 1, column 1 of the policy: unknown key `max_host`: did you mean `max_hosts`?",
         ),
         (
             "max_hosts: lots",
-            "max_hosts: line 1: must be a whole number from 1 to 1000000",
+            "line 1, column 12 of the policy: `max_hosts` must be a whole number from 1 to 1000000",
         ),
         (
             "require_instance: yes",
-            "require_instance: line 1: must be true or false, in lower case and without quotes",
+            "line 1, column 19 of the policy: `require_instance` must be true or false, in lower case and without quotes",
         ),
         (
             "allow_http: true\ntemplates:\n  forbid: {names: [a]}\nmax_hosts: 0\n",
-            "templates.forbid: line 3: unknown key `forbid`; the keys here are `allow`, `deny`; max_hosts: line 4: must be a whole number from 1 to 1000000",
+            "\n  line 3, column 3 of the policy: unknown key `forbid`; the keys here are `allow`, `deny`\n  line 4, column 12 of the policy: `max_hosts` must be a whole number from 1 to 1000000",
         ),
         (
             "max_concurrent: 2",
-            "lock_dir: line 1: `max_concurrent` needs `lock_dir`: the folder that holds the locks",
+            "line 1, column 1 of the policy: `max_concurrent` needs `lock_dir`: the folder that holds the locks",
         ),
         (
             "instances:\n  a:\n    backend: fleetdm\n    base_url: http://10.1.2.3\n    credentials: {api_token: {env: T}}",
-            "instances.a.base_url: is plain http to another machine: use https, or say `allow_http: true`",
+            "`instances.a.base_url` is plain http to another machine: use https, or say `allow_http: true`",
         ),
         (
             "templates: {deny: {names: [shell_histroy]}}",
-            "templates.deny.names: there is no template `shell_histroy`",
+            "`templates.deny.names` lists `shell_histroy`, which is no template: did you mean `shell_history`?",
         ),
     ] {
         let policy = folder.policy(text);
         refused(
             &policy,
-            &format!("the policy $POLICY can't be used: {stderr}"),
+            &format!(
+                "the policy $POLICY can't be used:{}{stderr}",
+                if stderr.starts_with('\n') { "" } else { " " }
+            ),
         );
     }
 }

@@ -94,7 +94,7 @@ fn an_instance_takes_no_address_or_credentials_of_the_step() {
         ran.assert_failure(
             11,
             "schema",
-            &format!("error[schema]: the step breaks its schema: params.{key} (line 7): `{key}` does not go with `instance`: the operator's policy says where the instance is and how to get in\n"),
+            &format!("error[schema]: the step does not conform to its schema: `{key}` does not go with `instance`: the operator's policy says where the instance is and how to get in (line 7, column 3)\n"),
         );
     }
     assert_eq!(simulator.connections(), 0);
@@ -107,11 +107,11 @@ fn an_unknown_instance_is_refused() {
     let policy = folder.policy(&fleet_instance(&simulator, "{env: T}"));
     assert_refused(
         &under(&policy, &instance_step("crop", "")).run(),
-        "the operator's policy forbids the step: params.instance (line 4): the policy has no such instance; its instances are `corp`",
+        "the operator's policy forbids the step: the policy has no such instance; its instances are `corp` (line 4, column 13)",
     );
     assert_refused(
         &binary(&instance_step("corp", "")).run(),
-        "the defaults forbid the step: params.instance (line 4): `instance` names a server of the operator's policy, and there is no policy: name one with `--policy` or the variable OSQUERY_LIVE_QUERY_POLICY",
+        "the defaults forbid the step: `instance` names a server of the operator's policy, and there is no policy: name one with `--policy` or the variable OSQUERY_LIVE_QUERY_POLICY (line 4, column 13)",
     );
     assert_refused(
         &under(&policy, &instance_step("corp", "")).run(),
@@ -128,7 +128,7 @@ fn instances_can_be_required() {
         folder.policy(&(fleet_instance(&simulator, "{env: T}") + "require_instance: true\n"));
     assert_refused(
         &under(&policy, &fleet_step(&simulator.base_url(), "")).run(),
-        "the operator's policy forbids the step: params (line 4): the policy says `require_instance: true`: name the server in `params.instance` instead of its address and credentials; its instances are `corp`",
+        "the operator's policy forbids the step: the policy says `require_instance: true`: name the server in `params.instance` instead of its address and credentials; its instances are `corp` (line 4, column 3)",
     );
     assert_eq!(simulator.connections(), 0);
 }
@@ -154,7 +154,7 @@ fn an_instances_secret_is_not_for_steps_with_their_own_address() {
             .env("OSQUERY_LIVE_QUERY_SECRET_IN_ENV", FLEET_MAINTAINER_TOKEN)
             .run()
     };
-    let stderr = "the operator's policy forbids the step: params.api_token (line 6): `api_token` names a secret of one of the policy's instances: it is available only to steps that name the instance in `params.instance`";
+    let stderr = "the operator's policy forbids the step: `api_token` names a secret of one of the policy's instances: it is available only to steps that name the instance in `params.instance` (line 6, column 14)";
     for (source, name) in [
         // By its name, and by names that look the same variable up.
         ("{secret: corp-token}", "corp-token"),

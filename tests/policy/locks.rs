@@ -116,7 +116,7 @@ fn locks_that_others_can_reach_are_refused() {
     assert_refused(
         &run(),
         &format!(
-            "the policy {} can't be used: lock_dir: the folder {shown} can be written to by others (mode 0777): chmod go-w",
+            "the policy {} can't be used: `lock_dir` {shown} can be written to by others (mode 0777): chmod go-w",
             policy.display()
         ),
     );
@@ -124,7 +124,7 @@ fn locks_that_others_can_reach_are_refused() {
     assert_refused(
         &run(),
         &format!(
-            "the policy {} can't be used: lock_dir: the folder {shown} does not exist",
+            "the policy {} can't be used: `lock_dir` {shown} does not exist",
             policy.display()
         ),
     );

@@ -89,14 +89,14 @@ fn the_reason_says_where_it_came_from() {
     step(text).run().assert_failure(
         13,
         "allowlist",
-        "error[allowlist]: the allowlist refuses the step: params.template_params.path (line 1): parameter `path` must not be a UNC or device path (`\\\\server\\share`) that comes from the context: the host would log on to a server of the alert's choosing\n",
+        "error[allowlist]: the allowlist refuses the step: parameter `path` must not be a UNC or device path (`\\\\server\\share`) that comes from the context: the host would log on to a server of the alert's choosing (column 329)\n",
     );
     let params = json!({"path": r"\\fileserver\share\x"});
     let text = invocation("http://127.0.0.1:9", "file_details", &params, "");
     step(text).run().assert_failure(
         13,
         "allowlist",
-        "error[allowlist]: the allowlist refuses the step: params.template_params.path (line 1): parameter `path` must not be a UNC or device path (`\\\\server\\share`), for the host logs on to that server, unless the operator's policy says `allow_unc_paths: true`\n",
+        "error[allowlist]: the allowlist refuses the step: parameter `path` must not be a UNC or device path (`\\\\server\\share`), for the host logs on to that server, unless the operator's policy says `allow_unc_paths: true` (column 311)\n",
     );
 }
 

@@ -12,7 +12,7 @@ fn plain_http_goes_to_this_machine_only() {
     ] {
         let document = assert_refused(
             &binary(&fleet_step(url, "")).run(),
-            "the defaults forbid the step: params.base_url (line 5): `base_url` is plain http to another machine, where credentials and rows can be read on the way: use https (the policy's `allow_http` allows it)",
+            "the defaults forbid the step: `base_url` is plain http to another machine, where credentials and rows can be read on the way: use https (the policy's `allow_http` allows it) (line 5, column 13)",
         );
         let hint = document.error.expect("an error").hint;
         assert_eq!(
@@ -113,7 +113,7 @@ fn addresses_that_no_server_has_are_refused_in_every_spelling() {
         ] {
             let text = fleet_step(&format!("{scheme}://{host}"), "");
             let stderr = format!(
-                "{what} the step: params.base_url (line 5): `base_url` is an address that no live-query server has: it is {reason}"
+                "{what} the step: `base_url` is an address that no live-query server has: it is {reason} (line 5, column 13)"
             );
             assert_refused(&binary(&text).run(), &stderr);
         }
@@ -136,7 +136,7 @@ fn base_urls_are_compared_by_origin_and_path() {
         "allowed_base_urls: [\"http://127.0.0.1:{port}\", \"https://gateway.example.com/fleet\"]"
     ));
     assert_ran(&under(&policy, &fleet_step(&simulator.base_url(), "")).run());
-    let stderr = "the operator's policy forbids the step: params.base_url (line 5): `base_url` is none of the policy's `allowed_base_urls`, and lies under none of them";
+    let stderr = "the operator's policy forbids the step: `base_url` is none of the policy's `allowed_base_urls`, and lies under none of them (line 5, column 13)";
     for url in [
         format!("http://localhost:{port}"),
         format!("https://127.0.0.1:{port}"),
@@ -169,7 +169,7 @@ fn unchecked_certificates_are_refused_once_there_is_a_policy() {
     let policy = folder.policy("{}");
     assert_refused(
         &under(&policy, &text).run(),
-        "the operator's policy forbids the step: params.verify_tls (line 9): `verify_tls: false` is refused: name the server's authority in `ca_file` (the policy's `allow_insecure_tls` allows it)",
+        "the operator's policy forbids the step: `verify_tls: false` is refused: name the server's authority in `ca_file` (the policy's `allow_insecure_tls` allows it) (line 9, column 15)",
     );
     assert_eq!(simulator.connections(), 0);
     let ran = binary(&text).run();
@@ -198,7 +198,7 @@ fn an_authority_that_others_can_change_is_refused() {
         assert_refused(
             &binary(&text).run(),
             &format!(
-                "the defaults forbid the step: params.ca_file (line 9): `ca_file` {} can be written to by others (mode {mode:04o}): chmod go-w",
+                "the defaults forbid the step: `ca_file` {} can be written to by others (mode {mode:04o}): chmod go-w (line 9, column 12)",
                 file.display()
             ),
         );
@@ -217,7 +217,7 @@ fn an_authority_that_others_can_change_is_refused() {
     assert_refused(
         &of_instance(),
         &format!(
-            "the operator's policy forbids the step: params.instance (line 4): `ca_file` {} can be written to by others (mode 0666): chmod go-w",
+            "the operator's policy forbids the step: `ca_file` {} can be written to by others (mode 0666): chmod go-w (line 4, column 13)",
             file.display()
         ),
     );
@@ -231,7 +231,7 @@ fn an_authority_that_others_can_change_is_refused() {
     assert_refused(
         &binary(&text).run(),
         &format!(
-            "the defaults forbid the step: params.ca_file (line 9): `ca_file` {} is a folder, not a regular file",
+            "the defaults forbid the step: `ca_file` {} is a folder, not a regular file (line 9, column 12)",
             folder.name("")
         ),
     );

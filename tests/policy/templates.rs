@@ -17,12 +17,12 @@ fn templates_are_allowed_and_denied_by_name_and_tag() {
     };
     let denied = |name: &str| {
         format!(
-            "the operator's policy forbids the step: params.template (line 9): the template `{name}` is on the policy's list `templates.deny`"
+            "the operator's policy forbids the step: the template `{name}` is on the policy's list `templates.deny` (line 9, column 13)"
         )
     };
     let not_allowed = |name: &str| {
         format!(
-            "the operator's policy forbids the step: params.template (line 9): the template `{name}` is not on the policy's list `templates.allow`"
+            "the operator's policy forbids the step: the template `{name}` is not on the policy's list `templates.allow` (line 9, column 13)"
         )
     };
     for policy in [
@@ -118,7 +118,11 @@ fn no_template_takes_the_place_of_another() {
         let ran = under(&policy, &fleet_step(&simulator.base_url(), "")).run();
         assert_refused(
             &ran,
-            &format!("the policy {} can't be used: {stderr}", policy.display()),
+            &format!(
+                "the policy {} can't be used:{}{stderr}",
+                policy.display(),
+                if stderr.starts_with('\n') { "" } else { " " }
+            ),
         );
     };
     folder.file("one/own_users.yaml", OWN);
@@ -126,7 +130,7 @@ fn no_template_takes_the_place_of_another() {
     refused(
         "template_dirs: [one, two]",
         &format!(
-            "template_dirs[1]: {} stands in another folder, too: keep one of them",
+            "`template_dirs[1]`: {} stands in another folder, too: keep one of them",
             folder.at("two/own_users.yaml").display()
         ),
     );
@@ -137,7 +141,7 @@ fn no_template_takes_the_place_of_another() {
     refused(
         "template_dirs: [one]",
         &format!(
-            "template_dirs[0]: {} has the name of a built-in template: give it another",
+            "`template_dirs[0]`: {} has the name of a built-in template: give it another",
             shadow.display()
         ),
     );
@@ -146,7 +150,7 @@ fn no_template_takes_the_place_of_another() {
     refused(
         "template_dirs: [one]",
         &format!(
-            "template_dirs[0]: {} can be written to by others (mode 0666): chmod go-w",
+            "`template_dirs[0]`: {} can be written to by others (mode 0666): chmod go-w",
             folder.at("one/own_users.yaml").display()
         ),
     );
@@ -155,14 +159,14 @@ fn no_template_takes_the_place_of_another() {
     refused(
         "template_dirs: [one]",
         &format!(
-            "template_dirs[0]: the folder {} can be written to by others (mode 0775): chmod go-w",
+            "`template_dirs[0]`: the folder {} can be written to by others (mode 0775): chmod go-w",
             folder.at("one").display()
         ),
     );
     refused(
         "template_dirs: [none, policy.yaml]",
         &format!(
-            "template_dirs[0]: the folder {} does not exist; template_dirs[1]: the folder {} is not a folder",
+            "\n  `template_dirs[0]`: the folder {} does not exist\n  `template_dirs[1]`: the folder {} is not a folder",
             folder.at("none").display(),
             folder.at("policy.yaml").display()
         ),
@@ -180,12 +184,12 @@ fn tables_that_act_are_denied() {
     let policy = folder.policy("template_dirs: [templates]");
     assert_refused(
         &under(&policy, &text).run(),
-        "the operator's policy forbids the step: params.template (line 9): the template `fetch` reads the table `curl`, which `tables_denied` lists: it makes hosts send requests to an address that the SQL names",
+        "the operator's policy forbids the step: the template `fetch` reads the table `curl`, which `tables_denied` lists: it makes hosts send requests to an address that the SQL names (line 9, column 13)",
     );
     let ports = folder.policy("tables_denied: [logged_in_users]");
     assert_refused(
         &under(&ports, &fleet_step(&simulator.base_url(), "")).run(),
-        "the operator's policy forbids the step: params.template (line 8): the template `logged_in_users` reads the table `logged_in_users`, which `tables_denied` lists",
+        "the operator's policy forbids the step: the template `logged_in_users` reads the table `logged_in_users`, which `tables_denied` lists (line 8, column 13)",
     );
     assert_eq!(simulator.connections(), 0);
     let allowed = folder.policy("template_dirs: [templates]\ntables_denied: []");

@@ -68,12 +68,12 @@ fn flags_that_do_not_fit_together_are_refused() {
     failed(
         &args(["templates", "uptime", "--tag", "x"]).run(),
         2,
-        "error[usage]: `--tag`, `--platform` and `--search` choose from the list; leave them out with a NAME; see `osquery-live-query templates --help`\n",
+        "error[usage]: `--tag`, `--platform` and `--search` choose from the list; leave them out with a NAME\nhint: see `osquery-live-query templates --help`\n",
     );
     failed(
         &args(["templates", "--format", "step"]).run(),
         2,
-        "error[usage]: `--format step` prints the example of one template: name it; see `osquery-live-query templates --help`\n",
+        "error[usage]: `--format step` prints the example of one template: name it\nhint: see `osquery-live-query templates --help`\n",
     );
     failed(
         &args(["templates", "uptme"]).run(),

@@ -80,15 +80,15 @@ fn says_what_is_wrong_and_where() {
         ),
         (
             "max_hosts: 0",
-            "1 max_hosts: must be a whole number from 1 to 1000000",
+            "1 max_hosts: `max_hosts` must be a whole number from 1 to 1000000",
         ),
         (
             "max_hosts: many",
-            "1 max_hosts: must be a whole number from 1 to 1000000",
+            "1 max_hosts: `max_hosts` must be a whole number from 1 to 1000000",
         ),
         (
             "allow_http: yes",
-            "1 allow_http: must be true or false, in lower case and without quotes",
+            "1 allow_http: `allow_http` must be true or false, in lower case and without quotes",
         ),
         (
             "max_concurrent: 3",
@@ -96,9 +96,9 @@ fn says_what_is_wrong_and_where() {
         ),
         (
             "audit_log: ''",
-            "1 audit_log: must not be empty or hold control characters",
+            "1 audit_log: `audit_log` must not be empty or hold control characters",
         ),
-        ("[]", "1 : must be a mapping, not a list"),
+        ("[]", "1 : the policy must be a mapping, not a list"),
         (
             "",
             "0 : it is empty: write `{}` for a policy that only keeps the defaults",
@@ -109,15 +109,15 @@ fn says_what_is_wrong_and_where() {
         ),
         (
             "allowed_base_urls: [\"https://*.example.com\"]",
-            "1 allowed_base_urls[0]: must name one server: there are no wildcards",
+            "1 allowed_base_urls[0]: `allowed_base_urls[0]` must name one server: there are no wildcards",
         ),
         (
             "allowed_base_urls: [\"https://169.254.169.254\"]",
-            "1 allowed_base_urls[0]: is an address that no server has (link-local, metadata service, multicast, broadcast or unspecified)",
+            "1 allowed_base_urls[0]: `allowed_base_urls[0]` is an address that no server has (link-local, metadata service, multicast, broadcast or unspecified)",
         ),
         (
             "allowed_base_urls:\n- https://u:p@h.example",
-            "2 allowed_base_urls[0]: must be a URL such as `https://fleet.example.com`: http or https, without user name, query and fragment",
+            "2 allowed_base_urls[0]: `allowed_base_urls[0]` must be a URL such as `https://fleet.example.com`: http or https, without user name, query and fragment",
         ),
         ("allow_http: true\nallow_http: false", "2 : "),
         ("a: &a 1\nb: *a", "1 : "),
@@ -144,7 +144,7 @@ fn an_instance_is_whole_and_holds_no_secret() {
             "    backend: fleet\n    environment: e\n    credentials: {api_token: {env: T}}\n"
         ),
         [
-            "5 instances.a.environment: must be the name or uuid of an osctrl environment, and is for osctrl only"
+            "5 instances.a.environment: `instances.a.environment` must be the name or uuid of an osctrl environment, and is for osctrl only"
         ]
     );
     for credentials in [
@@ -156,7 +156,9 @@ fn an_instance_is_whole_and_holds_no_secret() {
             instance(&format!(
                 "    backend: fleet\n    credentials: {credentials}\n"
             )),
-            ["5 instances.a.credentials: must be either `api_token`, or `username` and `password`"]
+            [
+                "5 instances.a.credentials: `instances.a.credentials` must be either `api_token`, or `username` and `password`"
+            ]
         );
     }
     for source in ["hunter2", "{}", "{env: T, file: f}"] {
@@ -165,7 +167,7 @@ fn an_instance_is_whole_and_holds_no_secret() {
         ));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(
-            found[0].starts_with("5 instances.a.credentials.api_token: must say where"),
+            found[0].starts_with("5 instances.a.credentials.api_token: `instances.a.credentials.api_token` must say where"),
             "{found:?}"
         );
     }

@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use crate::exit::Code;
 use crate::problem::Placed;
 
-/// Problems that the one line on stderr names; the document lists all.
+/// Problems that the message names; stderr and the document's details list all.
 const PROBLEMS_IN_LINE: usize = 5;
 
 /// A failed run, as the document and stderr tell it.
@@ -22,6 +22,10 @@ pub struct Failure {
     pub retryable: bool,
     /// Every single problem, where there can be several.
     pub details: Vec<Detail>,
+    /// What is wrong as a whole, above its several problems.
+    pub(super) whole: Option<String>,
+    /// Whether the problems stand in a text that has no second line.
+    pub(super) of_one_line: bool,
     /// Nothing outside of this module can build one.
     pub(super) mapped: Mapped,
 }
@@ -68,6 +72,8 @@ impl Failure {
             hint: None,
             retryable: code.retryable(),
             details: Vec::new(),
+            whole: None,
+            of_one_line: false,
             mapped: Mapped,
         }
     }
@@ -80,18 +86,19 @@ impl Failure {
     }
 
     /// A failure that is one or several problems in what a person wrote; `what` names the whole
-    /// (`the step breaks its schema`).
-    pub(super) fn of_problems(code: Code, what: &str, problems: Vec<Placed>) -> Self {
+    /// (`the step can't be rendered`).
+    pub(super) fn of_problems(
+        code: Code,
+        what: &str,
+        problems: Vec<Placed>,
+        of_one_line: bool,
+    ) -> Self {
         let mut named: Vec<String> = problems
             .iter()
             .take(PROBLEMS_IN_LINE)
-            .map(|Placed { problem, at }| {
-                let (path, message) = (&problem.path, &problem.message);
-                match at {
-                    _ if path.segments().is_empty() => message.clone(),
-                    Some(at) => format!("{path} (line {}): {message}", at.line),
-                    None => format!("{path}: {message}"),
-                }
+            .map(|Placed { problem, at }| match at {
+                Some(at) => format!("{} ({})", problem.message, at.words(of_one_line)),
+                None => problem.message.clone(),
             })
             .collect();
         if problems.len() > PROBLEMS_IN_LINE {
@@ -99,8 +106,32 @@ impl Failure {
         }
         Self {
             details: problems.into_iter().map(Detail::from).collect(),
+            whole: Some(what.to_owned()),
+            of_one_line,
             ..Self::new(code, format!("{what}: {}", named.join("; ")))
         }
+    }
+
+    /// The lines of stderr: the message, or, where there are several problems, what they are as a whole and
+    /// a line for each.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let whole = match &self.whole {
+            Some(whole) if self.details.len() > 1 => whole,
+            _ => return vec![self.message.clone()],
+        };
+        let problem = |detail: &Detail| {
+            let Placed { problem, at } = &detail.placed;
+            let place = at.map(|at| format!("{}: ", at.words(self.of_one_line)));
+            let stage = detail.stage.map(|stage| format!(" [{}]", stage.name()));
+            format!(
+                "  {}{}{}",
+                place.unwrap_or_default(),
+                problem.message,
+                stage.unwrap_or_default()
+            )
+        };
+        let lines = self.details.iter().map(problem);
+        std::iter::once(format!("{whole}:")).chain(lines).collect()
     }
 
     /// The same failure with a text filter over everything foreign (the redaction of secrets).
@@ -108,6 +139,7 @@ impl Failure {
     pub fn map_text(mut self, filter: impl Fn(&str) -> String) -> Self {
         self.message = filter(&self.message);
         self.hint = self.hint.as_deref().map(&filter);
+        self.whole = self.whole.as_deref().map(&filter);
         for detail in &mut self.details {
             let message = &mut detail.placed.problem.message;
             *message = filter(message);

@@ -253,14 +253,11 @@ pub fn content(bytes: &[u8], named_playbook: bool) -> Result<Content, DecodeErro
     }
     let document = input::decode_file(bytes)?;
     let Value::Object(entries) = document.value() else {
-        return Err(DecodeError {
-            message: format!(
-                "expected a playbook (a mapping with `name` and `steps`), found {}",
-                kind(document.value())
-            ),
-            position: document.position_of_value(&Path::default()),
-            hint: None,
-        });
+        return Err(DecodeError::new(format!(
+            "expected a playbook (a mapping with `name` and `steps`), found {}",
+            kind(document.value())
+        ))
+        .at(document.position_of_value(&Path::default())));
     };
     let is_step = entries.contains_key("params") || entries.contains_key("step");
     if is_playbook(document.value()) || !is_step {
