@@ -165,7 +165,7 @@ fn all_problems_of_a_call_at_once() {
             (
                 "params.template_params.limt",
                 "unknown_parameter",
-                "unknown parameter `limt` of template `running_processes`: did you mean `limit`? (it takes `limit`)"
+                "unknown parameter `limt` of template `running_processes`: did you mean `limit`?"
             ),
             (
                 "params.template_params",
