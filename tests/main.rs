@@ -7,6 +7,7 @@ mod backend_osctrl;
 mod cases;
 mod dry_run;
 mod early_signals;
+mod editor;
 mod evidence;
 mod faults_access;
 mod faults_answers;

@@ -171,7 +171,8 @@ fn a_signal_ends_the_stream_with_the_document() {
 /// Whether the campaign could be stopped is known only after the document.
 #[test]
 fn what_comes_after_the_document_is_said_with_vv_only() {
-    let ways: [(fn(Step) -> Step, Fault, &str); 2] = [
+    type Change = fn(Step) -> Step;
+    let ways: [(Change, Fault, &str); 2] = [
         (
             |step| step.token(OSCTRL_PLUGIN_TOKEN),
             Fault::on_method("POST", "/no-such-path"),

@@ -232,7 +232,7 @@ fn the_server_of_an_instance_counts_too() {
     run.env("A_TOKEN", "a-token").run().assert_failure(
         11,
         "schema",
-        "error[schema]: the step breaks its schema: params.offline_hosts (line 4): `offline_hosts: queue` is for osctrl only: Fleet keeps no live query for hosts that are offline; write `wait` or `skip`\n",
+        "error[schema]: the step does not conform to its schema: `offline_hosts: queue` is for osctrl only: Fleet keeps no live query for hosts that are offline; write `wait` or `skip` (line 4, column 92)\n",
     );
     let dry = step(text)
         .args(&["dry-run", "-", "--policy"])
@@ -253,7 +253,7 @@ fn a_token_that_may_not_stop_is_told_how_long_the_query_stays() {
     use osquery_simulator::OSCTRL_PLUGIN_TOKEN;
     let site = Site::new(Kind::Osctrl, Scenario::of([host("web-01"), away("laptop")]));
     let step = queued(&site, &["web-01", "laptop"]).with("queue_hours", 3);
-    let step = step.token(OSCTRL_PLUGIN_TOKEN).timeout(30).arg("-v");
+    let step = step.token(OSCTRL_PLUGIN_TOKEN).timeout(30).arg("-vv");
     let running = step.binary().start();
     site.wait("the first answer", |seen| {
         seen.campaigns.first().is_some_and(|query| query.items == 1)

@@ -13,6 +13,7 @@ mod bind;
 mod check;
 mod comparisons;
 mod declaration;
+mod editor;
 mod embedded;
 mod error;
 mod facts;

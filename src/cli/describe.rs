@@ -4,10 +4,11 @@ use clap::{CommandFactory, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use crate::allowlist::Registry;
-use crate::cli::{Cli, SchemaName};
+use crate::cli::Cli;
 use crate::exit::Exit;
 use crate::input::PROTOCOLS;
 use crate::known_servers::{self, KnownServer, Proof};
+use crate::verbs::schema::SchemaName;
 
 /// The description, as JSON text.
 pub fn text() -> String {

@@ -9,8 +9,9 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::allowlist::Registry;
-use crate::cli::{Cli, SchemaName, ShellName};
+use crate::cli::{Cli, ShellName};
 use crate::exit::Exit;
+use crate::verbs::schema::SchemaName;
 
 /// The completion script of a shell.
 ///

@@ -18,7 +18,7 @@ use crate::session::failure::Failure;
 use crate::verbs::alert::AlertArgs;
 use crate::verbs::dry_run::DryRunArgs;
 use crate::verbs::run::{RunArgs, StepArgs};
-use crate::verbs::schema::SchemaName;
+use crate::verbs::schema::SchemaArgs;
 use crate::verbs::show::ShowArgs;
 use crate::verbs::templates::TemplatesArgs;
 use crate::verbs::{alert, check, dry_run, run, schema, show, templates};
@@ -83,11 +83,7 @@ pub enum Verb {
         long_about = help::SCHEMA,
         after_help = "Example:\n  osquery-live-query schema step > step.schema.json"
     )]
-    Schema {
-        /// Which schema.
-        #[arg(value_enum)]
-        name: SchemaName,
-    },
+    Schema(SchemaArgs),
     /// Describe this build as JSON, for engines that adapt to it.
     #[command(long_about = help::DESCRIBE)]
     Describe,
@@ -197,7 +193,7 @@ fn verb(cli: Cli, process: &Process, early: Option<EventLoop>) -> Exit {
         Some(Verb::Show(args)) => show::run(&args, process),
         Some(Verb::Alert(args)) => alert::run(&args, process),
         Some(Verb::DryRun(args)) => dry_run::run(args, process),
-        Some(Verb::Schema { name }) => schema::run(name, process),
+        Some(Verb::Schema(args)) => schema::run(&args, process),
         Some(Verb::Completions { shell }) => process.text(&manual::completions(shell.into())),
         Some(Verb::Man) => match manual::page() {
             Ok(page) => process.text(&page),

@@ -3,6 +3,7 @@
 //! a schema say of any document is said here. Knows no step, no policy and no playbook.
 
 mod general;
+pub(crate) mod strict;
 pub mod texts;
 
 use std::sync::OnceLock;

@@ -486,10 +486,11 @@ fn the_schemas_are_printed_and_hold_what_they_describe() {
     wrong["steps"][0]["params"]["backend"] = json!("other");
     assert!(!validator.is_valid(&wrong));
     let ran = args(["schema", "dry-run"]).run();
-    assert_eq!(
-        ran.stdout,
-        include_str!("../../schemas/dry-run.schema.json")
-    );
+    let schema: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let report =
+        json!({"files": [], "summary": {"files": 0, "steps": 0, "errors": 0, "warnings": 0}});
+    let validator = jsonschema::validator_for(&schema).expect("the schema is one");
+    assert!(validator.is_valid(&report) && !validator.is_valid(&json!({"files": []})));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod binding;
 mod calls;
 mod check;
+mod editor;
 mod files;
 mod forms;
 mod osquery;
@@ -57,7 +58,10 @@ fn with(platforms: &str, lines: &str, value: &Value) -> Result<String, String> {
          parameters:\n  value:\n    description: The value.\n{lines}"
     );
     let call = call("one", &serde_json::json!({ "value": value }));
-    let bound = Registry::new([("one", text)]).bind(&call, now());
+    let registry = Registry::new([("one", text)]);
+    let bound = registry.bind(&call, now());
+    let template = registry.template("one").expect("the template");
+    editor::assert_agrees(template, &call.params, bound.is_ok());
     let sql = bound.map_err(|error| error.to_string())?.sql().to_owned();
     let literal = sql.split(&format!(" {operator} ")).nth(1);
     Ok(literal.unwrap_or_default().to_owned())

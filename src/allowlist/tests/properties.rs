@@ -12,7 +12,7 @@ use super::{call, now};
 use crate::allowlist::{Registry, Template};
 
 /// Values that a step can give: numbers, hostile fragments, and any text at all.
-fn any_value() -> impl Strategy<Value = Value> {
+pub(super) fn any_value() -> impl Strategy<Value = Value> {
     let fragments = prop::sample::select(vec![
         "'",
         "\"",
@@ -121,7 +121,7 @@ fn program(connection: &Connection, sql: &str) -> Vec<String> {
         .collect()
 }
 
-fn examples(template: &Template) -> Map<String, Value> {
+pub(super) fn examples(template: &Template) -> Map<String, Value> {
     template
         .parameters()
         .iter()
