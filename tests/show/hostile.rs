@@ -373,7 +373,7 @@ fn columns_without_end_end() {
     let ran = show("csv", document.to_string())
         .args(&["--host", "web-01"])
         .run();
-    let said = "error[usage]: the rows have more than 2000 columns in all, which no query returns; `--format rows` shows each row with its own; see `osquery-live-query show --help`\n";
+    let said = "error[usage]: the rows have more than 2000 columns in all, which no query returns; `--format rows` shows each row with its own\nhint: see `osquery-live-query show --help`\n";
     assert_eq!((ran.status, &*ran.stdout, &*ran.stderr), (2, "", said));
     for format in ["table", "markdown", "rows"] {
         let shown =

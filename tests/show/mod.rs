@@ -220,7 +220,7 @@ fn one_host_and_so_many_rows_are_shown() {
 #[test]
 fn what_is_asked_wrongly_is_said() {
     let sample = here("sample.json");
-    let hint = "; see `osquery-live-query show --help`\n";
+    let hint = "\nhint: see `osquery-live-query show --help`\n";
     for (flags, said) in [
         (
             &["--host", "wbe-03"][..],
@@ -259,7 +259,8 @@ fn what_is_asked_wrongly_is_said() {
         assert!(ran.stderr.starts_with("error: "), "{ran:?}");
     }
     let ran = args(["show", "no-such-file.json"]).run();
-    let said = "error[usage]: no-such-file.json does not exist; look at how the path is written\n";
+    let said =
+        "error[usage]: no-such-file.json does not exist\nhint: look at how the path is written\n";
     assert_eq!((ran.status, &*ran.stderr), (2, said));
 }
 

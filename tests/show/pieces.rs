@@ -118,7 +118,7 @@ fn what_is_no_document_is_told_with_its_place() {
         document[key] = value;
         document.to_string()
     };
-    let hint = "; `show` reads what `run` or `check` wrote, as JSON or ndjson\n";
+    let hint = "\nhint: `show` reads what `run` or `check` wrote, as JSON or ndjson\n";
     for (text, said) in [
         ("".to_owned(), "there is nothing to show: the text is empty"),
         (" \n\n".into(), "there is nothing to show: the text is empty"),
