@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use told::Above;
 pub use told::{Detail, Failure};
 
 use super::drive::DriveError;
@@ -139,8 +140,10 @@ impl Objection {
             },
             Self::Policy(error) => Failure {
                 details: problems.into_iter().map(Detail::from).collect(),
-                whole: Some("the step can't be run".into()),
-                of_one_line,
+                above: Some(Box::new(Above {
+                    what: "the step can't be run".into(),
+                    of_one_line,
+                })),
                 ..error.clone().into()
             },
         }

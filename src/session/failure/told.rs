@@ -22,12 +22,19 @@ pub struct Failure {
     pub retryable: bool,
     /// Every single problem, where there can be several.
     pub details: Vec<Detail>,
-    /// What is wrong as a whole, above its several problems.
-    pub(super) whole: Option<String>,
-    /// Whether the problems stand in a text that has no second line.
-    pub(super) of_one_line: bool,
+    /// What stands above the problems where there are several.
+    pub(super) above: Option<Box<Above>>,
     /// Nothing outside of this module can build one.
     pub(super) mapped: Mapped,
+}
+
+/// What several problems are as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Above {
+    /// In words: `the step can't be rendered`.
+    pub what: String,
+    /// Whether they stand in a text that has no second line.
+    pub of_one_line: bool,
 }
 
 /// Says that a failure was made here.
@@ -72,8 +79,7 @@ impl Failure {
             hint: None,
             retryable: code.retryable(),
             details: Vec::new(),
-            whole: None,
-            of_one_line: false,
+            above: None,
             mapped: Mapped,
         }
     }
@@ -106,8 +112,10 @@ impl Failure {
         }
         Self {
             details: problems.into_iter().map(Detail::from).collect(),
-            whole: Some(what.to_owned()),
-            of_one_line,
+            above: Some(Box::new(Above {
+                what: what.to_owned(),
+                of_one_line,
+            })),
             ..Self::new(code, format!("{what}: {}", named.join("; ")))
         }
     }
@@ -115,13 +123,13 @@ impl Failure {
     /// The lines of stderr: the message, or, where there are several problems, what they are as a whole and
     /// a line for each.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let whole = match &self.whole {
-            Some(whole) if self.details.len() > 1 => whole,
+        let Above { what, of_one_line } = match &self.above {
+            Some(above) if self.details.len() > 1 => &**above,
             _ => return vec![self.message.clone()],
         };
         let problem = |detail: &Detail| {
             let Placed { problem, at } = &detail.placed;
-            let place = at.map(|at| format!("{}: ", at.words(self.of_one_line)));
+            let place = at.map(|at| format!("{}: ", at.words(*of_one_line)));
             let stage = detail.stage.map(|stage| format!(" [{}]", stage.name()));
             format!(
                 "  {}{}{}",
@@ -131,7 +139,7 @@ impl Failure {
             )
         };
         let lines = self.details.iter().map(problem);
-        std::iter::once(format!("{whole}:")).chain(lines).collect()
+        std::iter::once(format!("{what}:")).chain(lines).collect()
     }
 
     /// The same failure with a text filter over everything foreign (the redaction of secrets).
@@ -139,7 +147,9 @@ impl Failure {
     pub fn map_text(mut self, filter: impl Fn(&str) -> String) -> Self {
         self.message = filter(&self.message);
         self.hint = self.hint.as_deref().map(&filter);
-        self.whole = self.whole.as_deref().map(&filter);
+        if let Some(above) = &mut self.above {
+            above.what = filter(&above.what);
+        }
         for detail in &mut self.details {
             let message = &mut detail.placed.problem.message;
             *message = filter(message);
