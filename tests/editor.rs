@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::cases;
 use crate::harness::args;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
+    "alert",
     "step",
     "output",
     "template",
