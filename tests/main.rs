@@ -28,6 +28,7 @@ mod fleet_restarts;
 mod fleet_saved;
 mod fleet_targets;
 mod harness;
+mod late_answers;
 mod layers;
 mod lies;
 mod limits;

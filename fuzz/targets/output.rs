@@ -81,6 +81,7 @@ fuzz_target!(|bytes: &[u8]| {
         elapsed: Duration::ZERO,
         may_be_running: false,
         queued_until: None,
+        other_ids: Vec::new(),
         saved_query: None,
         note: None,
     };

@@ -291,6 +291,9 @@ impl Serialize for CampaignReport<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("backend", about.backend)?;
         map.serialize_entry("id", &about.id)?;
+        if !about.other_ids.is_empty() {
+            map.serialize_entry("other_ids", &about.other_ids)?;
+        }
         if let Some(saved) = &about.saved_query {
             let saved = SavedQueryReport {
                 id: &saved.id,

@@ -118,6 +118,11 @@ pub trait Backend {
     /// The campaign's id at the server, once there is one.
     fn campaign_id(&self) -> Option<String>;
 
+    /// The ids of further campaigns of this run, or of earlier ones, that may still bring answers.
+    fn other_campaign_ids(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The query kept at the server that was run in the statement's place, where one was.
     fn saved_query(&self) -> Option<SavedQuery> {
         None

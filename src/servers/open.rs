@@ -98,6 +98,8 @@ pub trait AnyBackend {
     ) -> LocalBoxFuture<'a, Result<(), BackendError>>;
     /// [`Backend::campaign_id`]
     fn campaign_id(&self) -> Option<String>;
+    /// [`Backend::other_campaign_ids`]
+    fn other_campaign_ids(&self) -> Vec<String>;
     /// [`Backend::saved_query`]
     fn saved_query(&self) -> Option<SavedQuery>;
     /// [`Backend::next`]
@@ -156,6 +158,10 @@ impl<B: Backend> AnyBackend for B {
 
     fn campaign_id(&self) -> Option<String> {
         Backend::campaign_id(self)
+    }
+
+    fn other_campaign_ids(&self) -> Vec<String> {
+        Backend::other_campaign_ids(self)
     }
 
     fn saved_query(&self) -> Option<SavedQuery> {

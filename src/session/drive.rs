@@ -114,6 +114,8 @@ pub(super) struct State {
     pub planned: bool,
     /// What an earlier run brought, until the targets are resolved.
     pub resumed: Option<Resumed>,
+    /// What it left with the server, from then on.
+    pub left: Option<Left>,
     /// A host answered without rows, or with a digest that is missing: what that leaves open has to be said.
     pub leaves_open: bool,
 }
@@ -152,6 +154,7 @@ impl Drive<'_> {
         state.phase = Phase::Resolving;
         let kind = self.step.step().server.access.known().kind;
         let (resolved, left) = self.resolve(server, &mut state.resumed).await?;
+        state.left = left;
         let nobody = resolved.roster().hosts.is_empty();
         let unknown = resolved.roster().unknown_listed();
         if let (Some(names), false) = (&unknown, nobody) {
@@ -204,7 +207,7 @@ impl Drive<'_> {
         }
         state.phase = Phase::Starting;
         let (statement, hosts) = (self.step.statement(), campaign.to_ask());
-        let asked = match &left {
+        let asked = match &state.left {
             Some(left) => server.resume(statement, &hosts, left).await?,
             None => server.start(statement, &hosts).await?,
         };

@@ -134,9 +134,10 @@ pub async fn execute(
         Ok(admitted) => admitted,
         Err(end) => {
             let end = shown(end, &notices);
-            let (named, kept) = unresolved(&step, session, state.resumed, mode);
-            let outcome = Outcome::Refused { named, kept, end };
-            return (outcome, Aftermath::nothing());
+            return (
+                refused(&step, session, state, mode, end),
+                Aftermath::nothing(),
+            );
         }
     };
     let keep = step.limits().keep();
@@ -155,8 +156,7 @@ pub async fn execute(
         Ok(server) => server,
         Err(error) => {
             let end = shown(End::Failed(error.into()), &notices);
-            let (named, kept) = unresolved(&step, session, state.resumed, mode);
-            let outcome = Outcome::Refused { named, kept, end };
+            let outcome = refused(&step, session, state, mode, end);
             let after = Aftermath::of(&outcome, None, slot, audit, notices);
             return (outcome, after);
         }
@@ -273,16 +273,21 @@ fn concluded(
             campaign.targeted(),
         ));
     }
-    let about = About {
-        backend: step.step().server.access.known().name,
+    let mut about = About {
         // A server chooses it.
         id: server.campaign_id().map(|id| session.notices.id(&id)),
         saved_query: server.saved_query(),
-        elapsed: session.run.began().elapsed(),
         may_be_running: server.may_be_running(all_answered),
         queued_until,
         note: state.leaves_open.then(|| note(step)).flatten(),
+        ..About::of(step, session)
     };
+    if !all_answered && !state.planned {
+        about.other_ids = server.other_campaign_ids();
+        if about.id.is_none() {
+            about.takes_over(step, session, &state);
+        }
+    }
     match (state.campaign, end) {
         (Some(campaign), End::Complete) if state.planned => Outcome::Planned {
             about,
@@ -302,6 +307,63 @@ fn concluded(
                 end,
             }
         }
+    }
+}
+
+/// A run that was not let through to its server: with what an earlier one brought, as if it had been.
+fn refused(
+    step: &CheckedStep,
+    session: &mut Session<'_>,
+    state: State,
+    mode: Mode,
+    end: End,
+) -> Outcome {
+    let mut about = About::of(step, session);
+    about.takes_over(step, session, &state);
+    let (named, kept) = unresolved(step, session, state.resumed, mode);
+    match kept {
+        None => Outcome::Refused { named, end },
+        Some(kept) => Outcome::Ran {
+            about,
+            targets: Targets::Named {
+                named,
+                kept: Some(kept),
+            },
+            end,
+        },
+    }
+}
+
+impl About {
+    /// Of a run that has not asked anybody.
+    fn of(step: &CheckedStep, session: &Session<'_>) -> Self {
+        Self {
+            backend: step.step().server.access.known().name,
+            id: None,
+            other_ids: Vec::new(),
+            saved_query: None,
+            elapsed: session.run.began().elapsed(),
+            may_be_running: false,
+            queued_until: None,
+            note: None,
+        }
+    }
+
+    /// What an earlier run left with the server, where this one came to ask for none of it: whoever resumes
+    /// this one finds it by its document.
+    fn takes_over(&mut self, step: &CheckedStep, session: &Session<'_>, state: &State) {
+        let known = step.step().server.access.known();
+        let (campaigns, until) = match (&state.resumed, &state.left) {
+            _ if !known.has.queue => return,
+            (Some(resumed), _) => (&resumed.campaigns, resumed.queued_until),
+            (None, Some(left)) => (&left.campaigns, left.until),
+            (None, None) => return,
+        };
+        let mut ids = campaigns.iter().map(|id| session.notices.id(id));
+        self.id = ids.next();
+        self.other_ids = ids.collect();
+        self.queued_until = until.filter(|until| *until > session.run.now());
+        self.may_be_running |= self.queued_until.is_some();
     }
 }
 

@@ -14,11 +14,8 @@ use crate::servers::SavedQuery;
 pub enum Outcome {
     /// Nothing was sent to a server.
     Refused {
-        /// The rendered `target_hosts`, where it came that far, but for those that an earlier run had the
-        /// answers of.
+        /// The rendered `target_hosts`, where it came that far.
         named: Vec<String>,
-        /// What an earlier run brought that was to be resumed.
-        kept: Option<Box<Campaign>>,
         /// Why: never [`End::Complete`] or [`End::Deadline`].
         end: End,
     },
@@ -76,6 +73,8 @@ pub struct About {
     pub backend: &'static str,
     /// The campaign's id there, fit to be shown; `None` where there is none.
     pub id: Option<String>,
+    /// The ids of further campaigns that may still bring answers, fit to be shown.
+    pub other_ids: Vec<String>,
     /// The query kept at the server that was run in the statement's place, where one was.
     pub saved_query: Option<SavedQuery>,
     /// From the start of the execution to its outcome.
@@ -93,7 +92,6 @@ impl Outcome {
     pub fn refused(failure: Failure, named: Vec<String>) -> Self {
         Self::Refused {
             named,
-            kept: None,
             end: End::Failed(failure),
         }
     }
@@ -106,11 +104,11 @@ impl Outcome {
                 targets: Targets::Resolved(campaign),
                 ..
             } => Some(campaign),
-            Self::Refused { kept, .. }
-            | Self::Ran {
+            Self::Ran {
                 targets: Targets::Named { kept, .. },
                 ..
             } => kept.as_deref(),
+            Self::Refused { .. } => None,
         }
     }
 

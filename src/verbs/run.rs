@@ -153,7 +153,7 @@ async fn attended(
         biased;
         reason = cancel.word() => {
             let run = out.run.clone();
-            let outcome = Outcome::Refused { named: Vec::new(), kept: None, end: End::Cancelled(reason) };
+            let outcome = Outcome::Refused { named: Vec::new(), end: End::Cancelled(reason) };
             return Ok(out.close(run, outcome, &cancel, Instant::now()).await);
         }
         prepared = prepared => match prepared? {

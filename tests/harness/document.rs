@@ -52,6 +52,8 @@ pub struct Host {
 pub struct Campaign {
     pub backend: String,
     pub id: Option<String>,
+    #[serde(default)]
+    pub other_ids: Vec<String>,
     pub saved_query: Option<SavedQuery>,
     pub targeted: u64,
     pub responded: u64,

@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::dispatch::{Dispatch, Failed};
-use super::query::Query;
+use super::dispatch::{Accepted, Dispatch, Failed, is_path_segment};
+use super::query::{Look, Query};
 use super::rest::{Call, Rest};
 use super::verdict::Verdict;
 use crate::campaign::host::{Answer, HostId};
 use crate::campaign::rows::Keep;
 use crate::servers::http::Repeat;
-use crate::servers::{BackendError, Event};
+use crate::servers::{BackendError, Event, Left};
 
 /// The pauses before hosts are asked again. There are no more than these in a row: a query that brought an
 /// answer begins anew.
@@ -36,6 +36,12 @@ pub struct Asking {
     dispatch: Option<(Dispatch, usize)>,
     /// Who is to be asked again.
     again: Vec<Again>,
+    /// What is to be done once the queries of an earlier run have been looked through.
+    taking_up: Option<TakingUp>,
+    /// Hosts that wait in the queue of an earlier run: asked again when that is over.
+    queued: Vec<HostId>,
+    /// Hosts of which it is to be told that they are asked; `None` where they are all asked at once.
+    asked: Option<VecDeque<HostId>>,
     /// Hosts whose answer has been handed out.
     answered: HashSet<HostId>,
     /// What is to be handed out next.
@@ -51,6 +57,13 @@ struct Again {
     at: Instant,
     hosts: Vec<HostId>,
     round: usize,
+}
+
+/// Hosts that are asked once it is known what they have answered an earlier run.
+struct TakingUp {
+    hosts: Vec<HostId>,
+    /// Those that need no further query as long as the earlier one is handed out.
+    queued: HashSet<HostId>,
 }
 
 /// What is to be done next.
@@ -71,6 +84,9 @@ impl Asking {
             queries: Vec::new(),
             dispatch: None,
             again: Vec::new(),
+            taking_up: None,
+            queued: Vec::new(),
+            asked: None,
             answered: HashSet::new(),
             ready: VecDeque::new(),
             orphaned: false,
@@ -87,21 +103,89 @@ impl Asking {
         self.finish_dispatch().await.map_err(|failed| failed.error)
     }
 
+    /// Looks first at what these hosts have answered an earlier run, and then asks those that are silent;
+    /// `stays`: the earlier run's query is to stay in its queue, and nobody who is in it is asked twice.
+    pub fn take_up(&mut self, hosts: Vec<HostId>, left: &Left, stays: bool) {
+        let now = SystemTime::now();
+        let waits = stays && left.until.is_some_and(|until| until > now);
+        let ours: HashSet<&HostId> = hosts.iter().collect();
+        let silent = left.silent.iter().filter(|host| ours.contains(*host));
+        let silent: Vec<HostId> = silent.cloned().collect();
+        for name in left.campaigns.iter().filter(|name| is_path_segment(name)) {
+            let accepted = Accepted {
+                name: name.clone(),
+                targets: hosts.clone(),
+                until: left.until.unwrap_or(now),
+            };
+            self.queries.push(Query::taken_up(accepted, &self.sql));
+        }
+        self.taking_up = Some(TakingUp {
+            hosts,
+            queued: silent.iter().filter(|_| waits).cloned().collect(),
+        });
+        self.asked = Some(silent.into());
+    }
+
+    /// Asks whoever is still silent, once the queries of an earlier run have been looked through.
+    fn ask_the_silent(&mut self) {
+        let mut looks = self.queries.iter().filter_map(Query::look);
+        if looks.any(|look| matches!(look, Look::Unknown | Look::Known)) {
+            return;
+        }
+        let Some(TakingUp { hosts, queued }) = self.taking_up.take() else {
+            return;
+        };
+        if self.queries.iter().any(Query::is_lost) {
+            self.rest.notices().warn("a query of the earlier run is not at the server any more, or is of another step: late answers to it can't be read");
+        }
+        let handed_out = self.queries.iter().any(Query::may_be_running);
+        let silent = hosts
+            .into_iter()
+            .filter(|host| !self.answered.contains(host));
+        let (waiting, rest): (Vec<_>, Vec<_>) =
+            silent.partition(|host| handed_out && queued.contains(host));
+        self.queued = waiting;
+        self.ask_now(rest);
+    }
+
+    fn ask_now(&mut self, hosts: Vec<HostId>) {
+        if !hosts.is_empty() {
+            self.again.push(Again {
+                at: Instant::now(),
+                hosts,
+                round: 0,
+            });
+        }
+    }
+
     fn dispatch_to(&self, hosts: Vec<HostId>) -> Result<Dispatch, BackendError> {
         Dispatch::new(&self.rest, &self.sql, hosts, self.hours)
     }
 
     /// Until when at least the server hands queries out to silent hosts if nobody ends them.
     pub fn queued_until(&self) -> Option<SystemTime> {
-        let running = self.queries.iter().filter(|query| query.may_be_running());
+        let now = SystemTime::now();
+        let unseen = |query: &Query| query.look() == Some(Look::Unknown) && query.until > now;
+        let running = self.queries.iter();
+        let running = running.filter(|query| query.may_be_running() || unseen(query));
         running.map(|query| query.until).max()
     }
 
     /// The name of the query that stands for the campaign: the one that brought the most answers, of
     /// equal ones the newest.
     pub fn name(&self) -> Option<&str> {
-        let most = self.queries.iter().max_by_key(|query| query.answers());
-        most.map(Query::name)
+        let ours = self.queries.iter().filter(|query| !query.is_lost());
+        ours.max_by_key(|query| query.answers()).map(Query::name)
+    }
+
+    /// The names of the other queries that may still bring answers, the newest first.
+    pub fn other_names(&self) -> impl Iterator<Item = &str> {
+        let name = self.name();
+        let ours = self.queries.iter().rev().filter(|query| !query.is_lost());
+        // What an earlier run asked and what is over has been read twice.
+        let open = ours.filter(|query| query.look().is_none() || !query.has_ended());
+        open.map(Query::name)
+            .filter(move |other| Some(*other) != name)
     }
 
     /// The next thing that happens. May be dropped at any await and called again.
@@ -113,6 +197,10 @@ impl Asking {
             if let Some((host, answer)) = self.take_answer() {
                 return Ok(Event::Answered { host, answer });
             }
+            if let Some(host) = self.asked.as_mut().and_then(VecDeque::pop_front) {
+                return Ok(Event::Asked(host));
+            }
+            self.ask_the_silent();
             if let Some((_, round)) = &self.dispatch {
                 let round = *round;
                 if let Err(failed) = self.finish_dispatch().await {
@@ -141,6 +229,10 @@ impl Asking {
         self.orphaned
             || self.dispatch.as_ref().is_some_and(under_way)
             || self.queries.iter().any(Query::may_be_running)
+            || self
+                .queries
+                .iter()
+                .any(|query| query.look() == Some(Look::Unknown))
     }
 
     /// Tells the server to stop every query that it may still be handing out; with `leave`, only those that
@@ -185,6 +277,10 @@ impl Asking {
             return Ok(());
         };
         let ended = query.advance(&self.rest, self.keep).await?;
+        if query.look().is_some() {
+            self.after_earlier(index);
+            return Ok(());
+        }
         if ended.is_none() && !query.has_ended() {
             return Ok(());
         }
@@ -216,6 +312,23 @@ impl Asking {
             Verdict::AskAgain { apart } => self.plan(silent, round, apart),
         }
         Ok(())
+    }
+
+    /// An earlier run's query was read: once it is over, nobody waits in its queue any more.
+    fn after_earlier(&mut self, index: usize) {
+        if self.queries.get(index).is_some_and(Query::has_ended) {
+            self.queries[index].close();
+        }
+        let handed_out = self.queries.iter().any(|query| {
+            query.look().is_some() && (query.may_be_running() || query.due().is_some())
+        });
+        if self.taking_up.is_none() && !handed_out {
+            let waiting = std::mem::take(&mut self.queued);
+            let silent = waiting
+                .into_iter()
+                .filter(|host| !self.answered.contains(host));
+            self.ask_now(silent.collect());
+        }
     }
 
     /// Has the hosts asked again after a pause, unless they were asked in vain too often.
@@ -289,6 +402,9 @@ impl Asking {
                         in_words(accepted.targets.len())
                     )
                 });
+                if let Some(asked) = &mut self.asked {
+                    asked.extend(accepted.targets.iter().cloned());
+                }
                 self.queries.push(Query::new(accepted, round));
                 Ok(())
             }

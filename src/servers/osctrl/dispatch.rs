@@ -170,6 +170,6 @@ impl Dispatch {
 }
 
 /// Whether a name can stand in a path without meaning another one.
-fn is_path_segment(name: &str) -> bool {
+pub(super) fn is_path_segment(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && name.len() <= 255 && !name.chars().any(char::is_control)
 }

@@ -29,7 +29,7 @@ use self::asking::Asking;
 use self::dispatch::RUN;
 use self::rest::{Call, Rest, SMALL};
 use super::http::{Http, limits};
-use super::{Backend, BackendError, Event};
+use super::{Backend, BackendError, Event, Left};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
 use crate::campaign::host::{Asked, Candidates, Host};
@@ -44,12 +44,17 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 /// `query-never-delivered`).
 const SHORTEST_HOURS: u16 = 1;
 
+/// Names of further queries that a document tells at most.
+const MOST_OTHERS: usize = 16;
+
 /// One environment of one osctrl server, and the queries that run there.
 pub struct Osctrl {
     rest: Rest,
     keep: Keep,
     /// How long queries stay with the server that nobody ends.
     hours: u16,
+    /// They are to stay there for hosts that come back.
+    queues: bool,
     /// Once there was a dispatch.
     asking: Option<Asking>,
 }
@@ -61,6 +66,7 @@ impl Osctrl {
             rest: Rest::new(server, environment, http),
             keep,
             hours: SHORTEST_HOURS,
+            queues: false,
             asking: None,
         }
     }
@@ -69,6 +75,7 @@ impl Osctrl {
     #[must_use]
     pub fn queueing(mut self, hours: Option<u16>) -> Self {
         self.hours = hours.unwrap_or(SHORTEST_HOURS);
+        self.queues = hours.is_some();
         self
     }
 }
@@ -114,6 +121,28 @@ impl Backend for Osctrl {
     ) -> Result<Asked, BackendError> {
         self.dispatch(statement.sql(), hosts).await?;
         Ok(Asked::All)
+    }
+
+    async fn resume(
+        &mut self,
+        statement: &Statement,
+        hosts: &[Host],
+        left: &Left,
+    ) -> Result<Asked, BackendError> {
+        if left.campaigns.is_empty() {
+            return self.start(statement, hosts).await;
+        }
+        let asking = Asking::new(self.rest.clone(), statement.sql(), self.keep, self.hours);
+        let asking = self.asking.insert(asking);
+        let hosts = hosts.iter().map(|host| host.id.clone()).collect();
+        asking.take_up(hosts, left, self.queues);
+        Ok(Asked::OneByOne)
+    }
+
+    fn other_campaign_ids(&self) -> Vec<String> {
+        let others = self.asking.iter().flat_map(Asking::other_names);
+        let others = others.map(|name| self.rest.notices().id(name));
+        others.take(MOST_OTHERS).collect()
     }
 
     fn campaign_id(&self) -> Option<String> {

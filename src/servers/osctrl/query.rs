@@ -1,6 +1,7 @@
 //! One query that osctrl has accepted: when to read what, and when it is over. Hands out the answers; who
 //! is asked again when it is over is decided elsewhere.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
@@ -11,7 +12,7 @@ use super::dispatch::Accepted;
 use super::progress::{Progress, Taken, Window};
 use super::rest::{self, Call, ITEMS, Purpose, Rest, SMALL};
 use super::verdict::{Verdict, verdict};
-use super::wire::{self, Count, Named, Reader, State};
+use super::wire::{self, Count, Named, Reader, State, StateSql};
 use crate::campaign::host::{Answer, HostId};
 use crate::campaign::rows::Keep;
 use crate::notices::Notices;
@@ -28,6 +29,9 @@ pub(super) const READ_ON: Duration = Duration::from_secs(1);
 pub(super) const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// Answers in a row that can't be read and that polling survives, as a gateway's page now and then.
 const UNREADABLE: u32 = 3;
+
+/// An earlier query has asked no more hosts than this.
+const MOST_EXPECTED: u64 = 1_000_000;
 
 const READ: Purpose = Purpose {
     what: "read the results of queries",
@@ -62,6 +66,33 @@ pub struct Query {
     page: Option<Page>,
     /// What was read of it last, and not taken yet.
     answer: Option<(HostId, Answer)>,
+    /// An earlier run has dispatched it.
+    earlier: Option<Earlier>,
+}
+
+/// A query of an earlier run, by the name that somebody's file has for it: until the server has said that it
+/// asks the same, nothing of it is believed, and it is not ended.
+struct Earlier {
+    /// What it has to ask.
+    sql: String,
+    /// Whose answers are wanted.
+    wanted: HashSet<HostId>,
+    look: Look,
+}
+
+/// How far an earlier query has been looked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// What it is, is not known yet.
+    Unknown,
+    /// It asks the same; what it has brought is being read.
+    Known,
+    /// All that it had brought has been read.
+    Through,
+    /// The server does not have it.
+    Gone,
+    /// It is another's: it asks something else, or does not say what.
+    Foreign,
 }
 
 /// An item's size, whose it is, and its answer.
@@ -157,7 +188,37 @@ impl Query {
             ended: false,
             page: None,
             answer: None,
+            earlier: None,
         }
+    }
+
+    /// A query of an earlier run that asked this SQL: its answers of these hosts are wanted.
+    pub fn taken_up(accepted: Accepted, sql: &str) -> Self {
+        let wanted = accepted.targets.iter().cloned().collect();
+        Self {
+            step: Step::State,
+            earlier: Some(Earlier {
+                sql: sql.to_owned(),
+                wanted,
+                look: Look::Unknown,
+            }),
+            ..Self::new(accepted, 0)
+        }
+    }
+
+    /// How far it has been looked through; `None` where this run has dispatched it.
+    pub fn look(&self) -> Option<Look> {
+        self.earlier.as_ref().map(|earlier| earlier.look)
+    }
+
+    /// Whether the server has said that it is a query of this step.
+    pub fn is_ours(&self) -> bool {
+        matches!(self.look(), None | Some(Look::Known | Look::Through))
+    }
+
+    /// Whether nothing can be had of it.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.look(), Some(Look::Gone | Look::Foreign))
     }
 
     /// What the server calls it.
@@ -179,7 +240,7 @@ impl Query {
     /// Whether the server may go on handing it out: it is not known to be over, and does not complete by
     /// itself because each host has answered.
     pub fn may_be_running(&self) -> bool {
-        !self.state.is_over() && self.answers() < self.targets.len()
+        self.is_ours() && !self.state.is_over() && self.answers() < self.targets.len()
     }
 
     /// When it wants to be read next; `None`: never.
@@ -265,7 +326,13 @@ impl Query {
                     hint: None,
                 });
             }
-            if let Taken::Fresh(host) = taken {
+            let wanted = |host: &HostId| match &self.earlier {
+                Some(earlier) => earlier.wanted.contains(host),
+                None => true,
+            };
+            if let Taken::Fresh(host) = taken
+                && wanted(&host)
+            {
                 self.answer = Some((host, answer));
                 return Ok(());
             }
@@ -330,6 +397,9 @@ impl Query {
 
     /// A round of reading is over.
     fn after_results(&mut self, moved: bool) {
+        if let Some(earlier) = &mut self.earlier {
+            earlier.look = Look::Through;
+        }
         if moved || self.ended {
             self.pause_after(moved);
         } else {
@@ -341,16 +411,22 @@ impl Query {
         let path = ["queries", rest.environment(), &self.name];
         let reply = rest.send(Call::get(&path, &[], SMALL)).await?;
         // An unknown name is a zero document (transcript `unknown-query`), or a 404 from other versions.
-        let state = if reply.status == 404 && !rest::is_unknown_environment(&reply) {
-            State::default()
+        let (state, asks) = if reply.status == 404 && !rest::is_unknown_environment(&reply) {
+            (State::default(), StateSql::default())
         } else {
             let reply = rest.judge(reply, READ)?;
-            match reply.json() {
-                Ok(state) => state,
-                Err(error) => return self.wait_out(rest, error).map(|()| None),
+            match (reply.json(), reply.json()) {
+                (Ok(state), Ok(sql)) => (state, sql),
+                (Err(error), _) | (_, Err(error)) => {
+                    return self.wait_out(rest, error).map(|()| None);
+                }
             }
         };
         self.unreadable[1] = 0;
+        if self.look() == Some(Look::Unknown) {
+            self.take_up(state, &asks);
+            return Ok(None);
+        }
         let moved = state != self.state;
         if state.id != Count(0) {
             self.known = true;
@@ -391,6 +467,30 @@ impl Query {
             verdict: verdict(&self.state, targets, silent, self.progress.error_items()),
             deleted: self.state.deleted,
         }))
+    }
+
+    /// The server has said what an earlier query is.
+    fn take_up(&mut self, state: State, asks: &StateSql) {
+        let Some(earlier) = &mut self.earlier else {
+            return;
+        };
+        earlier.look = match &asks.query {
+            _ if state.id == Count(0) || state.deleted => Look::Gone,
+            Some(sql) if *sql == earlier.sql => Look::Known,
+            _ => Look::Foreign,
+        };
+        if !self.is_ours() {
+            self.ended = true;
+            self.close();
+            return;
+        }
+        self.known = true;
+        self.state = state;
+        // It may have asked many more hosts than are wanted now, and some of them twice.
+        let Count(expected) = state.expected.max(state.executions).max(state.errors);
+        let expected = usize::try_from(expected.min(MOST_EXPECTED)).unwrap_or(usize::MAX);
+        self.progress = Progress::new(expected.max(self.targets.len()));
+        self.step = Step::Results(self.progress.poll());
     }
 
     fn pause_after(&mut self, moved: bool) {

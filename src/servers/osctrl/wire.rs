@@ -119,6 +119,15 @@ pub struct State {
     pub deleted: bool,
 }
 
+/// What a query asks, in the document of its state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct StateSql {
+    /// The SQL, as it was sent.
+    #[serde(alias = "Query")]
+    pub query: Option<String>,
+}
+
 /// A page of a list.
 #[derive(Debug, Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
