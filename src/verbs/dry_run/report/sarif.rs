@@ -1,11 +1,14 @@
 //! SARIF 2.1.0 (OASIS), for code scanning: one run, its rules, its results. Columns count Unicode
-//! characters (`columnKind`), paths are URI references.
+//! characters (`columnKind`), paths are URI references. Microsoft's validator with GitHub's rules has nothing
+//! to say of it (`tests/tools/run`).
+
+mod rules;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::verbs::dry_run::finding::{FileReport, Severity};
+use crate::verbs::dry_run::finding::{FileReport, Finding, Severity};
 
 pub(super) fn write(files: &[FileReport]) -> String {
     let findings = || {
@@ -38,13 +41,11 @@ pub(super) fn write(files: &[FileReport]) -> String {
                 },
                 "message": { "text": finding.message },
                 "locations": [location],
+                "partialFingerprints": { "stepAndRule/v1": fingerprint(&file.path, finding) },
             })
         })
         .collect();
-    let rules: Vec<Value> = rules
-        .keys()
-        .map(|rule| json!({ "id": rule, "shortDescription": { "text": description(rule) } }))
-        .collect();
+    let rules: Vec<Value> = rules.keys().map(|rule| rules::described(rule)).collect();
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -52,7 +53,9 @@ pub(super) fn write(files: &[FileReport]) -> String {
             "tool": {
                 "driver": {
                     "name": env!("CARGO_PKG_NAME"),
+                    "version": env!("CARGO_PKG_VERSION"),
                     "semanticVersion": env!("CARGO_PKG_VERSION"),
+                    "informationUri": rules::HOME,
                     "rules": rules,
                 },
             },
@@ -64,45 +67,16 @@ pub(super) fn write(files: &[FileReport]) -> String {
     format!("{log:#}\n")
 }
 
-/// What a rule is about, for the list of rules.
-fn description(rule: &str) -> String {
-    let known = match rule {
-        "decode" => "The file is not one YAML or JSON document of a known form.",
-        "unreadable" => "The file can't be read.",
-        "repeated_step_id" => "Two steps of a playbook have the same id.",
-        "repeated_playbook_id" => "Two playbooks of a pack have the same id.",
-        "unknown_step" => "A step is named that the playbook does not have.",
-        "unreached_step" => "No step leads to this one.",
-        "cycle" => "Steps run in a circle.",
-        "step_order" => "A condition names a step that can't have run before.",
-        "unknown_template" => "The template is not in the allowlist.",
-        "raw_sql" => "SQL is never taken from a step.",
-        "unknown_parameter" => "The template has no such parameter.",
-        "missing_parameter" => "The template needs this parameter.",
-        "parameter_type" | "parameter_range" | "parameter_value" => {
-            "The value does not fit the template's parameter."
-        }
-        "secret_field" => "A secret stands only in a credential's field.",
-        "secret_reference" => "A credential is exactly `{{ secrets.NAME }}`.",
-        "secret_missing" => "The secret is not there.",
-        "secret_value" => "The secret can't be used.",
-        "secret_readable" => "Every user of the machine may read the secret.",
-        "credential_written_out" => "A credential stands in the step instead of a reference.",
-        "context_field" => "The context must not choose this.",
-        "undefined" => "A name is not in the context.",
-        "undefined_root" => "No engine gives such a context.",
-        "undefined_input" => "The playbook declares no such input.",
-        "unknown_key" => "The key is the engine's own, or mistyped.",
-        "nesting" => "Steps are nested too deep.",
-        "input_field" => "The context has nothing where the input is taken from.",
-        "input_default" => "The default is not of the input's type.",
-        "timeout" => "The engine gives the step up too early.",
-        "platforms" => "The template does not work on the platforms that are asked.",
-        "insecure" => "The connection can be read by others.",
-        "expression" | "filter" => "An expression is a path with a few filters.",
-        _ => return format!("The rule `{rule}` of the schema."),
-    };
-    known.to_owned()
+/// What stays of a finding when lines move: its file, its step, its rule and its words.
+fn fingerprint(path: &str, finding: &Finding) -> String {
+    let step = finding.step.as_deref().unwrap_or_default();
+    let parts = [path, step, &finding.rule, &finding.message];
+    // FNV-1a: it has to be the same in every version, and need not be hard to find.
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in parts.join("\0").bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{hash:016x}")
 }
 
 /// A path as a URI reference (RFC 3986): relative ones as they are, absolute ones as `file:`.
