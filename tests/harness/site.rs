@@ -257,6 +257,9 @@ fn settle(value: &mut Value) {
                 match (key.as_str(), &*value) {
                     ("elapsed_ms" | "answered_ms", Value::Number(_)) => *value = 0.into(),
                     ("id", Value::String(_)) => *value = "ID".into(),
+                    ("other_ids", Value::Array(ids)) => {
+                        *value = ids.iter().map(|_| "ID").collect();
+                    }
                     ("last_seen", Value::String(_)) => *value = "TIME".into(),
                     _ => settle(value),
                 }
