@@ -180,6 +180,61 @@ fn phones_are_never_asked_nor_waited_for() {
     });
 }
 
+/// Whatever brings them in: a label, a team, an id, a label beside a host that is away. They count in no
+/// `max_hosts`, and nobody waits for them or (with `skip`) for the host that is away.
+#[test]
+fn phones_are_left_out_however_they_are_targeted() {
+    let ways = ["target_labels", "target_teams", "target_host_ids"];
+    let cases = ["wait", "skip"].into_iter().flat_map(|offline| {
+        let ways = ways.into_iter();
+        ways.map(move |way| (offline, way))
+    });
+    on_all(cases, |(offline, way)| {
+        let what = format!("{offline} {way}");
+        let of_team = |host: HostSpec| HostSpec {
+            team_id: Some(7),
+            ..host.labelled("Everyone")
+        };
+        let phones = ["ios", "ipados", "android"].map(|platform| host(platform).on(platform));
+        let mut hosts = vec![host("web-01"), host("book-01").on("chrome")];
+        if offline == "skip" {
+            hosts.push(host("away-01").offline());
+        }
+        let computers = hosts.len();
+        hosts.extend(phones);
+        let count = hosts.len();
+        let mut scenario = fleet(ServerVersion::FLEET_2026, hosts.into_iter().map(of_team));
+        scenario.fleet.teams = vec![osquery_simulator::Team {
+            id: 7,
+            name: "Everyone".into(),
+        }];
+        let site = Site::new(Kind::Fleet, scenario);
+        let ids: Vec<usize> = (1..=count).collect();
+        let value = match way {
+            "target_host_ids" => serde_json::json!(ids),
+            _ => serde_json::json!(["Everyone"]),
+        };
+        let step = site.step(&[]).without("target_hosts").with(way, value);
+        let step = step
+            .with("offline_hosts", offline)
+            .with("max_hosts", computers);
+        let ran = step.timeout(60).binary().run();
+        site.assert_no_secret(&ran);
+        let document = ran.document();
+        assert_eq!((ran.status, document.partial), (0, true), "{what}: {ran:?}");
+        assert!(ran.elapsed.as_secs() < 40, "{what}: they were waited for");
+        let of = |status: &str| {
+            let hosts = document.hosts.values();
+            hosts.filter(|host| host.status == status).count()
+        };
+        let counts = (of("ok"), of("unsupported"), of("offline"));
+        assert_eq!(counts, (2, 3, computers - 2), "{what}: {ran:?}");
+        assert_eq!(document.campaign().targeted, computers as u64, "{what}");
+        let asked: usize = site.seen().campaigns.iter().map(|it| it.hosts.len()).sum();
+        assert_eq!(asked, computers, "{what}");
+    });
+}
+
 #[test]
 fn nobody_is_asked_where_all_targets_are_phones() {
     let phone = host("phone-01").on("android");

@@ -192,6 +192,42 @@ fn each_kind_has_its_line_in_one_run() {
     );
 }
 
+/// Without a websocket each host is a call, and each may be refused.
+#[test]
+fn a_thousand_refused_calls_are_one_line() {
+    let mut scenario = Scenario::of([many(1_000)]);
+    let body = r#"{"message":"host not found"}"#;
+    scenario.faults = vec![
+        Fault::on("results/websocket").status(403),
+        Fault::on_method("POST", "/query").status(404).body(body),
+    ];
+    let site = Site::new(Kind::Fleet, scenario);
+    let ran = step_for(&site, hosts_names(1_000))
+        .timeout(30)
+        .binary()
+        .run();
+    site.assert_no_secret(&ran);
+    assert_eq!(ran.document().timed_out_hosts.len(), 1_000, "{ran:?}");
+    assert_eq!(ran.stderr.matches("is not asked again").count(), 1);
+    assert_small(&ran, "refused calls");
+}
+
+/// An error that names labels does not grow with them.
+#[test]
+fn a_thousand_unknown_labels_are_one_short_line() {
+    on_all([Kind::Fleet, Kind::Osctrl], |kind| {
+        let mut scenario = Scenario::of([many(1)]);
+        scenario.osctrl.version = ServerVersion(0, 5, 5);
+        let site = Site::new(kind, scenario);
+        let labels = numbered(1_000, "label");
+        let step = site.step(&[]).without("target_hosts");
+        let ran = step.with("target_labels", labels).binary().run();
+        site.assert_no_secret(&ran);
+        assert_eq!(ran.status, 21, "{ran:?}");
+        assert_small(&ran, &format!("{kind:?} labels"));
+    });
+}
+
 /// Two hosts behind each of a thousand names, whether they were named or a label's.
 #[test]
 fn a_thousand_shared_names_are_a_few_lines() {

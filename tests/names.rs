@@ -1,7 +1,7 @@
 //! What a target's name means, on both servers: names that resemble it, the computer's own name, short names
 //! and addresses, serials that are none, hosts that share what should be one host's.
 
-use osquery_simulator::{Answer, HostSpec, Scenario, ServerVersion};
+use osquery_simulator::{Answer, Fault, HostSpec, Scenario, ServerVersion};
 use serde_json::json;
 
 use crate::harness::Ran;
@@ -455,7 +455,7 @@ fn hosts_of_one_uuid_are_told_apart() {
     for refused in [false, true] {
         let mut scenario = Scenario::of([twin("dup", "1"), twin("dup", "2"), twin("other", "3")]);
         if refused {
-            let fault = osquery_simulator::Fault::on("results/websocket").status(403);
+            let fault = Fault::on("results/websocket").status(403);
             scenario = scenario.with_fault(fault);
         }
         let site = Site::new(Kind::Fleet, scenario);
@@ -517,4 +517,25 @@ fn hosts_of_one_uuid_are_told_apart() {
             assert_eq!(ran.status, 21, "{wrong}: {ran:?}");
         }
     }
+}
+
+/// A server that only has the call by identifier asks one of the hosts that share a uuid: what it says is
+/// nobody else's.
+#[test]
+fn an_answer_of_the_twin_is_not_taken() {
+    const U: &str = "4C4C4544-0000-4000-8000-0000000000AA";
+    let mut scenario = Scenario::of([uuid("dup", U), uuid("dup", U)]);
+    scenario.faults = vec![
+        Fault::on("results/websocket").status(403),
+        Fault::on_method("POST", "/hosts/1/query").status(404),
+        Fault::on_method("POST", "/hosts/2/query").status(404),
+    ];
+    let site = Site::new(Kind::Fleet, scenario);
+    let ran = run(&site, &["dup"], &[]);
+    let document = ran.document();
+    let (first, second) = (format!("dup@{U}"), format!("dup@{U}#2"));
+    assert_eq!(document.results[&first].len(), 1, "{ran:?}");
+    assert_eq!(document.hosts[&second].status, "error");
+    let error = document.hosts[&second].error.as_deref().unwrap_or_default();
+    assert!(error.contains("asked another host"), "{error}");
 }

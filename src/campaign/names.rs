@@ -296,10 +296,17 @@ impl Sought {
 
     /// The names that mean none of the hosts in any way.
     pub fn unmet(&self, hosts: &[Host]) -> Vec<&SoughtName> {
+        // Each host's names once: there may be thousands of both.
+        let names: HashSet<String> = hosts.iter().flat_map(Host::all_names).collect();
+        let is_called = |name: &SoughtName| {
+            let key = &name.keys[0];
+            let address = address(key).map(|address| address.to_string());
+            let others = short_name(key).into_iter().chain(address);
+            names.contains(key) || others.into_iter().any(|other| names.contains(&other))
+        };
         let missing = self.missing(hosts).into_iter();
         missing
-            .filter(|name| !name.placeholder)
-            .filter(|name| !hosts.iter().any(|host| host.is_called(&name.keys[0])))
+            .filter(|name| !name.placeholder && !is_called(name))
             .collect()
     }
 

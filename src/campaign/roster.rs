@@ -89,7 +89,7 @@ impl Target {
 /// Names that resemble an unknown one, at most.
 const NEAR: usize = 5;
 /// Comparisons that are made for them: so many names of hosts for each of so many unknown names.
-const COMPARED: usize = 400_000;
+const COMPARED: usize = 200_000;
 
 impl Roster {
     /// Decides what each name means, and under which keys the hosts stand.

@@ -234,7 +234,9 @@ impl Drive<'_> {
         let asked_for = self.step.step();
         let mut limits = *self.step.limits();
         let candidates = server.resolve(&asked_for.targets, &limits).await?;
-        let found = candidates.named.len() + candidates.grouped.len() + candidates.seen.names.len();
+        let found = candidates.named.len() + candidates.grouped.len();
+        // Names are compared with all that were seen.
+        let found = found + candidates.seen.names.len() + asked_for.targets.hosts.len();
         let (targets, notices) = (asked_for.targets.clone(), self.notices.clone());
         let roster = move || {
             let candidates = shown(candidates, &targets.written(), &notices);

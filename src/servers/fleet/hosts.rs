@@ -16,6 +16,7 @@ use crate::campaign::host::Platform;
 use crate::campaign::names::{Sought, SoughtName};
 use crate::campaign::roster::Targets;
 use crate::nearest::nearest;
+use crate::printable::listed;
 use crate::servers::BackendError;
 
 /// Hosts of one answer to a search.
@@ -306,7 +307,7 @@ fn ids_of<'a>(
     let quoted: Vec<String> = unknown.iter().map(|name| format!("`{name}`")).collect();
     let said = match unknown.len() {
         1 => format!("the {what} {} does not exist", quoted[0]),
-        _ => format!("the {what}s {} do not exist", quoted.join(", ")),
+        _ => format!("the {what}s {} do not exist", listed(&quoted)),
     };
     let mut known: Vec<&str> = known.values().flatten().map(|(_, name)| *name).collect();
     known.sort_unstable();

@@ -1,7 +1,7 @@
 //! The way without a websocket: one synchronous call a host, a bounded number at once. Slower, and
 //! used only where the upgrade is refused.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub(super) struct OneByOne {
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Whether the server only has the call by identifier.
     by_identifier: bool,
+    /// Statuses for which it was said that a host is not asked again.
+    gave_up: HashSet<u16>,
 }
 
 struct Asking {
@@ -95,6 +97,7 @@ impl OneByOne {
             under_way: 0,
             work: FuturesUnordered::new(),
             by_identifier: false,
+            gave_up: HashSet::new(),
         }
     }
 
@@ -222,16 +225,14 @@ impl OneByOne {
                 Ok(None)
             }
             400 | 404 => {
-                let error = self.rest.refusal(&reply, Purpose::Run);
-                self.give_up(host, &error);
+                self.give_up(host, &reply);
                 Ok(None)
             }
             500..=599 => {
                 let asking = &mut self.hosts[host];
                 asking.failures += 1;
                 if asking.failures > MOST_FAILURES {
-                    let error = self.rest.refusal(&reply, Purpose::Run);
-                    self.give_up(host, &error);
+                    self.give_up(host, &reply);
                 } else {
                     self.pause(host, Instant::now() + SILENT_PAUSE);
                 }
@@ -247,6 +248,13 @@ impl OneByOne {
             Err(error) => return Some(self.unreadable(host, &error.to_string())),
         };
         self.by_identifier |= self.hosts[host].by_identifier;
+        // By its uuid the server may have asked another host that has the same.
+        if let Some(asked) = answer.host_id.0
+            && asked.to_string() != self.hosts[host].id.0
+        {
+            let why = "the server asked another host, which has the same uuid";
+            return Some(self.unreadable(host, why));
+        }
         let error = answer.error();
         if error.as_deref() == Some(ONE_HOST_TIMEOUT) {
             self.pause(host, begun + SILENT_PAUSE);
@@ -313,9 +321,15 @@ impl OneByOne {
         }
     }
 
-    fn give_up(&self, host: usize, error: &BackendError) {
+    /// Told of the first for each kind of answer: a thousand hosts would have a thousand lines, and the
+    /// document names them.
+    fn give_up(&mut self, host: usize, reply: &Reply) {
+        if !self.gave_up.insert(reply.status) {
+            return;
+        }
+        let error = self.rest.refusal(reply, Purpose::Run);
         self.rest.notices().warn(format!(
-            "{} is not asked again: {error}",
+            "{} is not asked again: {error} (nor is any other host that is answered so)",
             self.rest.shown(&self.hosts[host].hostname)
         ));
     }

@@ -339,6 +339,8 @@ pub(super) struct Metrics {
 /// `POST /hosts/{id}/query`.
 #[derive(Debug, Deserialize)]
 pub(super) struct OneHostAnswer<'a> {
+    #[serde(default)]
+    pub(super) host_id: Maybe<u64>,
     #[serde(borrow, default)]
     pub(super) rows: Option<&'a RawValue>,
     #[serde(default)]
