@@ -75,5 +75,6 @@ pub mod inside {
     pub use crate::servers::http::{Http, Incoming, Item, List, limits};
     pub use crate::servers::{Backend, BackendError, Event};
     pub use crate::step::model::{Credentials, Server, TemplateCall};
+    pub use crate::verbs::show::{ShowFormat, text as show_text};
     pub use crate::verbs::templates::{TemplatesArgs, TemplatesFormat, text as templates_text};
 }

@@ -5,7 +5,7 @@ pub(crate) mod ecs;
 pub(crate) mod events;
 pub(crate) mod markdown;
 pub(crate) mod ndjson;
-mod observation;
+pub(crate) mod observation;
 pub(crate) mod ocsf;
 pub(crate) mod recorded;
 pub(crate) mod report;

@@ -1,6 +1,8 @@
 //! The verb `show`: a document of `run` for people and for other tools. Never touches a network.
 
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use crate::nearest;
 use crate::output::csv::{Csv, MOST_COLUMNS};
 use crate::output::events::{Events, Template};
 use crate::output::markdown::Ticket;
-use crate::output::recorded::{Host, Recorded, Row};
+use crate::output::recorded::{Cut, Host, Recorded, Row};
 use crate::output::rows::RowLines;
 use crate::output::shown::{Form, Shown};
 use crate::output::table::{Columns, Table};
@@ -118,26 +120,88 @@ fn show(args: &ShowArgs, process: &Process) -> Result<Exit, Failure> {
         ));
     }
     let mut source = Source::open(args.file.as_deref())?;
+    let wanted = Wanted {
+        wide: stdout::columns(),
+        ..Wanted::of(args)
+    };
+    let cut = formed(&wanted, &mut source, |form, source, shown| {
+        tell(args.format, shown, process);
+        write(form, source, shown)
+    })?;
+    Ok(match cut {
+        Some(_) => Code::Decode.into(),
+        None => Exit::Ok,
+    })
+}
+
+/// What a document that is held becomes in a format, with nothing left out, on a terminal of 80 columns.
+///
+/// # Errors
+/// `decode` for what is no document of `run`; `usage` for a csv of too many columns.
+pub fn text(format: ShowFormat, document: &[u8]) -> Result<Vec<u8>, Failure> {
+    let wanted = Wanted {
+        format,
+        hosts: &[],
+        most: None,
+        raw: false,
+        wide: 80,
+    };
+    let mut text = Vec::new();
+    formed(
+        &wanted,
+        &mut Source::held(document),
+        |form, source, shown| Ok(all(form, source, shown, &mut text)?),
+    )?;
+    Ok(text)
+}
+
+/// What of a document is wanted, and how.
+struct Wanted<'a> {
+    format: ShowFormat,
+    hosts: &'a [String],
+    most: Option<u64>,
+    raw: bool,
+    /// Columns of the terminal.
+    wide: usize,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(args: &'a ShowArgs) -> Self {
+        Self {
+            format: args.format,
+            hosts: &args.host,
+            most: args.rows.or(args.format.most()),
+            raw: args.raw,
+            wide: 80,
+        }
+    }
+}
+
+/// Looks through a document, and gives on what is needed to write it. Returns where it breaks off.
+fn formed(
+    wanted: &Wanted<'_>,
+    source: &mut Source,
+    then: impl FnOnce(Box<dyn Form + '_>, &mut Source, &Shown<'_>) -> Result<(), Failure>,
+) -> Result<Option<Cut>, Failure> {
     let recorded = source.read(&mut |_, _| Ok(()))?;
-    let chosen = chosen(&recorded, &args.host)?;
+    let chosen = chosen(&recorded, wanted.hosts)?;
     let shown = Shown {
         recorded: &recorded,
         chosen: &chosen,
-        most: args.rows.or(args.format.most()),
+        most: wanted.most,
     };
     let mut columns = Columns::default();
-    if matches!(args.format, ShowFormat::Csv | ShowFormat::Table) {
-        each_row(&mut source, &shown, &mut |host, _, row| {
+    if matches!(wanted.format, ShowFormat::Csv | ShowFormat::Table) {
+        each_row(source, &shown, &mut |host, _, row| {
             columns.see(host, &row, MOST_COLUMNS);
             Ok(())
         })?;
     }
-    if args.format == ShowFormat::Csv && columns.too_many {
+    if wanted.format == ShowFormat::Csv && columns.too_many {
         return Err(usage(&format!(
             "the rows have more than {MOST_COLUMNS} columns in all, which no query returns; `--format rows` shows each row with its own"
         )));
     }
-    tell(args.format, &shown, process);
     let template = template(recorded.run.template.as_deref());
     let events = |event| {
         Box::new(Events {
@@ -147,22 +211,19 @@ fn show(args: &ShowArgs, process: &Process) -> Result<Exit, Failure> {
             event,
         })
     };
-    let form: Box<dyn Form + '_> = match args.format {
-        ShowFormat::Table => Box::new(Table::new(&shown, &columns, stdout::columns())),
+    let form: Box<dyn Form + '_> = match wanted.format {
+        ShowFormat::Table => Box::new(Table::new(&shown, &columns, wanted.wide)),
         ShowFormat::Markdown => Box::new(Ticket::new(&shown)),
         ShowFormat::Csv => Box::new(Csv {
             columns: &columns.names,
-            raw: args.raw,
+            raw: wanted.raw,
         }),
         ShowFormat::Rows => Box::new(RowLines(&shown)),
         ShowFormat::Ocsf => events(ocsf::event),
         ShowFormat::Ecs => events(ecs::event),
     };
-    write(form, &mut source, &shown)?;
-    Ok(match recorded.cut {
-        Some(_) => Code::Decode.into(),
-        None => Exit::Ok,
-    })
+    then(form, source, &shown)?;
+    Ok(recorded.cut)
 }
 
 /// Says on stderr, before anything is shown, what the format can't say.
@@ -176,28 +237,16 @@ fn tell(format: ShowFormat, shown: &Shown<'_>, process: &Process) {
     process.stderr.flush();
 }
 
-/// Writes all of it; a reader that has seen enough is no error.
-fn write(
-    mut form: Box<dyn Form + '_>,
-    source: &mut Source,
-    shown: &Shown<'_>,
-) -> Result<(), Failure> {
+/// Writes all of it to stdout; a reader that has seen enough is no error.
+fn write(form: Box<dyn Form + '_>, source: &mut Source, shown: &Shown<'_>) -> Result<(), Failure> {
     let mut changed = None;
-    let written = stdout::write_at_once(|out| {
-        form.begin(out)?;
-        let read = each_row(source, shown, &mut |host, number, row| {
-            form.row(host, number, row, out)
-        });
-        match read {
-            Ok(_) => {}
-            // The writer's own error is what the rows could not be handed on for.
-            Err(Stopped::Writing(error)) => return Err(error),
-            Err(Stopped::Reading(failure)) => {
-                changed = Some(failure);
-                return Ok(());
-            }
+    let written = stdout::write_at_once(|out| match all(form, source, shown, out) {
+        Ok(()) => Ok(()),
+        Err(Stopped::Writing(error)) => Err(error),
+        Err(Stopped::Reading(failure)) => {
+            changed = Some(failure);
+            Ok(())
         }
-        form.end(out)
     });
     if let Some(failure) = changed {
         return Err(failure);
@@ -207,6 +256,20 @@ fn write(
         Ok(()) | Err(Broken::Gone) => Ok(()),
         Err(broken) => Err(Failure::not_written(broken.words())),
     }
+}
+
+/// Writes all of it.
+fn all(
+    mut form: Box<dyn Form + '_>,
+    source: &mut Source,
+    shown: &Shown<'_>,
+    out: &mut dyn io::Write,
+) -> Result<(), Stopped> {
+    form.begin(out).map_err(Stopped::Writing)?;
+    each_row(source, shown, &mut |host, number, row| {
+        form.row(host, number, row, out)
+    })?;
+    form.end(out).map_err(Stopped::Writing)
 }
 
 type OfRow<'a> = dyn FnMut(&Host, u64, Row) -> io::Result<()> + 'a;

@@ -55,6 +55,14 @@ impl Source {
         })
     }
 
+    /// A text that is held already.
+    pub fn held(text: &[u8]) -> Self {
+        Self {
+            name: "the document".into(),
+            text: Text::Bytes(text.to_owned()),
+        }
+    }
+
     /// Reads it from its beginning.
     ///
     /// # Errors
