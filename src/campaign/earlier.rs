@@ -281,3 +281,122 @@ enum Found {
     /// It can't be told from others.
     Several,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::host::Candidates;
+    use super::*;
+
+    fn host(id: &str, hostname: &str, uuid: &str) -> Host {
+        Host {
+            id: HostId(id.into()),
+            hostname: hostname.into(),
+            uuid: uuid.into(),
+            serial: String::new(),
+            computer_name: String::new(),
+            address: None,
+            platform: None,
+            online: None,
+            last_seen: None,
+            check_in_interval: None,
+            unsupported: false,
+        }
+    }
+
+    fn earlier(key: &str, hostname: &str, uuid: &str, answered: bool) -> EarlierTarget {
+        let answer = EarlierAnswer {
+            at: SystemTime::UNIX_EPOCH,
+            after: Duration::ZERO,
+            answer: Answer::Error(key.into()),
+        };
+        EarlierTarget {
+            key: key.into(),
+            hostname: hostname.into(),
+            uuid: uuid.into(),
+            last_seen: None,
+            came: match answered {
+                true => Came::Answer(answer),
+                false => Came::Silence,
+            },
+        }
+    }
+
+    /// Which key's answer each host has, by the host's id.
+    fn merged(
+        names: &[&str],
+        today: Vec<Host>,
+        earlier: Vec<EarlierTarget>,
+    ) -> Vec<(String, String)> {
+        let targets = Targets {
+            hosts: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Targets::default()
+        };
+        let candidates = Candidates {
+            named: today,
+            ..Candidates::default()
+        };
+        let merged = merge(Roster::new(&targets, candidates), &targets, earlier);
+        let whose = |(host, earlier): &(usize, EarlierAnswer)| {
+            let Answer::Error(key) = &earlier.answer else {
+                panic!("there are no other answers");
+            };
+            let id = merged.roster.hosts[*host].id.0.replace('\0', "gone ");
+            (id, key.clone())
+        };
+        let mut whose: Vec<_> = merged.answers.iter().map(whose).collect();
+        whose.sort();
+        whose
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(id, key): &(&str, &str)| ((*id).to_owned(), (*key).to_owned());
+        expected.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn a_host_is_the_same_by_uuid_whatever_it_is_called_and_spelled() {
+        let today = vec![host("1", "new", "ab"), host("2", "b", "CD")];
+        let came = vec![
+            earlier("a", "a", "AB", true),
+            earlier("cd", "b", "cd", true),
+        ];
+        let expected = pairs(&[("1", "a"), ("2", "cd")]);
+        assert_eq!(merged(&["new", "b"], today, came), expected);
+    }
+
+    #[test]
+    fn hosts_that_share_a_uuid_are_told_apart_by_name_or_not_at_all() {
+        let twins = || vec![host("1", "a", "U"), host("2", "b", "U")];
+        let came = || vec![earlier("a", "a", "U", true), earlier("b", "b", "U", true)];
+        let expected = pairs(&[("1", "a"), ("2", "b")]);
+        assert_eq!(merged(&["a", "b"], twins(), came()), expected);
+        // Only one of the two answered: the other is asked.
+        let one = vec![earlier("a", "a", "U", true), earlier("b", "b", "U", false)];
+        assert_eq!(merged(&["a", "b"], twins(), one), pairs(&[("1", "a")]));
+        // One of them is left, and the answer of the other is kept beside it.
+        let left = vec![host("2", "b", "U")];
+        let expected = pairs(&[("2", "b"), ("gone a", "a")]);
+        assert_eq!(merged(&["a", "b"], left, came()), expected);
+        // A name that neither has can be either's.
+        let unknown = vec![earlier("U", "c", "U", true)];
+        assert_eq!(merged(&["a", "b"], twins(), unknown), pairs(&[]));
+    }
+
+    #[test]
+    fn two_names_of_one_host_have_one_answer() {
+        let came = || vec![earlier("a", "a", "U", true), earlier("U", "a", "U", true)];
+        let today = vec![host("1", "a", "U")];
+        assert_eq!(merged(&["a", "U"], today, came()), pairs(&[("1", "a")]));
+        let gone = merged(&["a", "U"], Vec::new(), came());
+        assert_eq!(gone, pairs(&[("gone a", "a")]));
+    }
+
+    #[test]
+    fn without_a_uuid_there_is_the_name() {
+        let today = || vec![host("1", "a", ""), host("2", "b", "")];
+        let came = vec![earlier("a", "a", "", true), earlier("b", "b", "", false)];
+        assert_eq!(merged(&["a", "b"], today(), came), pairs(&[("1", "a")]));
+        let other = vec![earlier("c", "c", "", true)];
+        assert_eq!(merged(&["a", "b"], today(), other), pairs(&[]));
+    }
+}
