@@ -186,7 +186,7 @@ impl Code {
         match self {
             Self::Usage => "wrong flags",
             Self::Decode => "stdin is not one YAML or JSON document of the known forms",
-            Self::Schema => "the step breaks its schema",
+            Self::Schema => "the step does not conform to its schema",
             Self::Render => {
                 "undefined name, missing secret, secret in the wrong field, fuel used up"
             }

@@ -1,5 +1,5 @@
-//! The longer texts of `--help`, broken into lines by hand: nothing here knows a terminal's width. The
-//! manual page takes them too.
+//! The longer texts of `--help`, broken into lines by hand for the manual page; clap breaks them again where
+//! a terminal (or COLUMNS) is narrower.
 
 use crate::exit::Exit;
 use crate::known_servers;

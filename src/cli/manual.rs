@@ -36,6 +36,13 @@ pub fn completions(shell: Shell) -> String {
                 "osquery__live__query",
             );
         }
+        // Where the verb is left out, `--format` is one of `run`: without this the shell offers its values
+        // after `dry-run --format`, too.
+        Shell::Zsh => {
+            let begins = "_arguments \"${_arguments_options[@]}\" : \\";
+            let first_verb_first = "_arguments \"${_arguments_options[@]}\" -A \"-*\" : \\";
+            script = script.replacen(begins, first_verb_first, 1);
+        }
         _ => {}
     }
     script

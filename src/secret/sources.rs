@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::Secret;
 use crate::regular_file::{self, Links, NoFile};
@@ -190,8 +190,22 @@ pub(crate) fn read_file(path: &Path) -> Result<Option<(Secret, bool)>, String> {
     }
     Ok(Some((
         Secret::new(text),
-        readable_by_all(&content.metadata),
+        readable_by_all(&content.metadata) && !is_mounted(path),
     )))
+}
+
+/// Where Docker and Kubernetes mount secrets.
+const MOUNTS: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
+
+/// Whether a file is in a container's mount of secrets, which is made so that everybody there may read it:
+/// in a folder for such mounts, or in a volume of Kubernetes, whose files are links into `..data`.
+fn is_mounted(path: &Path) -> bool {
+    let Ok(whole) = std::path::absolute(path) else {
+        return false;
+    };
+    let straight = !whole.components().any(|part| part == Component::ParentDir);
+    straight && MOUNTS.iter().any(|mount| whole.starts_with(mount))
+        || std::fs::read_link(path).is_ok_and(|to| to.starts_with("..data"))
 }
 
 #[cfg(unix)]
@@ -255,6 +269,35 @@ mod tests {
             find("open"),
             ("x".into(), Some("every user of this machine may read the file of the secret `open`: chmod o-r".into()))
         );
+        }
+
+        #[test]
+        fn mounts_of_containers_may_be_read_by_everybody() {
+            let dir = Scratch::new();
+            std::fs::create_dir(dir.at("..2026_11_27")).unwrap();
+            dir.file("..2026_11_27/token", b"x", 0o644);
+            dir.file("elsewhere", b"x", 0o644);
+            let link = |to: &str, name: &str| {
+                std::os::unix::fs::symlink(to, dir.at(name)).unwrap();
+            };
+            link("..2026_11_27", "..data");
+            link("..data/token", "token");
+            link("elsewhere", "other");
+            link("..data-of-mine/../elsewhere", "near");
+            let sources = sources(&dir);
+            let warns = |name: &str| sources.find(name).unwrap().warning.is_some();
+            assert!(!warns("token"));
+            assert!(warns("elsewhere") && warns("other"));
+            for (path, expected) in [
+                ("/run/secrets/a_token", true),
+                ("/var/run/secrets/a/token", true),
+                ("/run/secrets/../../tmp/token", false),
+                ("/run/secrets-of-mine/token", false),
+                ("/srv/run/secrets/token", false),
+                ("run/secrets/token", false),
+            ] {
+                assert_eq!(is_mounted(Path::new(path)), expected, "{path}");
+            }
         }
 
         #[test]

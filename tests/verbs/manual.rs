@@ -49,6 +49,33 @@ fn every_flag_is_explained() {
     verbs.for_each(look);
 }
 
+/// Without a terminal the variable counts, as for other programs.
+#[test]
+fn help_fits_the_width_that_there_is() {
+    use crate::harness::args;
+    for verb in [
+        "run",
+        "check",
+        "dry-run",
+        "templates",
+        "schema",
+        "show",
+        "describe",
+    ] {
+        for width in [50, 80] {
+            let ran = args([verb, "--help"])
+                .env("COLUMNS", width.to_string())
+                .run();
+            assert_eq!((ran.status, &*ran.stderr), (0, ""), "{verb}");
+            // clap keeps a usage on its line.
+            let words = |line: &&str| line.trim().contains(' ') && !line.starts_with("Usage: ");
+            for line in ran.stdout.lines().filter(words) {
+                assert!(line.chars().count() <= width, "{verb}, {width}: {line}");
+            }
+        }
+    }
+}
+
 #[test]
 fn bash_takes_the_completions() {
     let script = printed(["completions", "bash"]);
