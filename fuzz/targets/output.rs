@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         if !id.is_empty() {
             hosts.push(Host {
-                id: HostId(id.to_owned()),
+                id: HostId(id.into()),
                 hostname: name.to_owned(),
                 uuid: id.to_uppercase(),
                 serial: String::new(),
@@ -72,7 +72,7 @@ fuzz_target!(|bytes: &[u8]| {
             Some(Err(error)) => Answer::Error(error.to_string()),
             None => continue,
         };
-        campaign.record(&HostId(line[0].to_owned()), answer, Duration::ZERO);
+        campaign.record(&HostId(line[0].into()), answer, Duration::ZERO);
     }
     let targeted: Vec<String> = campaign.roster().targets.iter().map(|target| target.key.clone()).collect();
     let about = About {

@@ -217,7 +217,7 @@ impl<'a> Merging<'a> {
         if host == next {
             roster.hosts.push(Host {
                 // What no server calls a host.
-                id: HostId(format!("\0{}", target.key)),
+                id: HostId(format!("\0{}", target.key).into()),
                 hostname: target.hostname,
                 uuid: target.uuid.clone(),
                 serial: String::new(),

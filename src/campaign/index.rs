@@ -141,7 +141,7 @@ impl Index {
     fn apart(&self, apart: Apart<'_>) -> Option<(usize, bool)> {
         let uuid = apart.uuid.to_lowercase();
         if let Some(id) = apart.id {
-            let at = *self.ids.get(&HostId(id.to_owned()))?;
+            let at = *self.ids.get(&HostId(id.into()))?;
             let host = &self.hosts[at];
             let is_meant = host.uuid.to_lowercase() == uuid && host.is_called(apart.name);
             return is_meant.then_some((at, false));
@@ -167,7 +167,7 @@ impl Index {
 
     /// The host of this id.
     pub fn of_id(&self, id: &str) -> Option<&Host> {
-        let at = self.ids.get(&HostId(id.to_owned()))?;
+        let at = self.ids.get(&HostId(id.into()))?;
         Some(&self.hosts[*at])
     }
 

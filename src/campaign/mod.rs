@@ -461,7 +461,7 @@ mod tests {
 
     fn campaign(hosts: usize, unknown: usize, max_bytes: usize, skip: bool) -> Campaign {
         let named = (0..hosts).map(|number| Host {
-            id: HostId(number.to_string()),
+            id: HostId(number.to_string().into()),
             hostname: format!("host-{number}"),
             uuid: format!("uuid-{number}"),
             serial: String::new(),
@@ -567,17 +567,17 @@ mod tests {
             campaign.started(Asked::All, SystemTime::UNIX_EPOCH);
             let mut first = HashMap::new();
             for (_, number) in gone.iter().filter(|(step, _)| *step >= answers.len()) {
-                campaign.offline(&HostId(number.to_string()));
+                campaign.offline(&HostId(number.to_string().into()));
             }
             for (step, (number, count, fails)) in answers.into_iter().enumerate() {
                 let answer = if fails { Answer::Error("x".repeat(count)) } else { rows(count) };
                 let after = Duration::from_millis(step as u64);
                 for (_, number) in gone.iter().filter(|(when, _)| *when == step) {
-                    campaign.offline(&HostId(number.to_string()));
+                    campaign.offline(&HostId(number.to_string().into()));
                 }
-                match campaign.record(&HostId(number.to_string()), answer, after) {
+                match campaign.record(&HostId(number.to_string().into()), answer, after) {
                     Recorded::New(index) => {
-                        prop_assert_eq!(&campaign.roster().hosts[index].id.0, &number.to_string());
+                        prop_assert_eq!(&*campaign.roster().hosts[index].id.0, number.to_string());
                         prop_assert!(first.insert(index, (count, fails)).is_none());
                     }
                     Recorded::Repeated => prop_assert!(number < hosts),

@@ -274,13 +274,13 @@ impl Sought {
     /// Whether one of the names may mean this host.
     fn may_mean(&self, host: &Host) -> bool {
         let is_exact = |name: &str| self.exact.contains(&name.to_lowercase());
-        self.ids.contains(&host.id.0)
+        self.ids.contains(&*host.id.0)
             || host.exact_names().any(is_exact)
             || !host.computer_name.is_empty() && is_exact(&host.computer_name)
             || self.also.short_name && host.short_names().any(|name| self.short.contains(&name))
             || host.address.is_some_and(|it| self.addresses.contains(&it))
             // `NAME@#ID`: nothing else tells it apart.
-            || host.uuid.is_empty() && self.apart.contains(&host.id.0)
+            || host.uuid.is_empty() && self.apart.contains(&*host.id.0)
     }
 
     /// The names that identify none of the hosts: a looser match may still give way to one that does.

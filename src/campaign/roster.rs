@@ -435,7 +435,7 @@ mod tests {
             .targets
             .iter()
             .map(|target| {
-                let id = target.host.map(|host| roster.hosts[host].id.0.as_str());
+                let id = target.host.map(|host| &*roster.hosts[host].id.0);
                 (target.key.as_str(), id)
             })
             .collect()

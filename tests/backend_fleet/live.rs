@@ -174,7 +174,7 @@ async fn many_hosts_are_asked_in_campaigns_of_fifty_thousand() {
         let one = bench.named(&["host-1"]).await.remove(0);
         let hosts: Vec<Host> = (1..=120_001)
             .map(|id: u64| Host {
-                id: osquery_live_query::inside::HostId(id.to_string()),
+                id: osquery_live_query::inside::HostId(id.to_string().into()),
                 ..one.clone()
             })
             .collect();

@@ -61,10 +61,7 @@ async fn by_the_name_that_our_own_output_gives_hosts_of_one_name() {
     let mut bench = Bench::new(office());
     let hosts = bench.resolve(&[&format!("dup@{C}")]).await;
     assert_eq!(hosts.len(), 1);
-    assert_eq!(
-        (hosts[0].id.0.as_str(), hosts[0].serial.as_str()),
-        (C, "C02C")
-    );
+    assert_eq!((&*hosts[0].id.0, hosts[0].serial.as_str()), (C, "C02C"));
     assert_eq!(hosts[0].platform, Some(Platform::Linux));
     assert_eq!(hosts[0].online, Some(true));
     assert!(

@@ -98,7 +98,11 @@ impl Bench {
                 Answer::Rows(rows) => Ok(rows.json().to_owned()),
                 Answer::Error(message) => Err(message),
             };
-            assert_eq!(answers.insert(host.0, answer), None, "told twice");
+            assert_eq!(
+                answers.insert(host.0.to_string(), answer),
+                None,
+                "told twice"
+            );
         }
         answers
     }

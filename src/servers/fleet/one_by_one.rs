@@ -284,7 +284,11 @@ impl OneByOne {
             Err(error) => return Some(self.unreadable(host, &error.to_string())),
         };
         let id = &self.hosts[host].id.0;
-        let Some(answer) = run.results.iter().find(|it| it.host_id.to_string() == *id) else {
+        let Some(answer) = run
+            .results
+            .iter()
+            .find(|it| *it.host_id.to_string() == **id)
+        else {
             // At once where it is offline.
             let pause = match begun.elapsed() < SILENT_PAUSE {
                 true => OFFLINE_PAUSE,

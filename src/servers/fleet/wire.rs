@@ -107,7 +107,7 @@ impl From<ListedHost> for Host {
         let platform = listed.platform();
         let unsupported = listed.runs_no_osquery();
         Self {
-            id: HostId(listed.id.to_string()),
+            id: HostId(listed.id.to_string().into()),
             hostname: listed.hostname.0.unwrap_or_default(),
             uuid: listed.uuid.0.unwrap_or_default(),
             serial: listed.hardware_serial.0.unwrap_or_default(),
@@ -629,7 +629,7 @@ pub(super) mod tests {
         for host in &hosts[..2] {
             assert_eq!((host.hostname.as_str(), host.online), ("", None));
         }
-        assert_eq!(hosts[2].id.0, "18446744073709551615");
+        assert_eq!(&*hosts[2].id.0, "18446744073709551615");
         assert_eq!(hosts[2].online, Some(false));
         assert_eq!(hosts[2].platform, Some(Platform::Darwin));
         assert_eq!(

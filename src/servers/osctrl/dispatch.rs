@@ -80,7 +80,7 @@ impl Dispatch {
                 hint: Some("use a template and parameters without that word".into()),
             });
         }
-        let uuids: Vec<&str> = targets.iter().map(|host| host.0.as_str()).collect();
+        let uuids: Vec<&str> = targets.iter().map(|host| &*host.0).collect();
         let body = wire::dispatch(sql, &uuids, hours);
         let under_way = Rc::new(AtomicBool::new(false));
         let (rest, flag) = (rest.clone(), Rc::clone(&under_way));

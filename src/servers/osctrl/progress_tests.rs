@@ -76,7 +76,7 @@ fn round(progress: &mut Progress, server: &Stored) -> (Vec<HostId>, usize) {
 fn named(uuids: impl IntoIterator<Item = u64>) -> Vec<HostId> {
     let mut hosts: Vec<HostId> = uuids
         .into_iter()
-        .map(|uuid| HostId(format!("U{uuid}")))
+        .map(|uuid| HostId(format!("U{uuid}").into()))
         .collect();
     hosts.sort();
     hosts

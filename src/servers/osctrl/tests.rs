@@ -45,7 +45,7 @@ fn limits(max_hosts: usize) -> Limits {
 }
 
 fn ids(hosts: &[Host]) -> Vec<&str> {
-    let mut ids: Vec<&str> = hosts.iter().map(|host| host.id.0.as_str()).collect();
+    let mut ids: Vec<&str> = hosts.iter().map(|host| &*host.id.0).collect();
     ids.sort_unstable();
     ids
 }
@@ -105,7 +105,7 @@ async fn events(backend: &mut Osctrl) -> Result<Vec<(String, String)>, BackendEr
     loop {
         match backend.next().await? {
             Event::Answered { host, answer } => events.push((
-                host.0,
+                host.0.to_string(),
                 match answer {
                     Answer::Rows(rows) => rows.json().to_owned(),
                     Answer::Error(message) => message,
@@ -509,7 +509,7 @@ async fn a_dropped_call_loses_nothing() {
         // Shorter than any answer takes, at first.
         let patience = Duration::from_millis(10 + 40 * u64::from(stub.asked().len() > 3));
         match tokio::time::timeout(patience, backend.next()).await {
-            Ok(Ok(Event::Answered { host, .. })) => answered.push(host.0),
+            Ok(Ok(Event::Answered { host, .. })) => answered.push(host.0.to_string()),
             Ok(Ok(_)) => break,
             Ok(Err(error)) => panic!("{error}"),
             Err(_) => {}
@@ -780,7 +780,7 @@ async fn platforms_are_filtered_by_the_server_and_other_distributions_found() {
     };
     let found = backend.resolve(&targets, &limits(10)).await.unwrap();
     assert_eq!(ids(&found.grouped), ["G", "L", "W"]);
-    let of = |id: &str| found.grouped.iter().find(|host| host.id.0 == id).unwrap();
+    let of = |id: &str| found.grouped.iter().find(|host| &*host.id.0 == id).unwrap();
     assert_eq!(of("W").platform, Some(Platform::Windows));
     assert_eq!((of("G").online, of("L").online), (Some(false), Some(true)));
     let error = backend.resolve(&targets, &limits(2)).await.unwrap_err();

@@ -245,7 +245,7 @@ pub fn is_uuid(text: &str) -> bool {
 
 /// osctrl writes uuids in upper case, whatever the host sent.
 pub fn host_id(uuid: &str) -> HostId {
-    HostId(uuid.to_uppercase())
+    HostId(uuid.to_uppercase().into())
 }
 
 /// What stands around a page's results: how many there are on all pages; `None` where the server does not

@@ -136,7 +136,7 @@ fn understands_every_recorded_body() {
 
 fn assert_host(node: Node) {
     let host = node.into_host().unwrap();
-    assert_eq!(host.id.0, host.uuid);
+    assert_eq!(&*host.id.0, host.uuid);
     let (kind, number) = host.hostname.split_once('-').unwrap();
     assert!(["host", "dup", "db", "lt"].contains(&kind) && number.len() == 4);
     assert!(host.serial.starts_with("SER"));
@@ -171,7 +171,7 @@ fn reads_what_older_servers_write() {
     )
     .unwrap();
     let host = node.into_host().unwrap();
-    assert_eq!((host.id.0.as_str(), host.uuid.as_str()), ("A-B", "a-b"));
+    assert_eq!((&*host.id.0, host.uuid.as_str()), ("A-B", "a-b"));
     assert_eq!(host.platform, Some(Platform::Windows));
 }
 
