@@ -250,7 +250,7 @@ impl OneByOne {
         self.by_identifier |= self.hosts[host].by_identifier;
         // By its uuid the server may have asked another host that has the same.
         if let Some(asked) = answer.host_id.0
-            && asked.to_string() != self.hosts[host].id.0
+            && *asked.to_string() != *self.hosts[host].id.0
         {
             let why = "the server asked another host, which has the same uuid";
             return Some(self.unreadable(host, why));
