@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use osquery_simulator::{Answer, CampaignState, HostSpec, Huge, Scenario};
 
-use crate::faults_output::not_written;
+use crate::faults_output::{not_written, without_the_missing};
 use crate::harness::folder::Folder;
 use crate::harness::site::{Kind, Site, host, on_all, on_both, silent};
 use crate::harness::{Ran, step};
@@ -38,20 +38,6 @@ fn wait_for_the_end(site: &Site) {
             .iter()
             .all(|campaign| campaign.state != CampaignState::Running)
     });
-}
-
-/// stderr without the lines that name who is missing: who that is depends on the moment of the end.
-fn without_the_missing(ran: &Ran) -> String {
-    let kinds = [
-        "asked, but did not answer",
-        "not asked before the run ended",
-    ];
-    let tells = |line: &&str| {
-        let warning = line.strip_prefix("warning: ");
-        warning.is_some_and(|text| kinds.iter().any(|kind| text.starts_with(kind)))
-    };
-    let lines = ran.stderr.split_inclusive('\n');
-    lines.filter(|line| !tells(line)).collect()
 }
 
 #[track_caller]
