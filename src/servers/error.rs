@@ -21,7 +21,9 @@ pub enum BackendError {
         hint: Option<String>,
     },
     /// More hosts than the step's `max_hosts`.
-    #[error("the targets are more than {max_hosts} hosts: nothing was dispatched")]
+    #[error(
+        "the targets are more hosts than `max_hosts` allows ({max_hosts}): nothing was dispatched"
+    )]
     TooManyHosts {
         /// The limit that was passed.
         max_hosts: usize,

@@ -39,6 +39,9 @@ fn repositories() -> (Folder, Folder) {
     let (clean, faulty) = (Folder::new(), Folder::new());
     for file in std::fs::read_dir(root().join("playbooks")).expect("playbooks") {
         let path = file.expect("a file").path();
+        if path.is_dir() {
+            continue;
+        }
         let name = path
             .file_name()
             .and_then(|name| name.to_str())

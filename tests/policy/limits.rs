@@ -74,7 +74,7 @@ fn defaults_are_lowered() {
     let document = under(&policy, &all).run().assert_failure(
         21,
         "targets",
-        "error[targets]: the targets are more than 1 hosts: nothing was dispatched\n",
+        "error[targets]: the targets are more hosts than `max_hosts` allows (1): nothing was dispatched\n",
     );
     assert!(document.results.is_empty());
 

@@ -786,7 +786,7 @@ async fn platforms_are_filtered_by_the_server_and_other_distributions_found() {
     let error = backend.resolve(&targets, &limits(2)).await.unwrap_err();
     assert_eq!(
         seen(&stub, &error),
-        "too many: the targets are more than 2 hosts: nothing was dispatched ()"
+        "too many: the targets are more hosts than `max_hosts` allows (2): nothing was dispatched ()"
     );
 }
 

@@ -33,6 +33,7 @@ proptest! {
     fn no_problem_shows_a_value(field in prop::sample::select(vec![
         "backend", "base_url", "environment", "api_token", "username", "password", "verify_tls", "ca_file", "template", "template_params",
         "target_hosts", "target_labels", "target_platforms", "max_hosts", "max_rows_per_host", "max_bytes", "offline_hosts", "timeout_seconds", "zzz",
+        "target_teams", "target_host_ids", "also_match", "queue_hours", "instance", "instance_id",
     ]), value in any_value()) {
         if let Err(failure) = examined_with(&with(json!({field: value})), json!({"alert": {"x": MARKER}})) {
             // The allowlist names the template that it does not know: no alert can have brought it.
@@ -42,6 +43,9 @@ proptest! {
                 prop_assert!(!message.contains(MARKER) && !message.contains("t0k3n"), "{}", message);
                 prop_assert!(at.is_some());
                 prop_assert!(!message.contains("a bug"), "{}", message);
+                // Its name is said once.
+                let name = format!("`{}`", problem.path.subject());
+                prop_assert!(message.matches(&name).count() <= 1, "{}", message);
             }
         }
     }
@@ -50,6 +54,7 @@ proptest! {
     fn what_the_schema_refuses_is_said(field in prop::sample::select(vec![
         "backend", "base_url", "environment", "api_token", "username", "password", "verify_tls", "ca_file", "template", "template_params",
         "target_hosts", "target_labels", "target_platforms", "max_hosts", "max_rows_per_host", "max_bytes", "offline_hosts", "timeout_seconds", "zzz",
+        "target_teams", "target_host_ids", "also_match", "queue_hours", "instance", "instance_id",
     ]), value in any_value(), other in prop::sample::select(vec!["backend", "environment", "api_token", "template", "target_hosts"])) {
         let schema: Value = serde_json::from_str(texts::STEP).unwrap();
         let validator = jsonschema::draft202012::new(&schema).unwrap();
