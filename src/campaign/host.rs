@@ -24,7 +24,7 @@ pub struct Host {
     pub uuid: String,
     /// Hardware serial; may be empty.
     pub serial: String,
-    /// The name that the computer has beside its hostname; may be empty.
+    /// The name that the computer has beside its hostname; empty where it is the same.
     pub computer_name: String,
     /// Its address, where the server says and it can be one host's.
     pub address: Option<IpAddr>,

@@ -106,12 +106,16 @@ impl From<ListedHost> for Host {
     fn from(listed: ListedHost) -> Self {
         let platform = listed.platform();
         let unsupported = listed.runs_no_osquery();
+        let hostname = listed.hostname.0.unwrap_or_default();
+        let computer_name = listed.computer_name.0;
         Self {
             id: HostId(listed.id.to_string().into()),
-            hostname: listed.hostname.0.unwrap_or_default(),
             uuid: listed.uuid.0.unwrap_or_default(),
             serial: listed.hardware_serial.0.unwrap_or_default(),
-            computer_name: listed.computer_name.0.unwrap_or_default(),
+            computer_name: computer_name
+                .filter(|name| *name != hostname)
+                .unwrap_or_default(),
+            hostname,
             // Not `public_ip`: a whole office has one.
             address: listed.primary_ip.0.as_deref().and_then(address),
             platform,

@@ -218,13 +218,17 @@ impl Node {
 
     /// The host that the node is; `None` where it has no uuid.
     pub fn into_host(self) -> Option<Host> {
+        let (id, platform) = (self.id()?, self.platform());
+        let hostname = self.hostname.unwrap_or_default();
         Some(Host {
-            id: self.id()?,
-            platform: self.platform(),
+            id,
+            platform,
             uuid: self.uuid?,
-            hostname: self.hostname.unwrap_or_default(),
             serial: self.hardware_serial.unwrap_or_default(),
-            computer_name: self.localname.unwrap_or_default(),
+            computer_name: (self.localname)
+                .filter(|name| *name != hostname)
+                .unwrap_or_default(),
+            hostname,
             address: self.ip_address.as_deref().and_then(address),
             online: None,
             // Go's zero time: never.
