@@ -114,7 +114,7 @@ pub enum Code {
     Usage,
     /// stdin is not one YAML or JSON document of the known forms.
     Decode,
-    /// The step breaks its schema.
+    /// The step does not conform to its schema.
     Schema,
     /// An expression or a secret can't be rendered.
     Render,

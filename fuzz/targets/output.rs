@@ -46,6 +46,8 @@ fuzz_target!(|bytes: &[u8]| {
                 id: HostId(id.into()),
                 hostname: name.to_owned(),
                 uuid: id.to_uppercase(),
+                computer_name: String::new(),
+                address: None,
                 serial: String::new(),
                 platform: None,
                 online: Some(id.len() % 2 == 0),
@@ -62,7 +64,7 @@ fuzz_target!(|bytes: &[u8]| {
         max_rows_per_host: usize::from(*caps % 8),
         max_bytes: usize::from(*caps) * 16,
     };
-    let roster = Roster::new(&targets, Candidates { named: hosts, grouped: half });
+    let roster = Roster::new(&targets, Candidates { named: hosts, grouped: half, ..Candidates::default() });
     let mut campaign = Campaign::new(roster, &limits, OfflineHosts::Wait);
     campaign.started(Asked::All, std::time::SystemTime::now());
     let keep = Keep { rows: limits.max_rows_per_host, bytes: limits.max_bytes };

@@ -75,7 +75,7 @@ impl From<Bug> for Failure {
 /// What one stage has against a step, before anything of it is placed in the text.
 #[derive(Debug)]
 pub(crate) enum Objection {
-    /// It breaks its schema.
+    /// It does not conform to its schema.
     Schema(Vec<Problem>),
     /// It can't be rendered.
     Render(Vec<Problem>),
