@@ -76,7 +76,7 @@ fn a_tag_that_no_host_has_is_an_error_that_names_it() {
     assert_refused(&ran, "no host of the environment `dev` of");
     assert_refused(&ran, "has the tag `Web`, `prod`");
     let too_many = labels(&site, &["web"]).with("max_hosts", 2).binary().run();
-    assert_refused(&too_many, "more than 2 hosts");
+    assert_refused(&too_many, "more hosts than `max_hosts` allows (2)");
     assert!(site.seen().campaigns.is_empty());
 }
 
