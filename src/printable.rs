@@ -43,28 +43,6 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A value as JSON on one line, in which every hidden character is escaped: what a terminal shows is what
-/// stands there.
-pub fn json(value: &serde_json::Value) -> String {
-    let text = value.to_string();
-    if !text.chars().any(is_hidden) {
-        return text;
-    }
-    let mut shown = String::with_capacity(text.len() + 64);
-    for character in text.chars() {
-        // Outside of strings JSON holds none, and in them each may be written so.
-        match is_hidden(character) {
-            true => {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(shown, "\\u{unit:04x}");
-                }
-            }
-            false => shown.push(character),
-        }
-    }
-    shown
-}
-
 /// The first characters of a text, at most so many bytes, and `…` where something was cut.
 pub fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
     if text.len() <= bytes {

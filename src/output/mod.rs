@@ -12,7 +12,7 @@ pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod shown;
 pub(crate) mod table;
-mod visible;
+pub(crate) mod visible;
 
 use std::io::{self, Write};
 

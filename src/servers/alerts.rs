@@ -5,32 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::open::alerts as shapes;
 use super::part::{Part, Wrong};
+use crate::allowlist::Severity;
 use crate::input::DecodeError;
 
 /// A webhook's document at most: a batch may hold a whole fleet.
 pub(crate) const MAX_ALERT_BYTES: usize = 16 * 1024 * 1024;
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Severity {
-    Info,
-    Low,
-    Medium,
-    High,
-    Critical,
-}
-
-impl Severity {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
 
 /// Hosts that an alert is about.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::call_error::CallError;
 use crate::exit::Exit;
 use crate::input::{self, Form, MAX_INPUT_BYTES, PROTOCOLS};
-use crate::printable;
+use crate::output::visible;
 use crate::process::{Process, stdin};
 use crate::regular_file::{self, Links};
 use crate::secret::SecretSources;
@@ -62,10 +62,10 @@ fn text(args: &AlertArgs, process: &Process) -> Result<String, Failure> {
     let is_none = received.alert.is_null();
     let context = json!({ "alert": received.alert });
     let Some(step) = step.filter(|_| !is_none) else {
-        return Ok(printable::json(&context) + "\n");
+        return line(&context);
     };
     let whole = json!({"protocol": PROTOCOLS[0], "step": step, "context": context});
-    let text = printable::json(&whole) + "\n";
+    let text = line(&whole)?;
     if text.len() > MAX_INPUT_BYTES {
         process.stderr.notices().warn(format!(
             "the invocation is {} MiB long, and `run` reads no more than {} MiB",
@@ -74,6 +74,14 @@ fn text(args: &AlertArgs, process: &Process) -> Result<String, Failure> {
         ));
     }
     Ok(text)
+}
+
+/// The value on a line of its own, fit for a terminal.
+fn line(value: &Value) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    let written = visible::line(&mut text, value).map_err(|error| error.to_string());
+    let text = written.and_then(|()| String::from_utf8(text).map_err(|error| error.to_string()));
+    text.map_err(|error| Failure::not_written(&error))
 }
 
 /// The step in a file, as it is written there.

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::servers::alerts::{Alert, Concerned, Posted, Severity, Shape};
+use crate::allowlist::Severity;
+use crate::servers::alerts::{Alert, Concerned, Posted, Shape};
 use crate::servers::part::{Part, Wrong};
 
 /// What tells that this server posted it.

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::servers::alerts::{Alert, Concerned, Posted, Severity, Shape};
+use crate::allowlist::Severity;
+use crate::servers::alerts::{Alert, Concerned, Posted, Shape};
 use crate::servers::part::{Part, Wrong};
 
 /// The one document, by what tells it.
