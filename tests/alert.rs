@@ -236,6 +236,35 @@ fn old_and_new_names_mean_the_same() {
 }
 
 #[test]
+fn an_empty_text_is_as_none() {
+    let mut rule = json!({"rule": "r", "rule_id": 0, "environment": "dev", "node": "u", "entity": "", "detail": "", "timestamp": ""});
+    let alert = alert_of(&posted(&rule).run());
+    assert_eq!(alert["title"], "r");
+    assert!(
+        alert["time"]
+            .as_str()
+            .is_some_and(|time| time.ends_with('Z')),
+        "{alert}"
+    );
+    assert_eq!(
+        alert["rule"],
+        json!({"name": "r", "id": 0, "environment": "dev"})
+    );
+    rule["rule"] = "".into();
+    assert_eq!(posted(&rule).run().status, 10);
+    let unnamed = vulnerability(json!({"cve": "", "hosts_affected": []}));
+    assert_eq!(posted(&unnamed).run().status, 10);
+    let mut activity =
+        json!({"timestamp": " ", "type": "created_pack", "details": {"host_display_name": ""}});
+    activity["actor_full_name"] = "".into();
+    let alert = alert_of(&posted(&activity).run());
+    assert_eq!(
+        (&alert["title"], &alert["hosts"]),
+        (&json!("Fleet: created_pack"), &json!([]))
+    );
+}
+
+#[test]
 fn receipts_are_no_alerts() {
     for receipt in ["ran_automation_webhook", "failed_automation_webhook"] {
         let document = json!({"timestamp": "2026-11-21T15:22:38Z", "type": receipt, "details": {"status": 500}});
@@ -256,6 +285,10 @@ fn what_is_no_alert_is_told_with_what_each_kind_has() {
         (json!({"type": "push"}), format!("{LACKS}`details`\n")),
         (
             json!({"type": null, "details": {}}),
+            format!("{LACKS}`type`\n"),
+        ),
+        (
+            json!({"type": " ", "details": {}}),
             format!("{LACKS}`type`\n"),
         ),
         (

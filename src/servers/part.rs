@@ -1,5 +1,5 @@
-//! Reads values of a document that somebody else wrote: null is not there, a key may have an older name,
-//! and what is of another type is told with its path.
+//! Reads values of a document that somebody else wrote: null and blank text are not there, a key may have an
+//! older name, and what is of another type is told with its path.
 
 use std::fmt;
 
@@ -33,6 +33,15 @@ impl fmt::Display for Wrong {
     }
 }
 
+/// Whether a value says anything: a server of Go writes what it has not got as an empty text.
+fn says(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.trim().is_empty(),
+        _ => true,
+    }
+}
+
 impl<'a> Part<'a> {
     /// The document itself.
     pub(super) fn of(map: &'a Map<String, Value>) -> Self {
@@ -44,7 +53,7 @@ impl<'a> Part<'a> {
     pub(super) fn leads_to(&self, keys: &[&str]) -> bool {
         let mut map = Some(self.map);
         keys.iter().enumerate().all(|(at, key)| {
-            let value = map.and_then(|map| map.get(*key)).filter(|it| !it.is_null());
+            let value = map.and_then(|map| map.get(*key)).filter(|it| says(it));
             map = value.and_then(Value::as_object);
             value.is_some() && (at + 1 == keys.len() || map.is_some())
         })
@@ -53,7 +62,7 @@ impl<'a> Part<'a> {
     /// The first of these keys that is there: a newer name and an older one of the same.
     fn get(&self, keys: &[&str]) -> Option<(Path, &'a Value)> {
         keys.iter().find_map(|key| {
-            let value = self.map.get(*key).filter(|value| !value.is_null())?;
+            let value = self.map.get(*key).filter(|value| says(value))?;
             Some((self.path.key(key), value))
         })
     }

@@ -45,9 +45,7 @@ fn concerned(hosts: &[Part<'_>]) -> Result<Concerned, Wrong> {
     let mut concerned = Concerned::default();
     for host in hosts {
         let display_name = host.text(&["display_name"])?;
-        let name = host
-            .text(&["hostname"])?
-            .filter(|name| !name.trim().is_empty());
+        let name = host.text(&["hostname"])?;
         concerned.add(
             name.or(display_name),
             host.number(&["id"])?,
@@ -221,9 +219,7 @@ fn activity(document: &Part<'_>) -> Result<Posted, Wrong> {
         }
         more.extend(of_team(details)?);
     }
-    let name = document
-        .text(&["actor_full_name"])?
-        .filter(|it| !it.is_empty());
+    let name = document.text(&["actor_full_name"])?;
     let actor = name.or(document.text(&["actor_email"])?);
     more.insert(
         0,
