@@ -1,9 +1,10 @@
 //! The verbs `man` and `completions`: the manual page and the shells' completions, from clap's definition.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{Command, CommandFactory, ValueEnum};
+use clap::{Arg, Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
@@ -15,14 +16,27 @@ use crate::verbs::schema::SchemaName;
 
 /// The completion script of a shell.
 ///
-/// The shell offers the templates' names too; the parser itself takes any, for a better message.
+/// The shell offers the templates' names and tags too; the parser itself takes any, for a better message.
 pub fn completions(shell: Shell) -> String {
     let names: Vec<&'static str> = Registry::embedded().names().collect();
+    let tags: BTreeSet<&'static str> = Registry::embedded()
+        .templates()
+        .flat_map(|template| template.tags())
+        .map(String::as_str)
+        .collect();
+    let offer = |arg: Arg, values: Vec<&'static str>| {
+        arg.value_parser(PossibleValuesParser::new(values))
+            .hide_possible_values(true)
+    };
+    let tags = |arg: Arg| offer(arg, tags.iter().copied().collect());
+    let names = |arg: Arg| offer(arg, names.clone());
     let mut command = Cli::command().mut_subcommand("templates", |templates| {
-        templates.mut_arg("name", |name| {
-            name.value_parser(PossibleValuesParser::new(names))
-                .hide_possible_values(true)
-        })
+        templates
+            .mut_arg("name", names)
+            .mut_arg("tags", tags)
+            .mut_subcommand("export", |export| {
+                export.mut_arg("names", names).mut_arg("tags", tags)
+            })
     });
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, env!("CARGO_PKG_NAME"), &mut script);
@@ -178,7 +192,7 @@ fn environment() -> Roff {
         ),
         (
             "CREDENTIALS_DIRECTORY",
-            "A directory with one file per secret, as systemd sets it; --secrets-dir goes before.",
+            "A directory with one file per secret, as systemd sets it; --secrets-dir overrides it.",
         ),
         (
             "HTTPS_PROXY, HTTP_PROXY, NO_PROXY",
