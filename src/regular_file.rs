@@ -100,20 +100,20 @@ impl NoFile {
     /// What to do about it, where no more is known than that a file was named.
     pub fn advice(self) -> &'static str {
         match self {
-            Self::Missing => "look at how the path is written",
-            Self::Denied => "have the file's owner let this process's user read it",
+            Self::Missing => "check the spelling of the path",
+            Self::Denied => "give this process's user the right to read it",
             Self::Other("a pipe") => {
                 "write what the pipe brings into a file first, and name that (the shell's `<(…)` is a pipe, too)"
             }
             Self::Other("a folder") => "name a file in it",
             Self::Other(_) => "name a regular file",
             Self::Outside => "name the file itself, or put a copy into the folder",
-            Self::TooLarge(_) => "look whether it is another file than was meant",
+            Self::TooLarge(_) => "check that it is the file that was meant",
             Self::Memory(_) => {
                 "raise the limit of memory (`ulimit -v`; in a service LimitAS, MemoryMax)"
             }
             Self::Limit => "raise the limit of open files (`ulimit -n`; in a service LimitNOFILE)",
-            Self::Failed(_) => "look at the disk or the share that it lies on",
+            Self::Failed(_) => "check the disk or the share that it is on",
         }
     }
 

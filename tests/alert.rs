@@ -276,7 +276,7 @@ fn receipts_are_no_alerts() {
     }
 }
 
-const LACKS: &str = "error[decode]: this is no alert that is known; what is missing for each kind: Fleet's failing policies: `policy` and `hosts`; Fleet's vulnerability: `vulnerability.cve`; Fleet's host status: `data.unseen_hosts`; osctrl's alert: `rule` and `environment` and `node`; Fleet's activity: ";
+const LACKS: &str = "error[decode]: this is not an alert of a known kind; what is missing for each: Fleet's failing policies: `policy` and `hosts`; Fleet's vulnerability: `vulnerability.cve`; Fleet's host status: `data.unseen_hosts`; osctrl's alert: `rule` and `environment` and `node`; Fleet's activity: ";
 
 #[test]
 fn what_is_no_alert_is_told_with_what_each_kind_has() {

@@ -143,7 +143,7 @@ fn a_run_without_a_trace_names_none() {
         ("", ""),
         (
             "00-nothing",
-            "warning: the variable TRACEPARENT is no `traceparent` of the W3C's Trace Context: this run is part of no trace\n",
+            "warning: the variable TRACEPARENT does not hold a `traceparent` of W3C Trace Context: this run is not part of a trace\n",
         ),
     ] {
         let step = site.step(&["web-01"]).binary();

@@ -288,7 +288,7 @@ fn faults_an_answer_that_is_too_large() {
     assert_eq!(
         document.hosts["huge"].error.as_deref(),
         Some(
-            "the answer could not be read: it has more than 64 MiB, which is more than is read of one host"
+            "the answer could not be read: it has more than 64 MiB, the most that is read of one host"
         )
     );
     assert_eq!(document.results["web-01"].len(), 1);

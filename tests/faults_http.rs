@@ -128,7 +128,7 @@ fn faults_what_is_no_answer() {
             "a refusal without end",
             "HTTP/1.1 404 Not Found\r\nContent-Length: 99999999999\r\n\r\n",
             &[b' '; 65_536],
-            "with more than 1 MiB, which is more than is read of it",
+            "with more than 1 MiB, the most that is read of such an answer",
         ),
     ];
     against(tricks, 50, |trick, kind, ran| {

@@ -143,7 +143,7 @@ fn faults_proxies_of_the_environment() {
             (
                 "http://user:marker-of-a-password@proxy:port",
                 23,
-                "the proxy in the variable HTTPS_PROXY can't be used: it is no address",
+                "the proxy in the variable HTTPS_PROXY can't be used: it is not an address",
             ),
             (
                 "socks5://user:marker-of-a-password@127.0.0.1:1080",

@@ -167,7 +167,7 @@ fn phones_are_never_asked_nor_waited_for() {
         assert_eq!(document.campaign().targeted, 2, "{what}");
         assert!(
             ran.stderr.contains(
-                "not asked, being phones or tablets, which run no osquery: ios, android, ipados"
+                "not asked, since phones and tablets run no osquery: ios, android, ipados"
             ),
             "{what}: {}",
             ran.stderr

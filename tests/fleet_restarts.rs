@@ -200,7 +200,7 @@ fn credentials_that_never_worked_are_refused_with_both_reasons() {
         let error = ran.document().error.expect("an error");
         assert_eq!((ran.status, &*error.code), (20, "auth"), "{ran:?}");
         let hint = error.hint.unwrap_or_default();
-        assert!(hint.contains("database is away says the same"), "{hint}");
+        assert!(hint.contains("database is down says the same"), "{hint}");
         let other = if login {
             "`username` is"
         } else {

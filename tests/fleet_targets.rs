@@ -220,7 +220,7 @@ fn what_can_not_be_meant_is_refused_before_the_network() {
     }
     let twice = Step::of(Kind::Fleet, "https://fleet.example", &["17"]);
     let ran = twice.with("target_host_ids", json!([3, 17])).binary().run();
-    let message = "`target_host_ids[1]` stands in `target_hosts`, too: remove it there, for the document has one key for both";
+    let message = "`target_host_ids[1]` is in `target_hosts` too: remove it there, because the document has one key for both";
     assert_refused(&ran, 11, "schema", message, None);
     for (field, what) in [
         ("target_teams", "teams"),

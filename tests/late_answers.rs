@@ -150,7 +150,7 @@ fn once_the_queue_is_over_the_rest_is_asked_again() {
         assert_eq!(dispatches(&site), 2, "{action}");
         assert!(second.queued_until > first.queued_until);
         assert_ne!(second.campaign().id.as_ref(), Some(&id));
-        let gone = "a query of the earlier run is not at the server any more";
+        let gone = "a query of the earlier run is no longer on the server";
         assert_eq!(ran.stderr.contains(gone), action == "delete", "{ran:?}");
         let back = HostChange::of("laptop").status(HostStatus::Online);
         site.simulator.change_host(back).expect("a host");
@@ -265,7 +265,7 @@ fn another_s_query_is_left_alone() {
         assert_whole(&ran.document());
         assert_eq!(dispatches(&site), 3, "{ran:?}");
         assert_eq!(
-            ran.stderr.contains("or is of another step"),
+            ran.stderr.contains("or belongs to another step"),
             told,
             "{ran:?}"
         );

@@ -160,7 +160,7 @@ fn threads() {
             for most in 1..=12 {
                 let step = site.step(&["web-01"]).with("base_url", url.as_str());
                 let ran = step.binary().by_shell(limited(most)).run();
-                let words = ["no further thread"];
+                let words = ["no more threads"];
                 if well_or_named(&ran, &format!("{most} threads"), &words) {
                     went_well.push(most);
                 } else {

@@ -89,7 +89,7 @@ fn cases() -> Vec<Case> {
         Kind::Fleet,
         "unsupported",
         |count| vec![many(count).on("ipados")],
-        "not asked, being phones or tablets, which run no osquery",
+        "not asked, since phones and tablets run no osquery",
         "unsupported",
     ));
     // Without a websocket hosts are asked a few at a time, and these keep the places of all others.
@@ -185,7 +185,7 @@ fn each_kind_has_its_line_in_one_run() {
     assert_eq!(
         ran.stderr,
         "warning: not enrolled, or not visible to these credentials: nobody-1, nobody-2\n\
-         warning: not asked, being phones or tablets, which run no osquery: phone-0, phone-1\n\
+         warning: not asked, since phones and tablets run no osquery: phone-0, phone-1\n\
          warning: asked, but did not answer: silent-0, silent-1, silent-2, silent-3, silent-4 and 2 more\n\
          warning: offline, and did not answer: away-0, away-1\n\
          warning: answered with an osquery error: broken-0\n"

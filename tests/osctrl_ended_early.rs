@@ -94,8 +94,7 @@ fn hosts_that_were_never_handed_the_query_are_asked_again() {
         assert_only_who_was_asked_answered(&seen, &last(&ran));
         let asked: Vec<usize> = seen.campaigns.iter().map(|one| one.hosts.len()).collect();
         assert_eq!(asked, [4, 2], "only those that were silent");
-        let warning = "warning: osctrl ended the query (by its counters, which count hosts twice that answer twice) \
-                       before 2 hosts had answered: asking again\n";
+        let warning = "warning: osctrl ended the query (its counters count a host twice that answers twice) before 2 hosts had answered: asking again\n";
         assert_eq!(ran.stderr, warning);
     });
 }

@@ -96,7 +96,7 @@ fn a_part_that_comes_back_ends_nothing() {
     });
 }
 
-/// The answers to reads are 500 and 408 as well while the database is away.
+/// The answers to reads are 500 and 408 as well while the database is down.
 #[test]
 fn errors_that_a_server_without_its_database_gives_are_waited_out() {
     let reads = [
@@ -192,7 +192,7 @@ fn credentials_that_never_worked_are_an_error_that_says_both() {
         assert!(said.ends_with(message), "{said}");
         let hint = error["hint"].as_str().expect("a hint");
         assert!(
-            hint.contains("secret") && hint.contains("database is away"),
+            hint.contains("secret") && hint.contains("database is down"),
             "{hint}"
         );
     }
@@ -215,7 +215,7 @@ fn a_database_that_stays_away_keeps_the_rows_that_came() {
         assert_eq!(document.timed_out_hosts, ["mute"]);
         let error = document.error.expect("an error");
         assert_eq!((ran.status, &*error.code), (20, "auth"), "{ran:?}");
-        assert!(error.hint.expect("a hint").contains("database is away"));
+        assert!(error.hint.expect("a hint").contains("database is down"));
         assert!(ran.elapsed < Duration::from_secs(9), "{:?}", ran.elapsed);
         // Ten a minute from one address are allowed.
         assert!(site.seen().requests_to("POST", "/login").count() < 6);
@@ -234,7 +234,7 @@ fn a_second_factor_is_said_with_what_needs_none() {
     assert!(
         error
             .message
-            .ends_with("wants a second factor of this user, which nobody can give here"),
+            .ends_with("asks this user for a second factor, which nobody can give here"),
         "{}",
         error.message
     );

@@ -88,17 +88,17 @@ fn an_expression_is_counted_before_it_is_built() {
         (
             "many texts",
             json!({"template_params": {"x": vec!["{{ alert.long }}"; 9_000]}}),
-            "make more than 64 MiB",
+            "yield more than 64 MiB",
         ),
         (
             "many lists",
             json!({"target_hosts": vec!["{{ alert.items | join('-') }}"; 9_000]}),
-            "make more than 64 MiB",
+            "yield more than 64 MiB",
         ),
         (
             "many plucked",
             json!({"target_hosts": vec!["{{ alert.objects | pluck('a') | first }}"; 9_900]}),
-            "make more than 64 MiB",
+            "yield more than 64 MiB",
         ),
     ] {
         let ran = step(invocation(&changes, &context)).run();

@@ -274,11 +274,11 @@ fn another_step_is_refused_and_the_difference_named() {
     for (other, what) in [
         (
             fleet,
-            "it is of another kind of server than this step (`backend`)",
+            "it is from another kind of server than this step's (`backend`)",
         ),
         (
             elsewhere,
-            "it is of another server than this step (`base_url`)",
+            "it is from another server than this step's (`base_url`)",
         ),
         (
             same().with("environment", "prod"),
@@ -286,11 +286,11 @@ fn another_step_is_refused_and_the_difference_named() {
         ),
         (
             same().with("template", "uptime"),
-            "it is of another template than this step",
+            "it is of another template than this step's",
         ),
         (
             same().with("template_params", json!({"limit": 7})),
-            "its SQL is another than this step's: the parameters differ (`limit`)",
+            "its SQL is not this step's: the parameters differ (`limit`)",
         ),
     ] {
         refused(resuming(other, &folder, "one").binary(), &path, what);
@@ -301,7 +301,7 @@ fn another_step_is_refused_and_the_difference_named() {
     refused(
         resuming(same(), &folder, "two").binary(),
         &folder.name("two"),
-        "its SQL is another than this step's, though template and parameters are the same: the template was changed since",
+        "its SQL is not this step's, though template and parameters are the same: the template has changed since",
     );
     changed = serde_json::from_str(&ran.stdout).expect("JSON");
     changed["results"]["web-01"] = json!([{"a": {"b": "marker"}}]);
@@ -334,7 +334,7 @@ fn a_file_that_is_no_document_is_refused() {
             ),
             (
                 "{\"marker\": 1}",
-                "it is no document of `run`: `results` is missing",
+                "it is not a document of `run`: `results` is missing",
             ),
         ] {
             let path = folder.file("one", content);
@@ -450,7 +450,7 @@ fn hosts_that_went_came_and_changed_their_names() {
             );
             assert_eq!(document.results[now], earlier.results[then]);
         }
-        let told = "warning: answered the earlier run and are no targets any more (deleted, renamed, or of the label or team no longer): their answers are kept: db-01, web-01\n";
+        let told = "warning: answered the earlier run but are no longer targets (deleted, renamed, or gone from the label or team): their answers are kept: db-01, web-01\n";
         assert!(ran.stderr.contains(told), "{ran:?}");
         // The new one and the one that is away.
         assert_eq!(asked(&site.seen())[1], 2);

@@ -137,7 +137,9 @@ fn in_words(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error as Yaml;
     use serde_saphyr::budget::BudgetBreach;
     match error {
-        Yaml::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands twice"),
+        Yaml::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key `{key}` appears twice")
+        }
         Yaml::SerdeUnknownField {
             field, expected, ..
         } => match question(field, expected.iter().copied()) {
@@ -428,7 +430,7 @@ fn parameter(
         }
     }
     if document.default.is_none() && document.example.is_none() {
-        let message = format!("`{path}` needs an `example`, for it has no `default`");
+        let message = format!("`{path}` needs an `example`, because it has no `default`");
         found.add(&path, "example", message, at(spanned));
     }
     let text = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.value.clone());

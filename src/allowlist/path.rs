@@ -230,7 +230,7 @@ fn windows_beyond_drives(text: &str) -> Result<String, Refusal> {
     match text.strip_prefix(r"\\") {
         Some(share) => share_of(share),
         None => Err(Refusal::value(
-            r"must begin with a drive (`C:\Windows`), not with a name of the kernel's or of no drive",
+            r"must begin with a drive (`C:\Windows`), not with a name of the kernel's or without a drive",
         )),
     }
 }

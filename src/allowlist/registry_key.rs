@@ -52,7 +52,7 @@ pub(super) fn registry_key(text: &str, every_user: bool) -> Result<String, Refus
             ""
         };
         return Err(Refusal::value(format!(
-            r"must not begin with `HKEY_CURRENT_USER`, for osquery runs as no user of the machine: write `HKEY_USERS\SID\…` with the user's SID{or_every_user}"
+            r"must not begin with `HKEY_CURRENT_USER`, because osquery does not run as a user of the machine: write `HKEY_USERS\SID\…` with the user's SID{or_every_user}"
         )));
     }
     let Some((hive, _)) = HIVES

@@ -88,7 +88,7 @@ fn required(scan: &Asked, escapes: bool, is_joined: bool) -> Option<(&'static st
     let why = if escapes && takes_patterns {
         "; a LIKE with ESCAPE is not handed to the table: leave ESCAPE out".to_owned()
     } else if is_compared {
-        "; it is compared in a way that the table does not look by".to_owned()
+        "; it is compared in a way that the table can't use".to_owned()
     } else if is_joined {
         format!(
             "; where another table has what it is compared with, that one comes first: `FROM other CROSS JOIN {} ON …`",
@@ -98,7 +98,7 @@ fn required(scan: &Asked, escapes: bool, is_joined: bool) -> Option<(&'static st
         String::new()
     };
     let message = format!(
-        "`sql` must compare {names} of `{}` by {operators}, for osquery answers with nothing otherwise{why}",
+        "`sql` must compare {names} of `{}` by {operators}, because osquery returns no rows otherwise{why}",
         table.name
     );
     Some(("required_column", message))
@@ -119,7 +119,7 @@ fn of_one_user(scan: &Asked) -> Option<(&'static str, String)> {
         return None;
     }
     let message = format!(
-        "`{name}` tells of osquery's own user only (root or SYSTEM), unless `{column}` is compared: write \
+        "`{name}` covers osquery's own user only (root or SYSTEM), unless `{column}` is compared: write \
          `FROM users CROSS JOIN {name} USING ({column})`, in this order"
     );
     Some(("per_user_table", message))

@@ -77,7 +77,7 @@ fn looks_like_a_date(text: &str) -> bool {
 /// The unix seconds of a moment in RFC 3339, its parts of a second dropped. An offset may lack its colon,
 /// and a blank may stand for the `T`, for nothing else can be meant. The error goes on after what is expected.
 fn rfc3339(text: &str) -> Result<i64, &'static str> {
-    const NO_MOMENT: &str = "; this is no moment in RFC 3339";
+    const NO_MOMENT: &str = "; this is not a valid time in RFC 3339";
     let number = |from: usize, to: usize| -> Result<i64, &'static str> {
         let digits = text.get(from..to).ok_or(NO_MOMENT)?;
         if !value::is_decimal_digits(digits) {
@@ -290,21 +290,54 @@ mod tests {
                 "2026-11-18",
                 "; a date needs its time and zone, as in `2026-11-20T08:00:00Z`",
             ),
-            ("2026-02-29T00:00:00Z", "; this is no moment in RFC 3339"),
-            ("2026-13-01T00:00:00Z", "; this is no moment in RFC 3339"),
-            ("2026-11-18T24:00:00Z", "; this is no moment in RFC 3339"),
-            ("2026-11-18T11:06Z", "; this is no moment in RFC 3339"),
-            ("2026-11-18T11:06:00.Z", "; this is no moment in RFC 3339"),
-            ("2026-11-18T11:06:00+2", "; this is no moment in RFC 3339"),
-            ("2026-11-18T11:06:00+02:", "; this is no moment in RFC 3339"),
+            (
+                "2026-02-29T00:00:00Z",
+                "; this is not a valid time in RFC 3339",
+            ),
+            (
+                "2026-13-01T00:00:00Z",
+                "; this is not a valid time in RFC 3339",
+            ),
+            (
+                "2026-11-18T24:00:00Z",
+                "; this is not a valid time in RFC 3339",
+            ),
+            (
+                "2026-11-18T11:06Z",
+                "; this is not a valid time in RFC 3339",
+            ),
+            (
+                "2026-11-18T11:06:00.Z",
+                "; this is not a valid time in RFC 3339",
+            ),
+            (
+                "2026-11-18T11:06:00+2",
+                "; this is not a valid time in RFC 3339",
+            ),
+            (
+                "2026-11-18T11:06:00+02:",
+                "; this is not a valid time in RFC 3339",
+            ),
             (
                 "2026-11-18T11:06:00+99:00",
-                "; this is no moment in RFC 3339",
+                "; this is not a valid time in RFC 3339",
             ),
-            ("2026-11-18T11:06:00 CET", "; this is no moment in RFC 3339"),
-            ("2026-11-18T11:06:é0Z", "; this is no moment in RFC 3339"),
-            ("2026-11-18T11:06:00é", "; this is no moment in RFC 3339"),
-            ("2026-11-18é11:06:00Z", "; this is no moment in RFC 3339"),
+            (
+                "2026-11-18T11:06:00 CET",
+                "; this is not a valid time in RFC 3339",
+            ),
+            (
+                "2026-11-18T11:06:é0Z",
+                "; this is not a valid time in RFC 3339",
+            ),
+            (
+                "2026-11-18T11:06:00é",
+                "; this is not a valid time in RFC 3339",
+            ),
+            (
+                "2026-11-18é11:06:00Z",
+                "; this is not a valid time in RFC 3339",
+            ),
         ] {
             let (rule, reason) = read(json!(text)).unwrap_err();
             assert_eq!(

@@ -255,7 +255,7 @@ impl<'a> Merging<'a> {
         for (names, what) in [
             (
                 self.kept,
-                "answered the earlier run and are no targets any more (deleted, renamed, or of the label or team no longer): their answers are kept",
+                "answered the earlier run but are no longer targets (deleted, renamed, or gone from the label or team): their answers are kept",
             ),
             (
                 self.replaced,
@@ -263,7 +263,7 @@ impl<'a> Merging<'a> {
             ),
             (
                 self.left_out,
-                "stand in the earlier document and not among this step's targets: left out",
+                "are in the earlier document but not among this step's targets: left out",
             ),
         ] {
             if !names.is_empty() {

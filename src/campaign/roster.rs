@@ -159,7 +159,7 @@ impl Roster {
         }
         if !left_out.is_empty() {
             roster.warn(format!(
-                "left out, being of another platform than `target_platforms` says: {}",
+                "left out because of `target_platforms`: {}",
                 listed(&left_out)
             ));
         }
@@ -216,7 +216,7 @@ impl SharedNames {
                 format!("`{name}` is the name of {hosts} enrolled hosts: all are asked, as {keys}")
             }
             names => format!(
-                "{names} names are those of several enrolled hosts each: all are asked, as {keys}"
+                "{names} names each belong to several enrolled hosts: all are asked, as {keys}"
             ),
         })
     }
@@ -530,7 +530,7 @@ mod tests {
         assert_eq!(keys(&found), [("win", Some("2"))]);
         assert_eq!(
             found.warnings,
-            ["left out, being of another platform than `target_platforms` says: lin"]
+            ["left out because of `target_platforms`: lin"]
         );
     }
 
@@ -553,7 +553,7 @@ mod tests {
             panic!("{:?}", found.warnings);
         };
         assert!(
-            line.starts_with("1000 names are those of several enrolled hosts each")
+            line.starts_with("1000 names each belong to several enrolled hosts")
                 && line.ends_with(" and 1995 more"),
             "{line}"
         );

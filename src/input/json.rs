@@ -443,19 +443,19 @@ mod tests {
         for (text, message, line, column) in [
             (
                 "{\"a\": 1,\n \"é\": 2, \"a\": 3}",
-                "the key `a` stands twice in one mapping",
+                "the key `a` appears twice in one mapping",
                 2,
                 10,
             ),
             (
                 r#"[{"q\"": {"q\"\\": 1, "q\"\\" : 2}}]"#,
-                "the key `q\"\\` stands twice in one mapping",
+                "the key `q\"\\` appears twice in one mapping",
                 1,
                 23,
             ),
             (
                 r#"{"a": 1, "\u0061": 2}"#,
-                "the key `a` stands twice in one mapping",
+                "the key `a` appears twice in one mapping",
                 1,
                 10,
             ),
@@ -492,7 +492,7 @@ mod tests {
             ("{\"a\": marker}", "this is not JSON: expected value", 1, 7),
             (
                 "{\"é\": 1} marker",
-                "this is not JSON: more text follows the document, stdin holds one",
+                "this is not JSON: more text follows the document; stdin holds one",
                 1,
                 10,
             ),

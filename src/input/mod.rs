@@ -251,7 +251,7 @@ fn decode_invocation(mut document: Document) -> Result<Invocation, DecodeError> 
                 .is_some_and(|spoken| PROTOCOLS.contains(&spoken)) =>
         {
             return Err(DecodeError::new(format!(
-                "this `protocol` is not spoken; spoken are: {spoken}"
+                "this `protocol` is not supported; supported: {spoken}"
             ))
             .at(at("protocol")));
         }

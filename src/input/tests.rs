@@ -142,17 +142,17 @@ fn messages_word_for_word() {
         ),
         (
             format!("protocol: 2\nstep: {step}"),
-            "this `protocol` is not spoken; spoken are: 1",
+            "this `protocol` is not supported; supported: 1",
             Some((1, 11)),
         ),
         (
             format!("protocol: 'marker'\nstep: {step}"),
-            "this `protocol` is not spoken; spoken are: 1",
+            "this `protocol` is not supported; supported: 1",
             Some((1, 11)),
         ),
         (
             format!("protocol: true\nstep: {step}"),
-            "this `protocol` is not spoken; spoken are: 1",
+            "this `protocol` is not supported; supported: 1",
             Some((1, 11)),
         ),
         (
@@ -187,12 +187,12 @@ fn messages_word_for_word() {
         ),
         (
             format!("{step} marker"),
-            "this is not JSON: more text follows the document, stdin holds one",
+            "this is not JSON: more text follows the document; stdin holds one",
             Some((1, 35)),
         ),
         (
             "{id: a} marker".into(),
-            "this is not YAML: more text follows the document, stdin holds one",
+            "this is not YAML: more text follows the document; stdin holds one",
             Some((1, 9)),
         ),
         (
@@ -256,7 +256,7 @@ fn a_context_file_goes_with_a_step_alone() {
     );
     assert_eq!(
         step().with_context(b"a: 1\na: 2").unwrap_err().to_string(),
-        "the context file: the key `a` stands twice in one mapping"
+        "the context file: the key `a` appears twice in one mapping"
     );
     let invocation = decode(b"protocol: 1\nstep: {}").unwrap();
     assert_eq!(

@@ -38,7 +38,7 @@ pub(super) enum Repeats {
 }
 
 /// Said of JSON, too.
-pub(super) const MORE_TEXT: &str = "more text follows the document, stdin holds one";
+pub(super) const MORE_TEXT: &str = "more text follows the document; stdin holds one";
 
 /// A node's place and those of its children, beside the value.
 #[derive(Debug, Clone)]
@@ -260,7 +260,7 @@ impl Composer {
                 (Some(Frame::Mapping { entries, .. }), Frame::Mapping { .. }) if entries.is_empty()
             );
             let message = if is_expression {
-                "an expression has to stand in quotes: \"{{ alert.host }}\""
+                "an expression must be in quotes: \"{{ alert.host }}\""
             } else {
                 "a key must be plain text, not a list or a mapping"
             };
@@ -336,7 +336,7 @@ impl Composer {
         let Some((value, node, weight)) = self.anchored.get(&anchor) else {
             return Err(refuse(
                 at,
-                "this alias stands inside what its anchor names: that has no end",
+                "this alias is inside what its anchor names, so it would never end",
             ));
         };
         if self.frames.len() + weight.depth > DEEPEST {
@@ -387,7 +387,7 @@ impl Composer {
 pub(super) fn duplicate(at: Position, key: &str) -> DecodeError {
     refuse(
         at,
-        format!("the key `{}` stands twice in one mapping", show_key(key)),
+        format!("the key `{}` appears twice in one mapping", show_key(key)),
     )
 }
 

@@ -191,7 +191,7 @@ pub(super) fn parse(text: &str) -> Result<File, Vec<Placed>> {
     }
     serde_json::from_value(document.into_value()).map_err(|_| {
         let message =
-            "it keeps its schema, but can't be read (write whole numbers without a point)";
+            "it conforms to its schema, but can't be read (write whole numbers without a point)";
         whole("schema", message)
     })
 }

@@ -28,7 +28,7 @@ pub(super) fn server(
         let text = found.secret.expose();
         if field == "api_token" && !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(format!(
-                "the `{field}` of the instance `{name}` is no token: blanks, line breaks and characters beyond ASCII can't stand in a header"
+                "the `{field}` of the instance `{name}` is not a token: a header can't hold blanks, line breaks or characters beyond ASCII"
             ));
         }
         if text.chars().any(char::is_control) {

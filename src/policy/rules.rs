@@ -132,7 +132,8 @@ impl Rules {
                 .iter()
                 .any(|allowed| address::lies_under(url, allowed))
         {
-            let message = "`base_url` is none of the policy's `allowed_base_urls`, and lies under none of them";
+            let message =
+                "`base_url` is not one of the policy's `allowed_base_urls`, nor under one of them";
             refuse("base_url", "allowed_base_urls", message.to_owned());
         }
         if !verify_tls && !self.allow_insecure_tls {
@@ -146,7 +147,7 @@ impl Rules {
     pub(super) fn excess(&self, asked: &AskedLimits) -> Vec<Problem> {
         let refused = |field: &str, key: &str, most: u64| {
             let message =
-                format!("`{field}` is more than the policy's `{key}` of {most}: ask for less");
+                format!("`{field}` is above the policy's `{key}` of {most}: ask for less");
             Problem::new(Path::of(&["params", field]), "limit", message)
         };
         let sizes = [

@@ -50,7 +50,7 @@ pub(super) fn registry(dirs: &[PathBuf], problems: &mut Vec<Problem>) -> Option<
             }
             let Entry::Vacant(place) = texts.entry(name) else {
                 refuse(format!(
-                    "{shown} stands in another folder, too: keep one of them"
+                    "{shown} is in another folder too: keep one of them"
                 ));
                 continue;
             };

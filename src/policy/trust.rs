@@ -115,13 +115,13 @@ pub fn log(path: &Path) -> Result<PathBuf, Untrusted> {
             let real = match walk(folder.unwrap_or(Path::new(".")), given_by_root) {
                 Ok(folder) => folder.join(path.file_name().unwrap_or_default()),
                 Err(Untrusted::Missing) => {
-                    return Err(Untrusted::unfit("lies in a folder that does not exist"));
+                    return Err(Untrusted::unfit("is in a folder that does not exist"));
                 }
                 Err(error) => return Err(error),
             };
             given_by_root(real.parent().unwrap_or(Path::new("/")))?;
             match fs::symlink_metadata(&real) {
-                Ok(_) => Err(Untrusted::unfit("is a link that leads nowhere")),
+                Ok(_) => Err(Untrusted::unfit("is a broken link")),
                 Err(_) => Ok(real),
             }
         }

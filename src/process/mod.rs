@@ -86,7 +86,7 @@ impl Process {
         let within = trace.to_str().and_then(|trace| run.clone().within(trace));
         within.unwrap_or_else(|| {
             self.stderr.notices().warn(format!(
-                "the variable {TRACEPARENT} is no `traceparent` of the W3C's Trace Context: this run is part of no trace"
+                "the variable {TRACEPARENT} does not hold a `traceparent` of W3C Trace Context: this run is not part of a trace"
             ));
             run
         })

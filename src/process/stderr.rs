@@ -172,7 +172,7 @@ impl Stderr {
         let mut state = self.state();
         if state.left_out > 0 {
             let text = format!(
-                "warning: {} more lines, for nobody read this stream\n",
+                "warning: {} more lines were dropped, because nobody read this stream\n",
                 std::mem::take(&mut state.left_out)
             );
             state.waiting.extend(text.as_bytes());

@@ -50,7 +50,7 @@ pub fn read(most: usize, wanted: &Wanted) -> Result<Vec<u8>, DecodeError> {
     if stdin.is_terminal() {
         let Wanted { what, example } = wanted;
         let mut error = DecodeError::new(format!(
-            "stdin is a terminal: there is no prompt, {what} is piped in"
+            "stdin is a terminal: there is no prompt, so pipe {what} in"
         ));
         error.hint = Some(format!("for example: osquery-live-query {example}"));
         return Err(error);
@@ -78,7 +78,7 @@ pub fn read_within(
         });
     if reading.is_err() {
         let mut error = DecodeError::new(
-            "stdin can't be read: the system gives this process no further thread (`ulimit -u`)",
+            "stdin can't be read: the system gives this process no more threads (`ulimit -u`)",
         );
         error.hint =
             Some("raise the limit of processes (`ulimit -u`; in a service TasksMax)".into());

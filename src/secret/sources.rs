@@ -333,7 +333,7 @@ mod tests {
                 ),
                 (
                     "long",
-                    "the secret `long` can't be used: its file is larger than 64 KiB: look whether it is another file than was meant",
+                    "the secret `long` can't be used: its file is larger than 64 KiB: check that it is the file that was meant",
                 ),
                 (
                     "directory",
@@ -341,11 +341,11 @@ mod tests {
                 ),
                 (
                     "loop",
-                    "the secret `loop` can't be used: its file can't be read: filesystem loop or indirection limit (e.g. symlink loop): look at the disk or the share that it lies on",
+                    "the secret `loop` can't be used: its file can't be read: filesystem loop or indirection limit (e.g. symlink loop): check the disk or the share that it is on",
                 ),
                 (
                     long.as_str(),
-                    "its file can't be read: invalid filename: look at the disk or the share that it lies on",
+                    "its file can't be read: invalid filename: check the disk or the share that it is on",
                 ),
                 (
                     "../file",

@@ -130,7 +130,7 @@ fn unknown(whole: &Part<'_>) -> DecodeError {
     });
     let lacks: Vec<String> = lacks.collect();
     DecodeError::new(format!(
-        "this is no alert that is known; what is missing for each kind: {}",
+        "this is not an alert of a known kind; what is missing for each: {}",
         lacks.join("; ")
     ))
 }

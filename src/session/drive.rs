@@ -88,7 +88,7 @@ pub(super) enum DriveError {
     #[error("{}", no_serial(.0))]
     NoSerial(Vec<Refused>),
     /// Nothing but phones and tablets.
-    #[error("nobody is left to ask: phones and tablets run no osquery: {names}")]
+    #[error("no host is left to ask, since phones and tablets run no osquery: {names}")]
     NoOsquery {
         /// The first of them.
         names: String,
@@ -182,7 +182,7 @@ impl Drive<'_> {
                 return Err(DriveError::NoOsquery { names }.into());
             }
             self.notices.warn(format!(
-                "not asked, being phones or tablets, which run no osquery: {names}"
+                "not asked, since phones and tablets run no osquery: {names}"
             ));
         }
         if self.mode == Mode::Check {

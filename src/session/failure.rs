@@ -39,8 +39,8 @@ impl Failure {
             Some(Errno::MFILE) => "it may open no more files (`ulimit -n`)".to_owned(),
             Some(Errno::NFILE) => "this machine can open no more files".into(),
             // Of what is asked for here only a thread is refused so.
-            Some(Errno::AGAIN) => "it may have no further thread (`ulimit -u`)".into(),
-            Some(Errno::NOMEM | Errno::NOBUFS) => "it gets no further memory (`ulimit -v`)".into(),
+            Some(Errno::AGAIN) => "it may start no more threads (`ulimit -u`)".into(),
+            Some(Errno::NOMEM | Errno::NOBUFS) => "it gets no more memory (`ulimit -v`)".into(),
             _ => error.kind().to_string(),
         };
         let message = format!("the system refuses what the process needs: {what}");
@@ -157,7 +157,7 @@ fn without_a_policy(problems: &[Problem]) -> Option<&'static str> {
             "an operator's policy (`--policy FILE`) can allow it with the key that the message names",
         ),
         "trust" => Some(
-            "whoever can write to it chooses which servers are trusted: have root or this process's user own it, and nobody else write to it",
+            "whoever can write to it chooses which servers are trusted: let root or this process's user own it, and nobody else write to it",
         ),
         "address" => Some("look at `base_url`: no policy allows such an address"),
         _ => None,
@@ -176,7 +176,7 @@ impl From<PolicyError> for Failure {
                 "leave `--policy` out: the variable's policy is the operator's"
             }
             PolicyError::Unreadable { .. } => {
-                "nothing is run without the policy that was named: mend it, or name another"
+                "nothing is run without the policy that was named: fix it, or name another"
             }
             PolicyError::Unusable { .. } => {
                 "`osquery-live-query schema policy` describes every key"
@@ -302,7 +302,7 @@ impl From<CallError> for Failure {
             CallError::Simulator(_) => (Code::Usage, None),
             CallError::Secret(_) => (Code::Render, None),
             CallError::Signature(_) => {
-                let hint = "the document must be handed on byte for byte, and the secret must be that of the alert's channel; if both are so, somebody else has posted it";
+                let hint = "the document must be handed on byte for byte, and the secret must be that of the alert's channel; if both are, somebody else has posted it";
                 (Code::Auth, Some(hint.to_owned()))
             }
             CallError::Withheld(_) => (Code::Policy, None),
@@ -329,7 +329,7 @@ impl From<DriveError> for Failure {
             ),
             DriveError::NoOsquery { .. } => (
                 Code::Targets,
-                "name computers in the targets; what a phone is, its device management knows".to_owned(),
+                "name computers in the targets; a phone's device management knows about the phone".to_owned(),
             ),
             DriveError::NoSerial(_) => (
                 Code::Targets,

@@ -345,7 +345,7 @@ impl<'a> Evaluator<'a> {
                 self.fuel.set(0);
                 Err(no_value(
                     "fuel",
-                    "can't be rendered: the step's expressions make more than 64 MiB",
+                    "can't be rendered: the step's expressions yield more than 64 MiB",
                 ))
             }
         }

@@ -309,14 +309,14 @@ impl<'a> Reader<'a> {
         if first == "secrets" {
             return Err(GrammarError {
                 rule: "secret_field",
-                message: "may not name `secrets`: a secret stands only in `api_token`, `username` and `password`, as exactly `{{ secrets.NAME }}`".into(),
+                message: "may not name `secrets`: a secret is allowed only in `api_token`, `username` and `password`, as exactly `{{ secrets.NAME }}`".into(),
             });
         }
         let mut path = Path::of(&[first]);
         loop {
             if self.take(".") {
                 let name = self.name().ok_or_else(|| {
-                    breach("holds a `.` without a name behind it: write `alert['some name']` for a name that is no word, `alert.tags[0]` for an item")
+                    breach("holds a `.` without a name after it: write `alert['some name']` for a name that is no word, `alert.tags[0]` for an item")
                 })?;
                 path = path.key(name);
             } else if self.take("[") {
@@ -344,7 +344,7 @@ impl<'a> Reader<'a> {
                 };
                 if !self.take_after_blanks("]") {
                     return Err(breach(
-                        "holds a `[` without its `]`: one number or one quoted name stands inside",
+                        "holds a `[` without its `]`: it takes one number or one quoted name",
                     ));
                 }
                 path = path.with(segment);
@@ -358,7 +358,7 @@ impl<'a> Reader<'a> {
         self.skip_blanks();
         let name = self
             .name()
-            .ok_or_else(|| breach("holds a `|` without a filter behind it"))?;
+            .ok_or_else(|| breach("holds a `|` without a filter after it"))?;
         let names = Filter::ALL.map(Filter::name);
         let Some(filter) = Filter::ALL.into_iter().find(|filter| filter.name() == name) else {
             let likely = question(name, names)

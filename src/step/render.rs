@@ -552,7 +552,7 @@ impl Renderer<'_> {
                     && !text.bytes().all(|byte| byte.is_ascii_graphic())
                 {
                     Some(
-                        "is not a token: blanks, line breaks and characters beyond ASCII can't stand in a header",
+                        "is not a token: a header can't hold blanks, line breaks or characters beyond ASCII",
                     )
                 } else if text.chars().any(char::is_control) {
                     Some("holds line breaks or other control characters")
@@ -593,7 +593,7 @@ impl Renderer<'_> {
                 let (rule, why) = if text.contains("secrets") && text.contains("{{") {
                     (
                         "secret_field",
-                        "takes no secret: a secret stands only in `api_token`, `username` and `password`",
+                        "takes no secret: a secret is allowed only in `api_token`, `username` and `password`",
                     )
                 } else {
                     (

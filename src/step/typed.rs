@@ -266,7 +266,7 @@ impl<'a> Fields<'a> {
             if hosts.contains(id) {
                 let path = Path::of(&["params", "target_host_ids"]).index(at);
                 let message = format!(
-                    "`{}` stands in `target_hosts`, too: remove it there, for the document has one key for both",
+                    "`{}` is in `target_hosts` too: remove it there, because the document has one key for both",
                     path.subject()
                 );
                 return Err(Problem::new(path, "uniqueItems", message));
@@ -349,7 +349,7 @@ pub(crate) fn insecure(step: &Value) -> Option<Problem> {
     } else if params.get("verify_tls") == Some(&Value::Bool(false)) {
         (
             "verify_tls",
-            "`verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows",
+            "`verify_tls` is false: the server's certificate is not checked, so anyone on the way can read the credentials and the rows",
         )
     } else {
         return None;
@@ -359,7 +359,7 @@ pub(crate) fn insecure(step: &Value) -> Option<Problem> {
 }
 
 const PLAIN: &str =
-    "`base_url` is plain http: whoever is on the way can read the credentials and the rows";
+    "`base_url` is plain http: anyone on the way can read the credentials and the rows";
 
 fn insecure_instance(server: &Server, path: Path) -> Option<Problem> {
     is_plain(&server.base_url).then(|| Problem::new(path, "insecure", PLAIN))

@@ -224,10 +224,10 @@ fn wrong_value(violation: &Violation<'_>) -> Option<Problem> {
             format!("{subject} must be the number that the server has for a host, such as 17")
         }
         (Some("environment"), "pattern") => format!(
-            "{subject} must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks and control characters"
+            "{subject} must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks or control characters"
         ),
         (Some("api_token"), "pattern") => format!(
-            "{subject} must be ASCII without blanks and line breaks: anything else can't stand in a header"
+            "{subject} must be ASCII without blanks and line breaks: a header can't hold anything else"
         ),
         (Some("base_url"), "pattern") => {
             match violation.value.and_then(Value::as_str).map(why_not_a_url) {

@@ -50,7 +50,7 @@ pub(super) fn rehearse(invocation: &Value, notices: Notices) -> Result<Rehearsed
     let document = written
         .ok()
         .and_then(|()| serde_json::from_slice(&document).ok())
-        .ok_or_else(|| Failure::not_written("it is no JSON (a bug)"))?;
+        .ok_or_else(|| Failure::not_written("it is not JSON (a bug)"))?;
     Ok(Rehearsed {
         document,
         status: outcome.exit(false).status(),

@@ -48,7 +48,7 @@ async fn a_wrong_token_is_refused_in_words() {
             words_of(&bench, &error),
             "Fleet at SERVER refused the API token (HTTP 401: Authentication required) \
              | check the secret that `api_token` names: the token may be revoked, or another server's; a Fleet whose \
-             database is away says the same"
+             database is down says the same"
         );
     }
 }
@@ -192,7 +192,7 @@ async fn a_wrong_password_is_refused_in_words() {
         words_of(&bench, &error),
         "Fleet at SERVER refused the username or the password (HTTP 401: Authentication failed) | \
          `username` is the e-mail address of a Fleet user; a user who signs in through SSO needs an \
-         `api_token`; a Fleet whose database is away says the same"
+         `api_token`; a Fleet whose database is down says the same"
     );
     bench.stop(false).await;
     assert_eq!(bench.observed().requests_to("POST", "/logout").count(), 0);

@@ -229,11 +229,11 @@ async fn pages_that_are_no_pages_are_said_to_be_so_without_being_shown() {
         ("<html>secret", "something that is not JSON"),
         (
             r#"{"hosts":"secret"}"#,
-            "JSON of another form than expected",
+            "JSON that does not have the expected form",
         ),
         (
             r#"{"hosts":[{"id":"secret"}]}"#,
-            "JSON of another form than expected",
+            "JSON that does not have the expected form",
         ),
     ] {
         let fault = Fault::on("fleet/hosts?").body(body);

@@ -269,8 +269,7 @@ async fn a_token_that_was_revoked_meanwhile_is_believed_bad_only_at_the_deadline
     assert!(matches!(error, BackendError::Auth { .. }), "{error}");
     assert_eq!(
         words_of(&bench, &error),
-        "Fleet at SERVER refused the API token (HTTP 401: Authentication required) | it was good a \
-         moment ago: it was revoked meanwhile, or the server's database is away"
+        "Fleet at SERVER refused the API token (HTTP 401: Authentication required) | it worked a moment ago: it was revoked since, or the server's database is down"
     );
     assert!(begun.elapsed() > Duration::from_secs(2) && begun.elapsed() < deadline);
     assert_eq!(bench.observed().requests_to("POST", "s/run").count(), 1);
@@ -292,7 +291,7 @@ async fn a_stream_that_stays_broken_is_given_up_after_three_new_campaigns() {
     assert_eq!(
         words_of(&bench, &error),
         "the results stream of Fleet at SERVER stayed broken through 3 new campaigns: the server \
-         closed it; 1 host has not answered | look for a proxy before the server that cuts \
+         closed it; 1 host has not answered | look for a proxy in front of the server that cuts \
          websockets, or at the server's log"
     );
     assert_eq!(bench.observed().campaigns.len(), 4);

@@ -30,7 +30,7 @@ async fn a_wrong_token_is_refused_where_it_is_used_first() {
             bench.seen(&error),
             "auth: https://osctrl.example does not accept the token (HTTP 401) (look at the secret that `api_token` \
              names: the token may have expired, or belong to another server; a login of the same user ends it too. \
-             If it is good, osctrl's database is away: osctrl then says the same)"
+             If it is good, osctrl's database is down: osctrl then says the same)"
         );
     }
 }
@@ -56,7 +56,7 @@ async fn a_wrong_password_is_refused() {
     assert_eq!(
         bench.seen(&error),
         "auth: https://osctrl.example refused the login: \"invalid credentials\" (check `username` and `password`, or \
-         the secrets that they name. If they are right, osctrl's database is away: osctrl then says the same)"
+         the secrets that they name. If they are right, osctrl's database is down: osctrl then says the same)"
     );
 }
 

@@ -343,11 +343,11 @@ fn exit_codes() {
     for (path, message) in [
         (
             "no/such.yaml",
-            "error[usage]: no/such.yaml does not exist\nhint: look at how the path is written\n",
+            "error[usage]: no/such.yaml does not exist\nhint: check the spelling of the path\n",
         ),
         (
             "src/verbs/dry_run",
-            "error[usage]: src/verbs/dry_run holds no playbooks and no steps: they are named `*.playbook.yaml` and `*.step.yaml` (or `.yml`, `.json`)\n",
+            "error[usage]: src/verbs/dry_run holds no playbooks or steps: they are named `*.playbook.yaml` and `*.step.yaml` (or `.yml`, `.json`)\n",
         ),
     ] {
         let ran = args(["dry-run", path]).run();

@@ -182,10 +182,7 @@ fn nothing_is_sent_where_the_intent_cannot_be_written() {
     folder.mode("open", 0o666);
     folder.file("hosts", "127.0.0.1 localhost");
     for (log, reason) in [
-        (
-            "none/audit.jsonl",
-            "it lies in a folder that does not exist",
-        ),
+        ("none/audit.jsonl", "it is in a folder that does not exist"),
         ("dir", "it is a folder, not a regular file"),
         ("/dev/full", "it is a device, not a regular file"),
         (
@@ -204,7 +201,7 @@ fn nothing_is_sent_where_the_intent_cannot_be_written() {
     assert_refused(
         &run("run", "hosts"),
         &format!(
-            "the audit log {} can't be written to, so nothing is sent: it holds other lines than an audit log's: is it another file?",
+            "the audit log {} can't be written to, so nothing is sent: it holds lines that are not an audit log's: is it another file?",
             folder.at("hosts").display()
         ),
     );
@@ -462,7 +459,7 @@ fn links_and_folders_above_are_looked_at_too() {
     for (log, reason) in [
         ("open/logs/audit.jsonl", lies.as_str()),
         ("closed/link", &lies),
-        ("closed/broken", "it is a link that leads nowhere"),
+        ("closed/broken", "it is a broken link"),
     ] {
         let policy = folder.policy(&format!("audit_log: {log}"));
         let path = folder.at(log).display().to_string();

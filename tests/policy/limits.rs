@@ -19,7 +19,7 @@ fn who_asks_for_more_is_refused() {
         assert_refused(
             &under(&policy, &text).run(),
             &format!(
-                "the operator's policy forbids the step: `{field}` is more than the policy's `{key}` of {most}: ask for less (line 9, column {column})"
+                "the operator's policy forbids the step: `{field}` is above the policy's `{key}` of {most}: ask for less (line 9, column {column})"
             ),
         );
         // As much as allowed is allowed.
@@ -40,7 +40,7 @@ fn all_that_is_forbidden_is_said_at_once() {
     );
     let document = assert_refused(
         &under(&policy, &text).run(),
-        "the operator's policy forbids the step:\n  line 5, column 13: `base_url` is none of the policy's `allowed_base_urls`, and lies under none of them\n  line 9, column 14: `max_hosts` is more than the policy's `max_hosts` of 10: ask for less\n  line 10, column 20: `timeout_seconds` is more than the policy's `max_timeout_seconds` of 5: ask for less\n  line 8, column 13: the template `logged_in_users` is on the policy's list `templates.deny`",
+        "the operator's policy forbids the step:\n  line 5, column 13: `base_url` is not one of the policy's `allowed_base_urls`, nor under one of them\n  line 9, column 14: `max_hosts` is above the policy's `max_hosts` of 10: ask for less\n  line 10, column 20: `timeout_seconds` is above the policy's `max_timeout_seconds` of 5: ask for less\n  line 8, column 13: the template `logged_in_users` is on the policy's list `templates.deny`",
     );
     let error = document.error.expect("an error");
     assert_eq!(error.details.len(), 4);
@@ -95,7 +95,7 @@ fn a_policy_that_does_not_say_allows_a_thousand_hosts() {
     let policy = folder.policy("{}");
     assert_refused(
         &under(&policy, &text).run(),
-        "the operator's policy forbids the step: `max_hosts` is more than the policy's `max_hosts` of 1000: ask for less (line 9, column 14)",
+        "the operator's policy forbids the step: `max_hosts` is above the policy's `max_hosts` of 1000: ask for less (line 9, column 14)",
     );
     assert_eq!(simulator.connections(), 0);
     // Without a policy the step's own word counts.

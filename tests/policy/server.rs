@@ -136,7 +136,7 @@ fn base_urls_are_compared_by_origin_and_path() {
         "allowed_base_urls: [\"http://127.0.0.1:{port}\", \"https://gateway.example.com/fleet\"]"
     ));
     assert_ran(&under(&policy, &fleet_step(&simulator.base_url(), "")).run());
-    let stderr = "the operator's policy forbids the step: `base_url` is none of the policy's `allowed_base_urls`, and lies under none of them (line 5, column 13)";
+    let stderr = "the operator's policy forbids the step: `base_url` is not one of the policy's `allowed_base_urls`, nor under one of them (line 5, column 13)";
     for url in [
         format!("http://localhost:{port}"),
         format!("https://127.0.0.1:{port}"),
@@ -165,7 +165,7 @@ fn unchecked_certificates_are_refused_once_there_is_a_policy() {
     let scenario = Scenario::of([HostSpec::named("web-01")]).with_tls();
     let simulator = Simulator::spawn(scenario).expect("a simulator");
     let text = fleet_step(&simulator.base_url(), "verify_tls: false");
-    let warning = "warning: `verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows\n";
+    let warning = "warning: `verify_tls` is false: the server's certificate is not checked, so anyone on the way can read the credentials and the rows\n";
     let policy = folder.policy("{}");
     assert_refused(
         &under(&policy, &text).run(),

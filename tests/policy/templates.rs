@@ -130,7 +130,7 @@ fn no_template_takes_the_place_of_another() {
     refused(
         "template_dirs: [one, two]",
         &format!(
-            "`template_dirs[1]`: {} stands in another folder, too: keep one of them",
+            "`template_dirs[1]`: {} is in another folder too: keep one of them",
             folder.at("two/own_users.yaml").display()
         ),
     );

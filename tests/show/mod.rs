@@ -237,7 +237,7 @@ fn what_is_asked_wrongly_is_said() {
         (
             &["--raw"],
             format!(
-                "error[usage]: `--raw` is for `--format csv`: no other format changes cells{hint}"
+                "error[usage]: `--raw` goes with `--format csv`: no other format changes cells{hint}"
             ),
         ),
     ] {
@@ -260,7 +260,7 @@ fn what_is_asked_wrongly_is_said() {
     }
     let ran = args(["show", "no-such-file.json"]).run();
     let said =
-        "error[usage]: no-such-file.json does not exist\nhint: look at how the path is written\n";
+        "error[usage]: no-such-file.json does not exist\nhint: check the spelling of the path\n";
     assert_eq!((ran.status, &*ran.stderr), (2, said));
 }
 

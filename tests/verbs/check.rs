@@ -87,7 +87,7 @@ fn templates_check_says_every_problem_with_its_place() {
             1,
             "",
             vec![
-                "pack/deeper/unconstrained.yml:5:8: `sql` must compare `path` of `file` by `=`, `IN` or `LIKE`, for osquery answers with nothing otherwise [required_column]",
+                "pack/deeper/unconstrained.yml:5:8: `sql` must compare `path` of `file` by `=`, `IN` or `LIKE`, because osquery returns no rows otherwise [required_column]",
                 "pack/not_yaml.yaml:1:7: must be text [yaml]",
                 "pack/wrong_column.yaml:10:20: `users` has no column `usernam`: did you mean `username`? [unknown_column]",
                 "other/good.yaml:1:1: `good` is also the name of the template in pack/good.yaml [duplicate]",
@@ -226,7 +226,7 @@ fn templates_check_warns_and_knows_the_tables_of_users_without_a_schema() {
         (
             1,
             format!(
-                "{per_user}:4:23: `shell_history` tells of osquery's own user only (root or SYSTEM), unless `uid` is compared: \
+                "{per_user}:4:23: `shell_history` covers osquery's own user only (root or SYSTEM), unless `uid` is compared: \
                  write `FROM users CROSS JOIN shell_history USING (uid)`, in this order [per_user_table]\n\
                  1 template, 1 problem\n"
             )

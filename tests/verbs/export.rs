@@ -304,8 +304,7 @@ fn a_time_instead_of_an_age_makes_a_query_that_stays() {
         (
             13,
             "",
-            "error[allowlist]: the SQL of `recently_modified_files` holds the moment at which an age was counted, so no later run \
-             would be it: give a time instead of the age, in unix seconds\nhint: see `osquery-live-query templates NAME` for a \
+            "error[allowlist]: the SQL of `recently_modified_files` holds the moment at which an age was counted, so no later run would match it: give a time instead of the age, in unix seconds\nhint: see `osquery-live-query templates NAME` for a \
              template's parameters\n"
         )
     );

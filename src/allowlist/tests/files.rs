@@ -116,7 +116,7 @@ fn each_mistake_has_its_place() {
         (
             "    default: 1\n",
             "",
-            "line 11, column 5: `parameters.pid` needs an `example`, for it has no `default`",
+            "line 11, column 5: `parameters.pid` needs an `example`, because it has no `default`",
         ),
         (
             "    default: 1",
@@ -134,7 +134,7 @@ fn yaml_is_read_strictly() {
         (
             "severity: info",
             "severity: info\nseverity: low",
-            "line 6, column 1: the key `severity` stands twice",
+            "line 6, column 1: the key `severity` appears twice",
         ),
         (
             "severity: info",

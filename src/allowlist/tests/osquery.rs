@@ -189,7 +189,7 @@ fn required_columns_have_to_be_constrained() {
         )))
     };
     let wrong = [
-        "4:33 required_column `sql` must compare `path` or `directory` of `file` by `=`, `IN` or `LIKE`, for osquery answers with nothing otherwise; where another table has what it is compared with, that one comes first: `FROM other CROSS JOIN file ON …`",
+        "4:33 required_column `sql` must compare `path` or `directory` of `file` by `=`, `IN` or `LIKE`, because osquery returns no rows otherwise; where another table has what it is compared with, that one comes first: `FROM other CROSS JOIN file ON …`",
     ];
     assert_eq!(of("f.size > 5 AND u.username = 'a'"), wrong);
     assert_eq!(
@@ -227,7 +227,7 @@ fn problems_of_form_do_not_hide_each_other() {
             "4:12 platforms `platforms` must be some of `linux`, `darwin`, `windows`, each once",
             "5:1 yaml unknown key `owner`; the keys are `name`, `intent`, `sql`, `tables`, `platforms`, `tags`, `severity`, `limits`, `functions`, `collations`, `recursive`, `parameters`",
             "7:1 yaml unknown key `tabels`: did you mean `tables`?",
-            "10:1 yaml the key `name` stands twice",
+            "10:1 yaml the key `name` appears twice",
         ]
     );
     // What is meant can't be told where there is no SQL.

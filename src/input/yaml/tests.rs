@@ -79,13 +79,13 @@ fn what_yaml_offers_beyond_data_is_refused_with_its_place() {
     for (text, message, line, column) in [
         (
             "a: 1\nb: 2\na: 3",
-            "the key `a` stands twice in one mapping",
+            "the key `a` appears twice in one mapping",
             3,
             1,
         ),
         (
             "{a: 1, \"a\": 2}",
-            "the key `a` stands twice in one mapping",
+            "the key `a` appears twice in one mapping",
             1,
             8,
         ),
@@ -145,7 +145,7 @@ fn what_yaml_offers_beyond_data_is_refused_with_its_place() {
         ),
         (
             "a: {{ alert.host }}\n",
-            "an expression has to stand in quotes: \"{{ alert.host }}\"",
+            "an expression must be in quotes: \"{{ alert.host }}\"",
             1,
             5,
         ),
@@ -208,7 +208,7 @@ fn common_mistakes_are_said_in_words() {
         ),
         (
             "a: [{{ alert.host }}]\n",
-            "an expression has to stand in quotes: \"{{ alert.host }}\"",
+            "an expression must be in quotes: \"{{ alert.host }}\"",
             1,
             6,
         ),
@@ -331,7 +331,7 @@ fn repeats_have_limits() {
     for (text, message, line, column) in [
         (
             "a: &a [*a]",
-            "this alias stands inside what its anchor names: that has no end",
+            "this alias is inside what its anchor names, so it would never end",
             1,
             8,
         ),
@@ -355,7 +355,7 @@ fn repeats_have_limits() {
         ),
         (
             "a: 1\na: 2",
-            "the key `a` stands twice in one mapping",
+            "the key `a` appears twice in one mapping",
             2,
             1,
         ),

@@ -109,7 +109,7 @@ fn of_json(error: serde_json::Error) -> ReadError {
     let mut told = match error.classify() {
         Category::Io => return ReadError::Source(error.into()),
         Category::Eof => not_ours("the text ends in the middle of the document".into()),
-        Category::Syntax => not_ours("this is no JSON".into()),
+        Category::Syntax => not_ours("this is not JSON".into()),
         Category::Data => not_ours("no document of `run` has a value of this kind here".into()),
     };
     told.position = (at.line > 0).then_some(at);
@@ -171,10 +171,10 @@ impl Reading<'_, '_> {
                 self.form = Form::Summed;
                 self.summary(entries)
             }
-            (Form::Lines, _) => Err("this line is none of `run --format ndjson`".into()),
-            (_, Some(_)) => Err("this is no document of `run` or `check`".into()),
+            (Form::Lines, _) => Err("this is not a line of `run --format ndjson`".into()),
+            (_, Some(_)) => Err("this is not a document of `run` or `check`".into()),
             (_, None) if !entries.contains_key("results") => {
-                Err("this is no document of `run` or `check`: it has no `results`".into())
+                Err("this is not a document of `run` or `check`: it has no `results`".into())
             }
             _ => {
                 self.form = Form::Document;
@@ -199,7 +199,7 @@ impl Reading<'_, '_> {
     pub(super) fn facts(&mut self, key: &str, facts: Value) -> Result<(), String> {
         let facts: Host = serde_json::from_value(facts).map_err(|_| {
             format!(
-                "what is said of {} has another form than `run` writes",
+                "what is said of {} does not have the form that `run` writes",
                 quoted(key)
             )
         })?;
@@ -218,11 +218,15 @@ impl Reading<'_, '_> {
         let recorded = &mut self.recorded;
         recorded.partial = match entries.remove("partial") {
             Some(Value::Bool(partial)) => partial,
-            _ => return Err("this is no document of `run` or `check`: it has no `partial`".into()),
+            _ => {
+                return Err(
+                    "this is not a document of `run` or `check`: it has no `partial`".into(),
+                );
+            }
         };
         let Some(silent) = entries.remove("timed_out_hosts") else {
             return Err(
-                "this is no document of `run` or `check`: it has no `timed_out_hosts`".into(),
+                "this is not a document of `run` or `check`: it has no `timed_out_hosts`".into(),
             );
         };
         let silent: Vec<String> = typed("timed_out_hosts", silent)?;
@@ -276,7 +280,8 @@ impl Reading<'_, '_> {
 }
 
 fn typed<T: DeserializeOwned>(key: &str, value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|_| format!("`{key}` has another form than `run` writes"))
+    serde_json::from_value(value)
+        .map_err(|_| format!("`{key}` does not have the form that `run` writes"))
 }
 
 fn optional<T: DeserializeOwned>(

@@ -45,7 +45,7 @@ impl<'de> Visitor<'de> for Piece<'_, '_, '_> {
         let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             if !seen.insert(key.clone()) {
-                return Err(self.refuse(format!("{} stands here twice", quoted(&key))));
+                return Err(self.refuse(format!("{} appears here twice", quoted(&key))));
             }
             match key.as_str() {
                 "results" => {
@@ -110,7 +110,7 @@ impl Piece<'_, '_, '_> {
             (reading.entries.get("host").cloned(), rows)
         };
         let Some(Value::String(host)) = host else {
-            return Err(self.refuse("this is no document of `run` or `check`"));
+            return Err(self.refuse("this is not a document of `run` or `check`"));
         };
         self.begin(&host)?;
         for row in rows {
@@ -243,7 +243,9 @@ impl<'de> Visitor<'de> for Hosts<'_, '_, '_, '_> {
         let mut seen = HashSet::new();
         while let Some((key, facts)) = map.next_entry::<String, Value>()? {
             if !seen.insert(key.clone()) {
-                return Err(self.0.refuse(format!("{} stands here twice", quoted(&key))));
+                return Err(self
+                    .0
+                    .refuse(format!("{} appears here twice", quoted(&key))));
             }
             let taken = self.0.0.borrow_mut().facts(&key, facts);
             taken.map_err(|why| self.0.refuse(why))?;

@@ -12,7 +12,7 @@ use crate::regular_file::{self, Access, Links, Opened};
 /// A torn line is no longer than this.
 const MAX_TORN_BYTES: u64 = 1024 * 1024;
 /// What to say of a file with other lines.
-const NOT_OURS: &str = "it holds other lines than an audit log's: is it another file?";
+const NOT_OURS: &str = "it holds lines that are not an audit log's: is it another file?";
 /// How every line begins.
 const BEGINNING: &[u8] = b"{\"event\":\"";
 

@@ -226,7 +226,7 @@ impl Backend for Fleet {
                     NotOpen::Refused { words, .. } => words,
                     NotOpen::Failed(error) => error.to_string(),
                 };
-                self.rest.notices().warn(format!("{} or a proxy before it refused the websocket ({words}): the hosts are asked one by one, which is slower; a host that takes longer than the server waits (25 s unless configured) is asked again, and an offline host answers only if it is back when it is asked",
+                self.rest.notices().warn(format!("{} or a proxy in front of it refused the websocket ({words}): the hosts are asked one by one, which is slower; a host that takes longer than the server waits (25 s unless configured) is asked again, and an offline host answers only if it is back when it is asked",
                     self.rest.server()));
                 let one_by_one = OneByOne::new(self.rest.clone(), self.keep, way, hosts);
                 self.mode = Mode::OneByOne(Box::new(one_by_one));

@@ -28,7 +28,7 @@ const OFFLINE_PAUSE: Duration = Duration::from_secs(5);
 /// The least time between two calls for a host that is online and did not answer. The server's own
 /// wait is 25 s unless configured; one that is configured away must not be hammered.
 const SILENT_PAUSE: Duration = Duration::from_secs(1);
-/// While a part of the server is away, each host is asked again after this.
+/// While a part of the server is down, each host is asked again after this.
 const AWAY_PAUSE: Duration = Duration::from_secs(1);
 /// A call that the server fails is repeated so often.
 const MOST_FAILURES: usize = 3;
@@ -333,7 +333,7 @@ impl OneByOne {
         }
         let error = self.rest.refusal(reply, Purpose::Run);
         self.rest.notices().warn(format!(
-            "{} is not asked again: {error} (nor is any other host that is answered so)",
+            "{} is not asked again: {error} (nor is any other host that gets this answer)",
             self.rest.shown(&self.hosts[host].hostname)
         ));
     }

@@ -34,8 +34,8 @@ impl Rest {
                 hint: Some(READING_HINT.into()),
             },
             (400, Purpose::Run) if said.contains("no hosts targeted") => BackendError::Targets {
-                message: format!("{} has none of the targeted hosts any more ({status})", self.server()),
-                hint: Some("the hosts were deleted, or this user lost sight of them, since they were found a moment ago".into()),
+                message: format!("{} no longer has any of the targeted hosts ({status})", self.server()),
+                hint: Some("since they were found a moment ago, the hosts were deleted or this user lost access to them".into()),
             },
             (code, _) => BackendError::Answer {
                 status: Some(code),
@@ -43,9 +43,9 @@ impl Rest {
                 hint: match code {
                     404 | 405 => Some("check that `backend` is right, and that `base_url` is the server's own address, without the path of an API or a page".into()),
                     // Recorded: `redis-restarted`.
-                    408 => Some("a part of the server is away: look at Fleet's Redis, and at its log".into()),
+                    408 => Some("a part of the server is down: look at Fleet's Redis, and at its log".into()),
                     // Recorded: `database-away`.
-                    500 if reply.body.is_empty() => Some("a Fleet whose database is away answers so: look at it, and at the server's log".into()),
+                    500 if reply.body.is_empty() => Some("a Fleet whose database is down answers like this: look at it, and at the server's log".into()),
                     500..=599 => Some("the server's log says more".into()),
                     _ => None,
                 },
@@ -64,19 +64,19 @@ impl Rest {
         let (what, hint) = match (self.credentials(), purpose) {
             (Credentials::Token(_), _) if self.worked() => (
                 "the API token",
-                "it was good a moment ago: it was revoked meanwhile, or the server's database is away",
+                "it worked a moment ago: it was revoked since, or the server's database is down",
             ),
             (Credentials::Token(_), _) => (
                 "the API token",
-                "check the secret that `api_token` names: the token may be revoked, or another server's; a Fleet whose database is away says the same",
+                "check the secret that `api_token` names: the token may be revoked, or another server's; a Fleet whose database is down says the same",
             ),
             (Credentials::Login { .. }, Purpose::Login) => (
                 "the username or the password",
-                "`username` is the e-mail address of a Fleet user; a user who signs in through SSO needs an `api_token`; a Fleet whose database is away says the same",
+                "`username` is the e-mail address of a Fleet user; a user who signs in through SSO needs an `api_token`; a Fleet whose database is down says the same",
             ),
             (Credentials::Login { .. }, _) => (
                 "the session that it opened for `username`",
-                "the session was ended while the step ran, or the server's database is away: run the step again",
+                "the session was ended while the step ran, or the server's database is down: run the step again",
             ),
         };
         BackendError::Auth {

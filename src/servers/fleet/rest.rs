@@ -125,7 +125,7 @@ pub(super) enum Look {
 /// What a dispatch that failed means for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// It was not started since a part of the server is away: the next one may be.
+    /// It was not started since a part of the server is down: the next one may be.
     Away,
     /// The answer was lost, or the server broke over it.
     Unknown,
@@ -700,7 +700,7 @@ impl Rest {
         })
     }
 
-    /// Sends a request that may be repeated, again while a part of the server is away.
+    /// Sends a request that may be repeated, again while a part of the server is down.
     async fn patiently(&self, request: Request<'_>) -> Result<Reply, BackendError> {
         let mut patience = Patience::until(self.http.deadline());
         loop {
@@ -723,7 +723,7 @@ impl Rest {
     pub(super) fn tell_of_waiting(&self, error: &BackendError) {
         if !self.known.waiting.swap(true, Ordering::Relaxed) {
             self.notices().warn(format!(
-                "{error}; a part of the server may be away: trying again until the deadline"
+                "{error}; a part of the server may be down: trying again until the deadline"
             ));
         }
     }

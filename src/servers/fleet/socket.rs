@@ -311,7 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 "the connection was cut".into()
             }
-            Error::Protocol(_) | Error::Utf8(_) => "what came is not a websocket's".into(),
+            Error::Protocol(_) | Error::Utf8(_) => "what came is not of a websocket".into(),
             Error::Io(io) => match io.kind() {
                 std::io::ErrorKind::ConnectionReset
                 | std::io::ErrorKind::ConnectionAborted

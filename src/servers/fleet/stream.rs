@@ -376,7 +376,7 @@ impl Stream {
                     self.rest.server(),
                     Attempts::MOST,
                 ),
-                hint: Some("look for a proxy before the server that cuts websockets, or at the server's log".into()),
+                hint: Some("look for a proxy in front of the server that cuts websockets, or at the server's log".into()),
             }));
         };
         self.broken += 1;

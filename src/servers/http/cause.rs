@@ -129,7 +129,7 @@ impl Cause {
                 return BackendError::Answer {
                     status: None,
                     message: format!("{origin} answered with {what}"),
-                    hint: Some("check the address and port in `base_url`: something else than the server's API listens there".into()),
+                    hint: Some("check the address and port in `base_url`: something other than the server's API listens there".into()),
                 };
             }
             Self::Dns => (
@@ -192,7 +192,7 @@ fn known(cause: &(dyn Error + 'static)) -> Option<Cause> {
     }
     if cause.downcast_ref::<NoThread>().is_some() {
         return Some(Cause::Limit(
-            "the system gives this process no further thread",
+            "the system gives this process no more threads",
         ));
     }
     let tls = cause.downcast_ref::<rustls::Error>()?;
@@ -210,7 +210,7 @@ fn by_words(text: &str) -> Option<Cause> {
         "operation was canceled" => Cause::Unsent,
         "message head is too large" => Cause::NotHttp("a head that is larger than an answer's"),
         "tunnel error: proxy authorization required" => {
-            Cause::Proxy("the proxy wants credentials, or others than it was given")
+            Cause::Proxy("the proxy wants credentials, or other ones than it was given")
         }
         "tunnel error: unsuccessful" => Cause::Proxy("the proxy refuses the connection"),
         "tunnel error: unexpected end of file" => Cause::Proxy("the proxy closed the connection"),
@@ -229,7 +229,7 @@ pub(super) fn limit(errno: Errno) -> Option<&'static str> {
     match errno {
         Errno::MFILE => Some("this process may open no more files and connections"),
         Errno::NFILE => Some("this machine can open no more files and connections"),
-        Errno::NOMEM | Errno::NOBUFS => Some("the system gives this process no further memory"),
+        Errno::NOMEM | Errno::NOBUFS => Some("the system gives this process no more memory"),
         _ => None,
     }
 }

@@ -134,7 +134,7 @@ impl Incoming {
         BackendError::Answer {
             status: None,
             message: format!(
-                "{} answered {} with more than {}, which is more than is read of it",
+                "{} answered {} with more than {}, the most that is read of such an answer",
                 self.http.origin(),
                 self.asked,
                 limits::words(self.most)

@@ -62,7 +62,7 @@ pub(super) fn of_environment(
         true => Url::parse(text),
         false => Url::parse(&format!("http://{text}")),
     };
-    let url = url.map_err(|_| malformed("it is no address"))?;
+    let url = url.map_err(|_| malformed("it is not an address"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(malformed(
             "only HTTP proxies are spoken to (http:// or https://)",
@@ -72,7 +72,7 @@ pub(super) fn of_environment(
         return Err(malformed("it names no host"));
     }
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err(malformed("it goes on after the host and the port"));
+        return Err(malformed("it has more after the host and the port"));
     }
     if let Some(reason) = address::literal(&url).and_then(address::forbidden) {
         return Err(BackendError::Forbidden {
@@ -172,21 +172,21 @@ mod tests {
     #[test]
     fn what_is_no_proxy_is_an_error_that_does_not_show_it() {
         for (value, what) in [
-            ("http://", "it is no address"),
-            ("http://secret@:80", "it is no address"),
-            ("http://se cret", "it is no address"),
-            ("http://secret:secret@proxy:99999", "it is no address"),
+            ("http://", "it is not an address"),
+            ("http://secret@:80", "it is not an address"),
+            ("http://se cret", "it is not an address"),
+            ("http://secret:secret@proxy:99999", "it is not an address"),
             (
                 "socks5://secret:1080",
                 "only HTTP proxies are spoken to (http:// or https://)",
             ),
             (
                 "http://proxy:3128/secret",
-                "it goes on after the host and the port",
+                "it has more after the host and the port",
             ),
             (
                 "http://proxy:3128?secret",
-                "it goes on after the host and the port",
+                "it has more after the host and the port",
             ),
         ] {
             let told = found("https://fleet.example.com", &[("HTTPS_PROXY", value)]);

@@ -56,7 +56,12 @@ impl Reply {
 
 /// The answer is JSON, but not what was expected; `place` says where.
 pub(super) fn of_another_form(asked: &str, status: u16, place: &str) -> BackendError {
-    unreadable("JSON of another form than expected", asked, status, place)
+    unreadable(
+        "JSON that does not have the expected form",
+        asked,
+        status,
+        place,
+    )
 }
 
 /// The answer is not JSON; `place` says where.

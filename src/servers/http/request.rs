@@ -408,7 +408,7 @@ impl Attempts<'_> {
                     error: BackendError::Answer {
                         status: Some(status),
                         message: failed(&format!("HTTP {status}")),
-                        hint: Some("a gateway before the server can't reach it".into()),
+                        hint: Some("a gateway in front of the server can't reach it".into()),
                     },
                     retry: Retry::Later {
                         sent: true,
@@ -427,7 +427,8 @@ impl Attempts<'_> {
                     self.http.shown(&encoding)
                 )),
                 hint: Some(
-                    "look for a proxy before the server that compresses whatever passes".into(),
+                    "look for a proxy in front of the server that compresses whatever passes"
+                        .into(),
                 ),
             })),
         }

@@ -69,7 +69,7 @@ pub(super) fn words(error: &rustls::Error) -> (String, &'static str) {
             // An authority of the same name with another key: one that was made anew.
             CertificateError::BadSignature => (
                 "the server's certificate is not signed by the trusted authority of that name",
-                "the authority was made anew, or somebody poses as the server: put the authority's present certificate into `ca_file`",
+                "the authority was replaced, or somebody poses as the server: if it was replaced, put its new certificate into `ca_file`",
             ),
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
                 "the server's certificate has expired",
@@ -101,7 +101,7 @@ pub(super) fn words(error: &rustls::Error) -> (String, &'static str) {
         other => {
             return (
                 other.to_string(),
-                "the server and this program have no way of TLS 1.2 or 1.3 in common, or a proxy is between them",
+                "the server and this program share no version or cipher of TLS 1.2 and 1.3, or a proxy is between them",
             );
         }
     };

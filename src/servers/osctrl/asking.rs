@@ -136,7 +136,7 @@ impl Asking {
             return;
         };
         if self.queries.iter().any(Query::is_lost) {
-            self.rest.notices().warn("a query of the earlier run is not at the server any more, or is of another step: late answers to it can't be read");
+            self.rest.notices().warn("a query of the earlier run is no longer on the server, or belongs to another step: late answers to it can't be read");
         }
         let handed_out = self.queries.iter().any(Query::may_be_running);
         let silent = hosts
@@ -347,7 +347,7 @@ impl Asking {
             self.rest.notices().info(|| format!("osctrl counts errors that it has no text of: {} asked again, each by a query of its own",
                 in_words(hosts.len())));
         } else if !std::mem::replace(&mut self.told[0], true) {
-            self.rest.notices().warn(format!("osctrl ended the query (by its counters, which count hosts twice that answer twice) before {} had answered: asking again",
+            self.rest.notices().warn(format!("osctrl ended the query (its counters count a host twice that answers twice) before {} had answered: asking again",
                 in_words(hosts.len())));
         }
         let at = Instant::now() + *pause;

@@ -99,7 +99,7 @@ impl Rest {
     fn refused_token(&self) -> BackendError {
         BackendError::Auth {
             message: format!("{} does not accept the token (HTTP 401)", self.origin()),
-            hint: Some("look at the secret that `api_token` names: the token may have expired, or belong to another server; a login of the same user ends it too. If it is good, osctrl's database is away: osctrl then says the same".into()),
+            hint: Some("look at the secret that `api_token` names: the token may have expired, or belong to another server; a login of the same user ends it too. If it is good, osctrl's database is down: osctrl then says the same".into()),
         }
     }
 
@@ -121,7 +121,7 @@ impl Rest {
                 self.origin()
             ),
             hint: Some(format!(
-                "either {ended}, or osctrl's database is away: osctrl then says the same"
+                "either {ended}, or osctrl's database is down: osctrl then says the same"
             )),
         }
     }
@@ -176,7 +176,7 @@ impl Rest {
                             self.origin(),
                             self.words(&reply)
                         ),
-                        hint: Some("check `username` and `password`, or the secrets that they name. If they are right, osctrl's database is away: osctrl then says the same".into()),
+                        hint: Some("check `username` and `password`, or the secrets that they name. If they are right, osctrl's database is down: osctrl then says the same".into()),
                     },
                     may_pass,
                 });
@@ -213,7 +213,7 @@ impl Rest {
         if mfa_required {
             return BackendError::Auth {
                 message: format!(
-                    "{} wants a second factor of this user, which nobody can give here",
+                    "{} asks this user for a second factor, which nobody can give here",
                     self.origin()
                 ),
                 hint: Some("use an API token (`api_token`) instead of `username` and `password`, or a service user: these need no second factor".into()),

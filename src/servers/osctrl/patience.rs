@@ -1,4 +1,4 @@
-//! Waiting out what passes by itself. While osctrl's database is away the server answers 401 to a good
+//! Waiting out what passes by itself. While osctrl's database is down the server answers 401 to a good
 //! token, 403 to a good login, 500 and 408 (transcript `database-away`); afterwards everything is there.
 
 use std::time::Duration;

@@ -320,7 +320,7 @@ impl Query {
                 return Err(BackendError::Answer {
                     status: None,
                     message: format!(
-                        "{} tells of many times more results than hosts were asked",
+                        "{} claims many times more results than hosts were asked",
                         rest.origin()
                     ),
                     hint: None,

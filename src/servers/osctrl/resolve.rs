@@ -258,10 +258,7 @@ impl<'a> Finder<'a> {
                     self.rest.environment(),
                     listed_in_quotes(&unknown)
                 ),
-                hint: Some(
-                    "check the names in `target_labels`: upper and lower case are told apart"
-                        .into(),
-                ),
+                hint: Some("check the names in `target_labels`: case matters".into()),
             });
         }
         Ok(found.with(&inactive)?.into_values().collect())

@@ -347,7 +347,7 @@ impl Rest {
                     self.http.origin(),
                     self.shared.environment
                 ),
-                hint: Some("check `environment` in the step: it is the environment's name or uuid in osctrl, upper and lower case told apart (older servers know only the uuid)".into()),
+                hint: Some("check `environment` in the step: it is the environment's name or uuid in osctrl; case matters (older servers know only the uuid)".into()),
             });
         }
         if reply.status == 403 {

@@ -147,7 +147,7 @@ async fn a_token_that_is_refused_is_an_error_at_once() {
         seen(&stub, &error),
         "auth: https://osctrl.example does not accept the token (HTTP 401) (look at the secret that `api_token` \
          names: the token may have expired, or belong to another server; a login of the same user ends it too. If it is \
-         good, osctrl's database is away: osctrl then says the same)"
+         good, osctrl's database is down: osctrl then says the same)"
     );
     assert_eq!(stub.asked().len(), 1);
 }
@@ -227,13 +227,13 @@ async fn a_refused_login_says_so_without_the_password() {
             403,
             refusal("invalid credentials for pass-word"),
             "auth: https://osctrl.example refused the login: \"invalid credentials for [redacted]\" (check `username` \
-             and `password`, or the secrets that they name. If they are right, osctrl's database is away: osctrl then \
+             and `password`, or the secrets that they name. If they are right, osctrl's database is down: osctrl then \
              says the same)",
         ),
         (
             200,
             r#"{"mfa_required":true}"#.into(),
-            "auth: https://osctrl.example wants a second factor of this user, which nobody can give here (use an API \
+            "auth: https://osctrl.example asks this user for a second factor, which nobody can give here (use an API \
              token (`api_token`) instead of `username` and `password`, or a service user: these need no second factor)",
         ),
         (
@@ -270,7 +270,7 @@ async fn a_dispatch_that_fails_says_why_and_whether_it_may_run() {
             refusal("error getting environment"),
             true,
             "targets: https://osctrl.example has no environment `dev` (check `environment` in the step: it is the \
-             environment's name or uuid in osctrl, upper and lower case told apart (older servers know only the uuid))",
+             environment's name or uuid in osctrl; case matters (older servers know only the uuid))",
         ),
         (
             500,
@@ -316,8 +316,7 @@ async fn a_dispatch_that_fails_says_why_and_whether_it_may_run() {
             502,
             String::new(),
             true,
-            "answer: https://osctrl.example answered POST /api/v1/queries/dev with HTTP 502 (a gateway before the \
-             server can't reach it)",
+            "answer: https://osctrl.example answered POST /api/v1/queries/dev with HTTP 502 (a gateway in front of the server can't reach it)",
         ),
     ] {
         let stub = Stub::start(move |_| (status, body.clone())).await;
@@ -538,7 +537,7 @@ async fn endless_results_are_an_error() {
     let error = events(&mut backend).await.unwrap_err();
     assert_eq!(
         seen(&stub, &error),
-        "answer: https://osctrl.example tells of many times more results than hosts were asked ()"
+        "answer: https://osctrl.example claims many times more results than hosts were asked ()"
     );
 }
 

@@ -389,7 +389,7 @@ impl<F: Fn(&str) -> String> Reader<F> {
         let data = item.data.map(|data| data.get().as_bytes());
         let answer = match data {
             None if !whole => Answer::Error(format!(
-                "the answer could not be read: it has more than {}, which is more than is read of one host",
+                "the answer could not be read: it has more than {}, the most that is read of one host",
                 limits::ANSWER.words()
             )),
             data => self.answer(data, is_success(item.status)),
@@ -442,7 +442,7 @@ impl<F: Fn(&str) -> String> Visitor<'_> for DataText<'_, F> {
 /// Where JSON is wrong; never what stands there.
 fn place(error: &serde_json::Error) -> String {
     let what = match error.classify() {
-        serde_json::error::Category::Data => "JSON of another form than osctrl's",
+        serde_json::error::Category::Data => "JSON that does not have osctrl's form",
         _ => "not JSON",
     };
     format!("{what} (line {}, column {})", error.line(), error.column())

@@ -227,7 +227,7 @@ fn unreadable_data_is_that_hosts_error_and_never_shown() {
         ),
         (
             r#"{"uuid":"A","data":"{\"message\":{\"secret\":1}}"}"#,
-            "JSON of another form than osctrl's (line 1, column 11)",
+            "JSON that does not have osctrl's form (line 1, column 11)",
         ),
         (
             r#"{"uuid":"A","data":"\ud800secret"}"#,

@@ -149,13 +149,15 @@ impl Earlier {
                 continue;
             }
             return Some(match field.as_str() {
-                "backend" => "it is of another kind of server than this step (`backend`)".into(),
-                "url" => "it is of another server than this step (`base_url`)".into(),
+                "backend" => {
+                    "it is from another kind of server than this step's (`backend`)".into()
+                }
+                "url" => "it is from another server than this step's (`base_url`)".into(),
                 field => format!("it is of another `{field}` of the server than this step"),
             });
         }
         if self.template != step.template.name {
-            return Some("it is of another template than this step".into());
+            return Some("it is of another template than this step's".into());
         }
         if self.sql == statement.sql() {
             return None;
@@ -167,9 +169,9 @@ impl Earlier {
         names.dedup();
         let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         Some(match names.as_slice() {
-            [] => "its SQL is another than this step's, though template and parameters are the same: the template was changed since".into(),
+            [] => "its SQL is not this step's, though template and parameters are the same: the template has changed since".into(),
             names => format!(
-                "its SQL is another than this step's: the parameters differ ({})",
+                "its SQL is not this step's: the parameters differ ({})",
                 listed(names)
             ),
         })

@@ -113,7 +113,7 @@ impl<'a> Piece<'a> {
         for (key, raw) in entries.0 {
             let piece = Self::new(self.text, raw);
             if !seen.insert(key.clone()) {
-                return Err(piece.wrong(format!("a key of {name} stands there twice")));
+                return Err(piece.wrong(format!("a key of {name}appears twice")));
             }
             pieces.push((key, piece));
         }
@@ -134,7 +134,7 @@ impl<'a> Piece<'a> {
     }
 
     fn moment(self, name: &str) -> Result<SystemTime, Wrong> {
-        let wrong = || self.wrong(format!("{name} must be a moment in RFC 3339, in UTC"));
+        let wrong = || self.wrong(format!("{name} must be a time in RFC 3339, in UTC"));
         let text = self.string(name).map_err(|_| wrong())?;
         moment(&text).ok_or_else(wrong)
     }
@@ -204,14 +204,14 @@ fn read_text(text: &str) -> Result<Earlier, Wrong> {
         }
         (false, [document]) => {
             if !head.contains_key("results") {
-                let what = "it is no document of `run`: `results` is missing";
+                let what = "it is not a document of `run`: `results` is missing";
                 return Err(Wrong::whole(what));
             }
             let results = needed(&head, *document, "results", "`results`")?;
             (results.entries("`results`")?, head)
         }
         (false, [_, second, ..]) => {
-            return Err(second.wrong("something stands behind the document"));
+            return Err(second.wrong("more text follows the document"));
         }
         (false, []) => return Err(Wrong::whole("it is empty")),
     };
@@ -288,7 +288,7 @@ fn lines_of<'a>(lines: &[Piece<'a>]) -> Result<(KeysAndRows<'a>, Piece<'a>), Wro
             .as_str()
         {
             "host" => {}
-            "summary" => return Err(line.wrong("a summary is the last line, and this is not")),
+            "summary" => return Err(line.wrong("a summary must be the last line, and this is not")),
             _ => return Err(line.wrong("`type` must be `host` or `summary`")),
         }
         let key = needed(&fields, *line, "host", "`host`")?.string("`host`")?;
@@ -310,7 +310,7 @@ fn lines_of<'a>(lines: &[Piece<'a>]) -> Result<(KeysAndRows<'a>, Piece<'a>), Wro
 /// What the document says of its run.
 fn run_of(head: &Fields<'_>) -> Result<Earlier, Wrong> {
     let Some(run) = head.get("run").copied() else {
-        let what = "it does not say which run it is of (`run`): an older version wrote it, or another program";
+        let what = "it does not say which run it belongs to (`run`): an older version wrote it, or another program";
         return Err(Wrong::whole(what));
     };
     let fields = run.fields("`run`")?;

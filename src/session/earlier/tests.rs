@@ -116,15 +116,15 @@ fn what_is_no_document_is_told_with_its_place() {
         ),
         (
             "{}".into(),
-            "it is no document of `run`: `results` is missing",
+            "it is not a document of `run`: `results` is missing",
         ),
         (
             format!("{}\n{{}}", document()),
-            "line 2, column 1: something stands behind the document",
+            "line 2, column 1: more text follows the document",
         ),
         (
             without("", "run"),
-            "it does not say which run it is of (`run`): an older version wrote it, or another program",
+            "it does not say which run it belongs to (`run`): an older version wrote it, or another program",
         ),
         (
             without("/run", "sql"),
@@ -138,7 +138,7 @@ fn what_is_no_document_is_told_with_its_place() {
         (change("/run/id", json!(1)), "`run.id` must be text"),
         (
             change("/run/started_at", json!("today")),
-            "`run.started_at` must be a moment in RFC 3339, in UTC",
+            "`run.started_at` must be a time in RFC 3339, in UTC",
         ),
         (change("/run", json!([1])), "`run` must be a mapping"),
         (
@@ -203,13 +203,13 @@ fn what_is_no_document_is_told_with_its_place() {
             document()
                 .to_string()
                 .replacen("\"web-02\":[]", "\"web-01\":[]", 1),
-            "a key of `results` stands there twice",
+            "a key of `results`appears twice",
         ),
         (
             document()
                 .to_string()
                 .replacen("\"partial\":true", "\"results\":{}", 1),
-            "a key of the document stands there twice",
+            "a key of the documentappears twice",
         ),
         (
             lines(&document()).lines().next().unwrap().into(),
@@ -225,7 +225,7 @@ fn what_is_no_document_is_told_with_its_place() {
         ),
         (
             format!("{0}{0}", lines(&document())),
-            "a summary is the last line, and this is not",
+            "a summary must be the last line, and this is not",
         ),
     ] {
         let came = wrong(&text);

@@ -51,7 +51,7 @@ fn paths_and_filters() {
 #[test]
 fn everything_else_is_refused_in_words() {
     let more = "holds more than a path such as `alert.host` or `alert.tags[0]` and filters: no arithmetic, comparisons, conditions, calls or literals";
-    let secrets = "may not name `secrets`: a secret stands only in `api_token`, `username` and `password`, as exactly `{{ secrets.NAME }}`";
+    let secrets = "may not name `secrets`: a secret is allowed only in `api_token`, `username` and `password`, as exactly `{{ secrets.NAME }}`";
     for (text, message) in [
         ("{{ a + b }}", more),
         ("{{ 'x' * 100000000 }}", more),
@@ -81,7 +81,7 @@ fn everything_else_is_refused_in_words() {
         ),
         (
             "{{ a[0:2] }}",
-            "holds a `[` without its `]`: one number or one quoted name stands inside",
+            "holds a `[` without its `]`: it takes one number or one quoted name",
         ),
         (
             "{{ a[-1] }}",
@@ -98,7 +98,7 @@ fn everything_else_is_refused_in_words() {
         ),
         (
             "{{ a.0 }}",
-            "holds a `.` without a name behind it: write `alert['some name']` for a name that is no word, `alert.tags[0]` for an item",
+            "holds a `.` without a name after it: write `alert['some name']` for a name that is no word, `alert.tags[0]` for an item",
         ),
         ("{{ a", "holds a `{{` without its `}}`"),
         ("x {{", "holds a `{{` without its `}}`"),
@@ -119,7 +119,7 @@ fn everything_else_is_refused_in_words() {
             "{{ a }}{# b #}",
             "holds a comment (`{#`): only expressions (`{{ … }}`) are rendered",
         ),
-        ("{{ a | }}", "holds a `|` without a filter behind it"),
+        ("{{ a | }}", "holds a `|` without a filter after it"),
         (
             "{{ a | lowr }}",
             "uses an unknown filter `lowr` (did you mean `lower`?): there are default, lower, upper, trim, first, last, join, int, pluck",

@@ -250,7 +250,7 @@ fn warnings() {
         words(&step.warnings),
         [
             "`password` is written out in the step: keep it as a secret and write \"{{ secrets.NAME }}\"",
-            "`verify_tls` is false: the server's certificate is not checked, so whoever is on the way can read the credentials and the rows",
+            "`verify_tls` is false: the server's certificate is not checked, so anyone on the way can read the credentials and the rows",
         ]
     );
     assert_eq!(
@@ -263,7 +263,7 @@ fn warnings() {
     let step = rendered(&plain, &json!(null));
     assert_eq!(
         words(&step.warnings),
-        ["`base_url` is plain http: whoever is on the way can read the credentials and the rows"]
+        ["`base_url` is plain http: anyone on the way can read the credentials and the rows"]
     );
     for loopback in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost"] {
         assert!(

@@ -149,7 +149,7 @@ fn rendering_messages_word_for_word() {
         (json!({"target_hosts": "{{ alert.nothing | lower }}"}), "target_hosts: filter: `target_hosts` uses `lower` on `alert.nothing`: it takes text or a number, not nothing (null)".into()),
         (json!({"target_hosts": "{{ alert.flag | int }}"}), "target_hosts: filter: `target_hosts` uses `int` on `alert.flag`: it takes text or a number, not true or false".into()),
         (json!({"target_hosts": "{{ alert.map | first }}"}), "target_hosts: filter: `target_hosts` uses `first` on `alert.map`: it takes a list or text, not a mapping".into()),
-        (json!({"target_hosts": "{{ secrets.token }}"}), "target_hosts: secret_field: `target_hosts` may not name `secrets`: a secret stands only in `api_token`, `username` and `password`, as exactly `{{ secrets.NAME }}`".into()),
+        (json!({"target_hosts": "{{ secrets.token }}"}), "target_hosts: secret_field: `target_hosts` may not name `secrets`: a secret is allowed only in `api_token`, `username` and `password`, as exactly `{{ secrets.NAME }}`".into()),
         (json!({"target_hosts": "{{ alert.host"}), "target_hosts: expression: `target_hosts` holds a `{{` without its `}}`".into()),
         (json!({"timeout_seconds": "{{ alert.hosts }}"}), "timeout_seconds: structure: `timeout_seconds` yields a list: a single value is expected".into()),
         (json!({"template_params": {"a b": ["{{ alert.map }}"]}}), "template_params['a b'][0]: structure: `template_params['a b'][0]` yields a mapping: a single value or a list is expected".into()),
@@ -164,7 +164,7 @@ fn rendering_messages_word_for_word() {
         (json!({"max_rows_per_host": "{{ alert.n }}"}), format!("max_rows_per_host: context_field: `max_rows_per_host` {only_context}")),
         (json!({"offline_hosts": "{{ alert.n }}"}), format!("offline_hosts: context_field: `offline_hosts` {only_context}")),
         (json!({"target_platforms": ["{{ alert.n }}"]}), format!("target_platforms[0]: context_field: `target_platforms[0]` {only_context}")),
-        (json!({"base_url": "https://{{ secrets.token }}"}), "base_url: secret_field: `base_url` takes no secret: a secret stands only in `api_token`, `username` and `password`".into()),
+        (json!({"base_url": "https://{{ secrets.token }}"}), "base_url: secret_field: `base_url` takes no secret: a secret is allowed only in `api_token`, `username` and `password`".into()),
         (json!({"api_token": "{{ alert.host }}"}), format!("api_token: secret_reference: `api_token` {reference}")),
         (json!({"api_token": "{{secrets['token']}}"}), format!("api_token: secret_reference: `api_token` {meant}")),
         (json!({"api_token": "{ secrets.token }}"}), format!("api_token: secret_reference: `api_token` {meant}")),
@@ -172,7 +172,7 @@ fn rendering_messages_word_for_word() {
         (json!({"api_token": null, "username": "u", "password": "m4rk3r{{"}), format!("password: secret_reference: `password` {reference}")),
         (json!({"api_token": "{{ secrets.gone-1 }}"}), "api_token: secret_missing: `api_token`: the secret `gone-1` is missing: neither the invocation's `secrets` nor a secrets directory (`--secrets-dir`) nor the variable OSQUERY_LIVE_QUERY_SECRET_GONE_1 has it".into()),
         (json!({"api_token": "{{ secrets.empty }}"}), "api_token: secret_value: `api_token`: the secret `empty` can't be used: it is empty in the invocation's `secrets`".into()),
-        (json!({"api_token": "{{ secrets.blank }}"}), "api_token: secret_value: `api_token` names the secret `blank`, which is not a token: blanks, line breaks and characters beyond ASCII can't stand in a header".into()),
+        (json!({"api_token": "{{ secrets.blank }}"}), "api_token: secret_value: `api_token` names the secret `blank`, which is not a token: a header can't hold blanks, line breaks or characters beyond ASCII".into()),
         (json!({"api_token": null, "username": "u", "password": "{{ secrets.two }}"}), "password: secret_value: `password` names the secret `two`, which holds line breaks or other control characters".into()),
     ] {
         let (code, problems) = refused(&with(changes.clone()), context.clone());
@@ -232,7 +232,7 @@ fn rendering_is_bounded_in_work() {
     let hosts = vec!["{{ a | lower | upper | trim | lower }}"; 9_000];
     let (_, problems) = refused(&with(json!({"target_hosts": hosts})), context.clone());
     assert!(
-        problems[0].ends_with("can't be rendered: the step's expressions make more than 64 MiB"),
+        problems[0].ends_with("can't be rendered: the step's expressions yield more than 64 MiB"),
         "{}",
         problems[0]
     );

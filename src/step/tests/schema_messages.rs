@@ -67,11 +67,11 @@ fn schema_messages_word_for_word() {
         ),
         (
             json!({"environment": ".."}),
-            "params.environment: pattern: `environment` must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks and control characters",
+            "params.environment: pattern: `environment` must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks or control characters",
         ),
         (
             json!({"environment": "a/b"}),
-            "params.environment: pattern: `environment` must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks and control characters",
+            "params.environment: pattern: `environment` must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks or control characters",
         ),
         (
             json!({"backend": "fleetdm"}),
@@ -111,7 +111,7 @@ fn schema_messages_word_for_word() {
         ),
         (
             json!({"api_token": "m4rk3r m4rk3r"}),
-            "params.api_token: pattern: `api_token` must be ASCII without blanks and line breaks: anything else can't stand in a header",
+            "params.api_token: pattern: `api_token` must be ASCII without blanks and line breaks: a header can't hold anything else",
         ),
         (
             json!({"target_hosts": null}),

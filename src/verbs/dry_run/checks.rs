@@ -82,14 +82,14 @@ pub fn engine_timeout(document: &Document, deadline: Option<u64>) -> Option<Find
         (
             Severity::Error,
             format!(
-                "the engine gives the step up after {engine} s, before its query's deadline of {deadline} s: nothing would come back; raise `timeout_seconds` of the step, or lower `params.timeout_seconds`"
+                "the engine gives up on the step after {engine} s, before its query's deadline of {deadline} s: nothing would come back; raise `timeout_seconds` of the step, or lower `params.timeout_seconds`"
             ),
         )
     } else if engine < deadline + 3 {
         (
             Severity::Warning,
             format!(
-                "the engine gives the step up after {engine} s, and its query's deadline is {deadline} s: leave some seconds for the document and for stopping the query on the server"
+                "the engine gives up on the step after {engine} s, and its query's deadline is {deadline} s: leave some seconds for the document and for stopping the query on the server"
             ),
         )
     } else {

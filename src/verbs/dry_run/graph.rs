@@ -81,7 +81,7 @@ pub fn faults(steps: &[Step]) -> Vec<Fault> {
                 rule: "repeated_step_id",
                 severity: Severity::Error,
                 message: format!(
-                    "the step id `{id}` stands twice: step {} has it too",
+                    "the step id `{id}` appears twice: step {} has it too",
                     number(steps, *first)
                 ),
             });

@@ -131,7 +131,7 @@ fn wrong_field(
         return match needed {
             true => told(Severity::Error, "input_field", &missing),
             false => {
-                let message = format!("{missing}: the input is without its value then");
+                let message = format!("{missing}: the input has no value then");
                 told(Severity::Warning, "input_field", &message)
             }
         };

@@ -282,7 +282,7 @@ fn repeated_playbooks(files: &mut [FileReport]) {
             Some((path, line)) => file.findings.push(Finding::new(
                 Severity::Error,
                 "repeated_playbook_id",
-                format!("the playbook id `{id}` is taken: {path}:{line} has it too"),
+                format!("the playbook id `{id}` is already used: {path}:{line} has it too"),
                 Some(*at),
             )),
             None => {

@@ -109,7 +109,7 @@ fn examine_ours(
     let foreign = keys_of_others(step.value());
     let problems = foreign.iter().map(|key| {
         let message = format!(
-            "unknown key `{}`: `run` refuses a step that has it, so the engine must not pass it on",
+            "unknown key `{}`: `run` refuses a step with it, so the engine must not pass it on",
             show_key(key)
         );
         Problem::new(Path::of(&[key]), form::UNKNOWN_KEY, message)

@@ -54,7 +54,7 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
         let mut files = Vec::new();
         folder(path, 0, &mut files).map_err(|error| unusable(&error))?;
         if files.is_empty() {
-            let what = "holds no playbooks and no steps: they are named `*.playbook.yaml` and `*.step.yaml` (or `.yml`, `.json`)";
+            let what = "holds no playbooks or steps: they are named `*.playbook.yaml` and `*.step.yaml` (or `.yml`, `.json`)";
             return Err(Failure::from(CallError::File {
                 path: path.clone(),
                 what: what.to_owned(),

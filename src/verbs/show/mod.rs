@@ -38,7 +38,7 @@ table and a ticket below the rows, for the other formats on stderr. What hosts w
 control characters are made visible, Markdown and HTML do nothing, and a csv cell that a
 spreadsheet would take for a formula has an apostrophe before it. Touches no network.
 
-  table     for a terminal, as wide as it is (COLUMNS, 80 where nobody says)
+  table     for a terminal, as wide as it is (or COLUMNS; 80 where neither is known)
   markdown  for a ticket: what was asked, who answered, who did not and why, each one's first rows
   csv       one line a row, RFC 4180: host, uuid, hostname, answered_at, then all columns
   rows      one JSON line a row: run, host, uuid, hostname, answered_at, template, row
@@ -116,7 +116,7 @@ pub(crate) fn run(args: &ShowArgs, process: &Process) -> Exit {
 fn show(args: &ShowArgs, process: &Process) -> Result<Exit, Failure> {
     if args.raw && args.format != ShowFormat::Csv {
         return Err(usage(
-            "`--raw` is for `--format csv`: no other format changes cells",
+            "`--raw` goes with `--format csv`: no other format changes cells",
         ));
     }
     let mut source = Source::open(args.file.as_deref())?;
@@ -324,7 +324,7 @@ fn unknown(name: &str, recorded: &Recorded) -> String {
         .collect();
     let what = listed(&[name]);
     if keys.is_empty() {
-        return format!("the document has no target at all, so none `{what}`");
+        return format!("the document has no targets, so `{what}` is not one");
     }
     let likely = nearest::question(name, keys.iter().copied());
     let likely = likely.map_or(String::new(), |likely| format!("{likely} "));

@@ -176,7 +176,7 @@ fn text_of(file: &Found) -> Result<Result<String, Problem>, Failure> {
         Err(error @ NoFile::TooLarge(_)) => Ok(Err(Problem::new(
             "",
             "size",
-            format!("{error}, which is no template: {}", error.advice()),
+            format!("{error}, which is not a template: {}", error.advice()),
         ))),
         Err(error) => Err(unreadable(&file.path, error)),
     }

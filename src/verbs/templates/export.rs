@@ -155,7 +155,7 @@ pub fn run(args: &TemplatesExportArgs) -> Result<Exported, Failure> {
             }),
             (false, true) => {
                 let message = format!(
-                    "the SQL of `{name}` holds the moment at which an age was counted, so no later run would be it: \
+                    "the SQL of `{name}` holds the moment at which an age was counted, so no later run would match it: \
                      give a time instead of the age, in unix seconds"
                 );
                 return Err(CallError::NoStatement(message).into());

@@ -232,7 +232,7 @@ fn all_pass(cases: &[Case]) {
     }
 }
 
-const EMPTY: &str = "for osquery answers with nothing otherwise";
+const EMPTY: &str = "because osquery returns no rows otherwise";
 
 /// What is said of a join in the wrong order.
 fn comes_first(table: &str) -> String {

@@ -7,8 +7,7 @@ fn what_hosts_would_answer_with_less_is_refused() {
     let of_file = format!(
         "required_column: `sql` must compare `path` or `directory` of `file` by `=`, `IN` or `LIKE`, {EMPTY}"
     );
-    let not_looked_by =
-        format!("{of_file}; it is compared in a way that the table does not look by");
+    let not_looked_by = format!("{of_file}; it is compared in a way that the table can't use");
     let of_handles = format!(
         "required_column: `sql` must compare `pid` of `process_open_handles` by `=` or `IN`, {EMPTY}"
     );
@@ -18,7 +17,7 @@ fn what_hosts_would_answer_with_less_is_refused() {
     );
     let of_user = |table: &str, column: &str| {
         format!(
-            "per_user_table: `{table}` tells of osquery's own user only (root or SYSTEM), unless `{column}` is compared: \
+            "per_user_table: `{table}` covers osquery's own user only (root or SYSTEM), unless `{column}` is compared: \
              write `FROM users CROSS JOIN {table} USING ({column})`, in this order"
         )
     };
@@ -127,14 +126,14 @@ fn what_hosts_would_answer_with_less_is_refused() {
             "SELECT name FROM process_open_handles WHERE pid > 4",
             &["process_open_handles: pid name"],
             &[&format!(
-                "{of_handles}; it is compared in a way that the table does not look by"
+                "{of_handles}; it is compared in a way that the table can't use"
             )],
         ),
         (
             "SELECT name FROM process_open_handles WHERE pid LIKE '4%'",
             &["process_open_handles: pid name"],
             &[&format!(
-                "{of_handles}; it is compared in a way that the table does not look by"
+                "{of_handles}; it is compared in a way that the table can't use"
             )],
         ),
         (
@@ -142,7 +141,7 @@ fn what_hosts_would_answer_with_less_is_refused() {
             &["device_hash: device md5"],
             &[&format!(
                 "required_column: `sql` must compare `device`, `partition` and `inode` of `device_hash` by `=` or `IN`, {EMPTY}; \
-                 it is compared in a way that the table does not look by"
+                 it is compared in a way that the table can't use"
             )],
         ),
         (

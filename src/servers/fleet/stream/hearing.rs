@@ -105,7 +105,7 @@ impl Stream {
                     "{} floods the results stream: {came}, and no answer in between",
                     self.rest.server()
                 ),
-                "look for a proxy before the server, or at the server's log",
+                "look for a proxy in front of the server, or at the server's log",
             ),
         };
         self.give_up();

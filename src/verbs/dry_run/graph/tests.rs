@@ -201,7 +201,7 @@ fn nested_steps_come_with_the_one_around_them() {
     ]);
     assert_eq!(
         twice[0].message,
-        "the step id `b` stands twice: step 2.2 has it too"
+        "the step id `b` appears twice: step 2.2 has it too"
     );
 }
 

@@ -20,7 +20,7 @@ const RULES: &[Rule] = &[
     rule(
         "decode",
         "The file is not one YAML or JSON document of a known form.",
-        "Mend the place that is named; quote expressions, and write each key once.",
+        "Fix the place that is named; quote expressions, and write each key once.",
     ),
     rule(
         "unreadable",
@@ -94,7 +94,7 @@ const RULES: &[Rule] = &[
     ),
     rule(
         "secret_field",
-        "A secret stands only in a credential's field.",
+        "A secret is allowed only in a credential's field.",
         "Move the secret into `api_token`, `username` or `password`.",
     ),
     rule(
@@ -119,7 +119,7 @@ const RULES: &[Rule] = &[
     ),
     rule(
         "credential_written_out",
-        "A credential stands in the step instead of a reference.",
+        "A credential is written out in the step instead of referenced.",
         "Keep the credential with the engine's secrets, and write `{{ secrets.NAME }}` in the step.",
     ),
     rule(
@@ -164,7 +164,7 @@ const RULES: &[Rule] = &[
     ),
     rule(
         "timeout",
-        "The engine gives the step up too early.",
+        "The engine gives up on the step too early.",
         "Give the engine more time than the query's own `timeout_seconds`.",
     ),
     rule(
