@@ -1,0 +1,60 @@
+"""Asks hosts a question through Fleet or osctrl, and says which of them did not answer.
+
+A thin, typed layer over the binary `osquery-live-query`, which this package brings.
+"""
+
+from ._asynchronous import AsyncRun, arun
+from ._binary import BinaryNotFoundError
+from ._blocking import check, dry_run, run
+from .errors import (
+    AllowlistError,
+    AuthError,
+    BackendError,
+    BusyError,
+    CancelledError,
+    DeadlineError,
+    DecodeError,
+    InternalError,
+    LiveQueryError,
+    NoDocumentError,
+    OutputError,
+    PolicyError,
+    RenderError,
+    SchemaError,
+    TargetsError,
+    UnreachableError,
+    UsageError,
+)
+from .models import Document, DryRunReport, Host, HostLine, Row, SummaryLine
+
+__all__ = [
+    "AllowlistError",
+    "AsyncRun",
+    "AuthError",
+    "BackendError",
+    "BinaryNotFoundError",
+    "BusyError",
+    "CancelledError",
+    "DeadlineError",
+    "DecodeError",
+    "Document",
+    "DryRunReport",
+    "Host",
+    "HostLine",
+    "InternalError",
+    "LiveQueryError",
+    "NoDocumentError",
+    "OutputError",
+    "PolicyError",
+    "RenderError",
+    "Row",
+    "SchemaError",
+    "SummaryLine",
+    "TargetsError",
+    "UnreachableError",
+    "UsageError",
+    "arun",
+    "check",
+    "dry_run",
+    "run",
+]
