@@ -15,7 +15,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "python" / "tests"))
-from conftest import BUILT, FLEET_TOKEN, simulated  # noqa: E402
+from conftest import BUILT, FLEET_TOKEN, simulated
 
 MODULE = "osquery_live_query.core.osquery_live_query"
 HOSTS = """
