@@ -17,6 +17,7 @@ mod bug;
 mod call_error;
 mod campaign;
 mod cli;
+mod events;
 mod exit;
 mod input;
 mod known_servers;
@@ -34,6 +35,7 @@ mod schema;
 mod secret;
 mod servers;
 mod session;
+mod severity;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -62,18 +64,23 @@ pub use cli::main;
 /// What only this project's own tests, benchmarks and fuzz targets reach; no promise holds for it.
 #[doc(hidden)]
 pub mod inside {
+    /// What a poll found out.
+    pub mod events {
+        pub use crate::events::*;
+    }
     pub use crate::allowlist::{Registry, Statement, Template};
     pub use crate::campaign::host::{Answer, Asked, Candidates, Host, HostId, Platform};
     pub use crate::campaign::roster::{Roster, Targets};
     pub use crate::campaign::rows::{Keep, Rows};
     pub use crate::campaign::{Limits, OfflineHosts};
     pub use crate::cli::Cli;
-    pub use crate::known_servers::Access;
+    pub use crate::known_servers::{Access, KnownServer};
     pub use crate::schema::texts;
     pub use crate::secret::{Secret, SecretSources};
     pub use crate::servers::clients::*;
     pub use crate::servers::http::{Http, Incoming, Item, List, limits};
     pub use crate::servers::{Backend, BackendError, Event};
+    pub use crate::severity::Severity;
     pub use crate::step::model::{Credentials, Server, TemplateCall};
     pub use crate::verbs::show::{ShowFormat, text as show_text};
     pub use crate::verbs::templates::{TemplatesArgs, TemplatesFormat, text as templates_text};

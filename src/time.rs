@@ -16,6 +16,12 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
     )
 }
 
+/// The same of milliseconds since 1970; what is before is 1970.
+pub(crate) fn rfc3339_of(milliseconds: i64) -> String {
+    let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default());
+    rfc3339(UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH))
+}
+
 /// The milliseconds since 1970 of a moment that [`rfc3339`] wrote, or another program in UTC with `Z`.
 pub(crate) fn milliseconds(text: &str) -> Option<i64> {
     let text = text.strip_suffix(['Z', 'z'])?;

@@ -10,6 +10,7 @@ use serde_saphyr::Spanned;
 use crate::campaign::host::Platform;
 use crate::nearest::question;
 use crate::problem::{Placed, Position, Problem};
+use crate::severity::Severity;
 
 use super::declaration::{self, ParameterDocument};
 use super::error::{TemplateError, listed};
@@ -17,7 +18,7 @@ use super::functions;
 use super::kind::Systems;
 use super::parameter::Parameter;
 use super::repair::Repair;
-use super::template::{Severity, Table, Template};
+use super::template::{Table, Template};
 
 /// The file as it is written.
 #[derive(Deserialize)]

@@ -49,7 +49,7 @@ pub use osquery_schema::OsquerySchema;
 pub use parameter::Parameter;
 pub use powers::{Power, denied_by_default, first_name, powers};
 pub use registry::{Binder, Registry};
-pub use template::{Severity, Template};
+pub use template::Template;
 pub use unc::Origins;
 
 /// The templates that are built in, by name, as their files are written.

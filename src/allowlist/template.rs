@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::campaign::host::Platform;
 
 use super::parameter::Parameter;
+use crate::severity::Severity;
 
 /// One allowlisted query.
 #[derive(Debug, Clone)]
@@ -33,43 +34,6 @@ pub struct Table {
     pub columns: Vec<String>,
     /// Columns that the SQL names and that osquery leaves out of `SELECT *`.
     pub hidden: Vec<String>,
-}
-
-/// How grave a row of the template is for a responder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Facts: inventory and state; a row is no finding.
-    Info,
-    /// Worth a look in context.
-    Low,
-    /// Unusual on most hosts.
-    Medium,
-    /// Rows are likely findings.
-    High,
-    /// Rows are findings that call for action at once.
-    Critical,
-}
-
-impl Severity {
-    /// All of them, from the mildest.
-    pub const ALL: [Self; 5] = [
-        Self::Info,
-        Self::Low,
-        Self::Medium,
-        Self::High,
-        Self::Critical,
-    ];
-
-    /// The word in templates and documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
 }
 
 impl Table {

@@ -2,12 +2,10 @@
 //! row is of (`process.*`, `file.*`, …) are the schema's; the row itself stands whole in `osquery.result`, under
 //! the names that Filebeat's module for osquery gives it. `tests/show/ecs-9.4.0.txt` holds it to the schema.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use serde_json::{Map, Value, json};
 
 use super::observation::{Artifact, Cells, Found, Observation, file_name, object};
-use crate::time::rfc3339;
+use crate::time::rfc3339_of as moment;
 
 /// The schema's version.
 const VERSION: &str = "9.4.0";
@@ -73,11 +71,6 @@ pub(crate) fn event(seen: &Observation<'_>) -> Value {
         ]),
     });
     event
-}
-
-fn moment(milliseconds: i64) -> String {
-    let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default());
-    rfc3339(UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH))
 }
 
 /// As Elastic's own rules count: 21 low, 47 medium, 73 high, 99 critical.

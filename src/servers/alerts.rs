@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::open::alerts as shapes;
 use super::part::{Part, Wrong};
-use crate::allowlist::Severity;
 use crate::input::DecodeError;
+use crate::severity::Severity;
 
 /// A webhook's document at most: a batch may hold a whole fleet.
 pub(crate) const MAX_ALERT_BYTES: usize = 16 * 1024 * 1024;

@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::allowlist::Severity;
 use crate::servers::alerts::{Alert, Concerned, Posted, Shape};
 use crate::servers::part::{Part, Wrong};
+use crate::severity::Severity;
 
 /// What tells that this server posted it.
 const SOURCE: &str = "fleet";

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::allowlist::Severity;
 use crate::servers::alerts::{Alert, Concerned, Posted, Shape};
 use crate::servers::part::{Part, Wrong};
+use crate::severity::Severity;
 
 /// The one document, by what tells it.
 pub(in crate::servers) static SHAPES: [Shape; 1] = [Shape {
