@@ -18,7 +18,9 @@ use std::time::{Duration, SystemTime};
 use earlier::EarlierAnswer;
 use host::{Answer, Asked, Host, HostId};
 use roster::Roster;
-use rows::{Keep, Rows, push_string};
+use rows::{Keep, Rows};
+
+use crate::json_text::push_string;
 
 /// A host's error message is kept to so many characters.
 const ERROR_CHARACTERS: usize = 4_096;
@@ -80,8 +82,8 @@ pub struct Campaign {
     index_of: HashMap<HostId, usize>,
     hosts: Vec<State>,
     offline_hosts: OfflineHosts,
-    /// Which targets each host stands for: indices into the roster's.
-    targets_of: Vec<Vec<usize>>,
+    /// Which targets each host stands for.
+    targets_of: TargetsOf,
     bytes_left: usize,
     dispatched_at: Option<SystemTime>,
     answered: usize,
@@ -91,6 +93,41 @@ pub struct Campaign {
     online_silent: usize,
     rows: usize,
     truncated: bool,
+}
+
+/// Which targets each host stands for, mostly one: a list of them, and where in it each host's begin.
+#[derive(Debug)]
+struct TargetsOf {
+    targets: Vec<usize>,
+    begin: Vec<usize>,
+}
+
+impl TargetsOf {
+    fn of(roster: &Roster) -> Self {
+        let pairs = roster.targets.iter().enumerate();
+        let pairs = pairs.filter_map(|(target, it)| Some((it.host?, target)));
+        let mut begin = vec![0; roster.hosts.len() + 1];
+        for (host, _) in pairs.clone() {
+            begin[host + 1] += 1;
+        }
+        for host in 0..roster.hosts.len() {
+            begin[host + 1] += begin[host];
+        }
+        let mut targets = vec![0; begin.last().copied().unwrap_or(0)];
+        let mut next = begin.clone();
+        for (host, target) in pairs {
+            targets[next[host]] = target;
+            next[host] += 1;
+        }
+        Self { targets, begin }
+    }
+
+    fn get(&self, host: usize) -> &[usize] {
+        match (self.begin.get(host), self.begin.get(host + 1)) {
+            (Some(&from), Some(&to)) => &self.targets[from..to],
+            _ => &[],
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -205,12 +242,11 @@ impl Campaign {
                 ..State::default()
             })
             .collect();
-        let mut targets_of = vec![Vec::new(); roster.hosts.len()];
+        let targets_of = TargetsOf::of(&roster);
         let mut bytes = DOCUMENT_BYTES;
-        for (index, target) in roster.targets.iter().enumerate() {
+        for target in &roster.targets {
             bytes = bytes.saturating_add(KEY_BYTES + 2 * json_length(&target.key));
             if let Some(host) = target.host {
-                targets_of[host].push(index);
                 bytes = bytes.saturating_add(json_length(&roster.hosts[host].uuid));
             }
         }
@@ -330,7 +366,7 @@ impl Campaign {
     }
 
     fn accept(&mut self, index: usize, answer: Answer, after: Duration, at: Option<SystemTime>) {
-        let keys = self.targets_of[index].len().max(1);
+        let keys = self.targets_of(index).len().max(1);
         let result = match answer {
             Answer::Rows(rows) => {
                 let received = rows.received();
@@ -366,7 +402,7 @@ impl Campaign {
 
     /// The targets that a host stands for: indices into the roster's.
     pub fn targets_of(&self, host: usize) -> &[usize] {
-        self.targets_of.get(host).map_or(&[], Vec::as_slice)
+        self.targets_of.get(host)
     }
 
     /// Whether nobody is left to wait for: every host has answered, or (`offline_hosts: skip`) every

@@ -317,6 +317,10 @@ impl Builder<'_> {
 
     /// Gives names that nobody has those that resemble them, as far as the time for it goes.
     fn resemble(&mut self, seen: &Seen, ids: &[String]) {
+        let is_unknown = |target: &Target| target.host.is_none() && !ids.contains(&target.key);
+        if !self.roster.targets.iter().any(is_unknown) {
+            return;
+        }
         let of_groups = self.roster.hosts.iter().map(|host| host.hostname.as_str());
         let known: HashSet<&str> = seen
             .names
@@ -328,7 +332,7 @@ impl Builder<'_> {
         let most = (COMPARED / known.len().max(1)).max(1);
         let known: Vec<String> = known.into_iter().map(str::to_owned).collect();
         let targets = self.roster.targets.iter_mut();
-        let unknown = targets.filter(|it| it.host.is_none() && !ids.contains(&it.key));
+        let unknown = targets.filter(|target| is_unknown(target));
         for target in unknown.take(most) {
             // `NAME@UUID` of a host that is gone.
             let name = target.key.rsplit_once('@').map_or(&*target.key, |it| it.0);
@@ -352,45 +356,49 @@ impl Builder<'_> {
         }
     }
 
-    /// Adds the hosts of labels and platforms that no name brought in already, by hostname.
+    /// Adds the hosts of labels and platforms that no name brought in already, by hostname. They stay where they
+    /// are: there may be a hundred thousand.
     fn group(&mut self, grouped: Vec<Host>) {
         let mut seen = HashSet::new();
-        let mut added: Vec<(String, Host)> = grouped
+        let mut added: Vec<Host> = grouped
             .into_iter()
             .filter(|host| !self.index_of.contains_key(&host.id) && self.wants(host))
             .filter(|host| seen.insert(host.id.clone()))
-            .map(|host| (host.hostname.to_lowercase(), host))
             .collect();
-        added.sort_by(|(name, one), (other_name, other)| {
-            (name, &one.uuid, &one.id).cmp(&(other_name, &other.uuid, &other.id))
-        });
-        let same = |(one, _): &(String, _), (other, _): &(String, _)| one == other;
-        let sizes: Vec<usize> = added.chunk_by(same).map(<[_]>::len).collect();
-        let mut added = added.into_iter().map(|(_, host)| host);
-        for size in sizes {
+        drop(seen);
+        added.sort_unstable_by(|one, other| (&one.uuid, &one.id).cmp(&(&other.uuid, &other.id)));
+        // Whoever has the same name stays in that order.
+        added.sort_by_cached_key(|host| host.hostname.to_lowercase());
+        let same = |one: &Host, other: &Host| {
+            one.hostname == other.hostname
+                || one.hostname.to_lowercase() == other.hostname.to_lowercase()
+        };
+        self.roster.targets.reserve(added.len());
+        let mut index = self.roster.hosts.len();
+        for group in added.chunk_by(same) {
             let mut keys = Vec::new();
-            let mut name = String::new();
-            for host in added.by_ref().take(size) {
-                let index = self.roster.hosts.len();
+            for host in group {
                 let taken = self.owners.contains_key(&host.hostname)
                     || self.written.contains(&*host.hostname);
-                let key = if size > 1 || taken || host.hostname.is_empty() {
-                    self.distinct_key(&host.hostname, &host, index)
+                let key = if group.len() > 1 || taken || host.hostname.is_empty() {
+                    self.distinct_key(&host.hostname, host, index)
                 } else {
                     host.hostname.clone()
                 };
-                if size > 1 {
-                    if keys.is_empty() {
-                        name.clone_from(&host.hostname);
-                    }
-                    keys.push(with_last_seen(&key, &host));
+                if group.len() > 1 {
+                    keys.push(with_last_seen(&key, host));
                 }
                 self.target(key, Some(index), None);
-                self.new_host(host);
+                self.index_of.insert(host.id.clone(), index);
+                index += 1;
             }
-            if size > 1 {
-                self.shared.add(&name, size, keys);
+            if let [first, _, ..] = group {
+                self.shared.add(&first.hostname, group.len(), keys);
             }
+        }
+        match self.roster.hosts.is_empty() {
+            true => self.roster.hosts = added,
+            false => self.roster.hosts.append(&mut added),
         }
     }
 

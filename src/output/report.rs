@@ -9,8 +9,8 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::campaign::names::Matched;
 use crate::campaign::roster::Target;
-use crate::campaign::rows::push_string;
 use crate::campaign::{Campaign, Kept, Status};
+use crate::json_text::push_string;
 use crate::nearest::NearHost;
 use crate::session::{About, Outcome, Run};
 use crate::time::rfc3339;
@@ -57,11 +57,11 @@ impl<'a> Report<'a> {
             out.write_all(target.rows().as_bytes())?;
         }
         out.write_all(b"},")?;
-        let rest = serde_json::to_vec(&Summary {
+        let rest = Summary {
             report: self,
             kind: None,
-        })?;
-        out.write_all(&rest[1..])?;
+        };
+        serde_json::to_writer(Continued::of(&mut *out), &rest)?;
         out.write_all(b"\n")?;
         out.flush()
     }
@@ -95,6 +95,33 @@ impl<'a> Report<'a> {
             answered_at: None,
         });
         resolved.chain(named)
+    }
+}
+
+/// Writes an object without its first bracket: the rest of one that is begun.
+struct Continued<W> {
+    out: W,
+    begun: bool,
+}
+
+impl<W: Write> Continued<W> {
+    fn of(out: W) -> Self {
+        Self { out, begun: false }
+    }
+}
+
+impl<W: Write> Write for Continued<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.begun || bytes.is_empty() {
+            return self.out.write(bytes);
+        }
+        self.begun = true;
+        // What is left of it comes again.
+        Ok(1)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -11,6 +11,7 @@ mod progress;
 mod query;
 mod resolve;
 mod rest;
+mod unescape;
 mod verdict;
 pub(in crate::servers) mod webhook;
 mod wire;
@@ -205,9 +206,9 @@ pub fn fuzz(bytes: &[u8]) {
     };
     let mut progress = progress::Progress::new(3);
     for _ in 0..3 {
-        if let Some((named, answer)) = reader.read_item(bytes, true) {
-            progress.take(&named, bytes.len());
-            if let crate::campaign::host::Answer::Rows(rows) = answer {
+        if let Some(item) = wire::Unread::of(bytes.to_vec(), true) {
+            progress.take(&item.named, bytes.len());
+            if let crate::campaign::host::Answer::Rows(rows) = reader.answer(item) {
                 assert!(rows.kept() <= 100 && rows.json().len() <= 10_000);
             }
         }
@@ -216,7 +217,10 @@ pub fn fuzz(bytes: &[u8]) {
         }
     }
     let _ = progress.poll();
-    let _ = reader.answer(Some(bytes), true);
+    let quoted = serde_json::Value::from(String::from_utf8_lossy(bytes));
+    let item = format!("{{\"data\":{quoted}}}");
+    let item = wire::Unread::of(item.into_bytes(), true);
+    let _ = item.map(|item| reader.answer(item));
     let _ = serde_json::from_slice::<wire::State>(bytes);
     let _ = serde_json::from_slice::<wire::Dispatched>(bytes);
     let _ = serde_json::from_slice::<wire::LoggedIn>(bytes);

@@ -6,6 +6,7 @@
 //! before it are read once more, the last first, until the numbers agree.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::wire::Named;
 use crate::campaign::host::HostId;
@@ -45,7 +46,7 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct Progress {
     /// Results that were read, by the server's ids: counted, since repeated answers have their own.
-    ids: HashSet<String>,
+    ids: HashSet<u64>,
     /// Hosts that have answered.
     answered: HashSet<HostId>,
     /// How many results the server last said there are.
@@ -185,16 +186,11 @@ impl Progress {
     }
 }
 
-/// An id as it is kept: a server that sends long ones must not fill the memory.
-fn short(id: &str) -> String {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    const LONGEST: usize = 40;
-    if id.len() <= LONGEST {
-        return id.to_owned();
-    }
+/// An id as it is kept, whatever its length.
+fn short(id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
-    format!("#{:x}", hasher.finish())
+    hasher.finish()
 }
 
 /// The page of at most `largest` results that brings those from place `from` on, `wanted` of them if it

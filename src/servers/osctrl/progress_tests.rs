@@ -1,6 +1,6 @@
 //! Whatever order results are stored in, every host's first answer is read once.
 
-use super::super::wire::Item;
+use super::super::wire::Unread;
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -44,9 +44,10 @@ fn absorb(progress: &mut Progress, body: &str) -> Absorbed {
     };
     for item in items.unwrap() {
         let json = item.to_string();
-        let named = Item::read(json.as_bytes()).unwrap().named(json.as_bytes());
+        let bytes = json.len();
+        let named = Unread::of(json.into_bytes(), true).unwrap().named;
         let known = progress.knows(&named.id);
-        let taken = progress.take(&named, json.len());
+        let taken = progress.take(&named, bytes);
         assert_eq!(known, taken == Taken::Known);
         absorbed.moved |= !known;
         if let Taken::Fresh(host) = taken {

@@ -12,7 +12,7 @@ use super::dispatch::Accepted;
 use super::progress::{Progress, Taken, Window};
 use super::rest::{self, Call, ITEMS, Purpose, Rest, SMALL};
 use super::verdict::{Verdict, verdict};
-use super::wire::{self, Count, Named, Reader, State, StateSql};
+use super::wire::{self, Count, Named, Reader, State, StateSql, Unread};
 use crate::campaign::host::{Answer, HostId};
 use crate::campaign::rows::Keep;
 use crate::notices::Notices;
@@ -123,20 +123,24 @@ impl Page {
                 return Ok(None);
             };
             let bytes = json.len();
-            // Servers without pages send everything each time.
-            let known = |item: wire::Item<'_>| progress.knows(&item.named(&json).id);
-            if bytes < LONG && wire::Item::read(&json).is_some_and(known) {
-                continue;
-            }
             let notices = notices.clone();
-            let read = move || {
+            let answer = move |item: Unread| {
                 let reader = Reader {
                     keep,
                     shown: |text: &str| notices.shown(text),
                 };
-                let (named, answer) = reader.read_item(&json, whole)?;
-                Some((bytes, named, answer))
+                let named = item.named.clone();
+                (bytes, named, reader.answer(item))
             };
+            if bytes < LONG {
+                let item = Unread::of(json, whole).ok_or_else(|| self.list.no_item())?;
+                // Servers without pages send everything each time.
+                if progress.knows(&item.named.id) {
+                    continue;
+                }
+                return Ok(Some(answer(item)));
+            }
+            let read = move || Unread::of(json, whole).map(answer);
             self.reading = Some(away(bytes, read).boxed());
         }
     }

@@ -1,6 +1,7 @@
 //! Which of an environment's nodes the targets could mean. Which one a name means is not decided here:
 //! every node that it could mean is returned.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -23,7 +24,34 @@ const MOST_SEARCHES: usize = 20;
 const FITTING: usize = 4;
 
 /// Hosts, each once.
-type Hosts = HashMap<HostId, Host>;
+#[derive(Debug, Default)]
+struct Hosts {
+    hosts: Vec<Host>,
+    places: HashMap<HostId, usize>,
+}
+
+impl Hosts {
+    /// Adds a host, in the place of what was known of it.
+    fn insert(&mut self, host: Host) {
+        match self.places.entry(host.id.clone()) {
+            Entry::Occupied(place) => self.hosts[*place.get()] = host,
+            Entry::Vacant(place) => {
+                place.insert(self.hosts.len());
+                self.hosts.push(host);
+            }
+        }
+    }
+
+    fn extend(&mut self, others: Self) {
+        if self.hosts.is_empty() {
+            *self = others;
+            return;
+        }
+        for host in others.hosts {
+            self.insert(host);
+        }
+    }
+}
 
 /// Finds the hosts of the targets.
 ///
@@ -98,11 +126,10 @@ struct Gathered<'f, 'a> {
 impl Gathered<'_, '_> {
     fn add(&mut self, host: Host) {
         // One more than allowed is told from all that are; what comes then is not kept.
-        if self.hosts.len() > self.most {
+        if self.hosts.hosts.len() > self.most {
             return;
         }
-        let host = self.finder.shown(host);
-        self.hosts.insert(host.id.clone(), host);
+        self.hosts.insert(self.finder.shown(host));
     }
 
     /// Where it has a uuid, by which alone it could be asked.
@@ -123,13 +150,13 @@ impl Gathered<'_, '_> {
 
     /// The hosts, with whether the server holds them for active.
     fn with(self, inactive: &Inactive) -> Result<Hosts, BackendError> {
-        if self.hosts.len() > self.most {
+        let mut hosts = self.hosts;
+        if hosts.hosts.len() > self.most {
             let max_hosts = self.finder.max_hosts;
             return Err(BackendError::TooManyHosts { max_hosts });
         }
-        let mut hosts = self.hosts;
-        for (id, host) in &mut hosts {
-            host.online = inactive.online(id);
+        for host in &mut hosts.hosts {
+            host.online = inactive.online(&host.id);
         }
         Ok(hosts)
     }
@@ -139,7 +166,7 @@ impl<'a> Finder<'a> {
     fn gathered(&self, most: usize) -> Gathered<'_, 'a> {
         Gathered {
             finder: self,
-            hosts: Hosts::new(),
+            hosts: Hosts::default(),
             most,
         }
     }
@@ -164,18 +191,18 @@ impl<'a> Finder<'a> {
 
     /// Every host that one of the names could mean.
     async fn named(&self) -> Result<Vec<Host>, BackendError> {
-        let mut hosts = Hosts::new();
+        let mut hosts = Hosts::default();
         let search_first = self.sought.names().len() <= MOST_SEARCHES;
         if search_first {
-            let missing = self.sought.missing(hosts.values());
+            let missing = self.sought.missing(&hosts.hosts);
             let Some(found) = self.search(&missing).await? else {
                 return self.everything_older(|host| self.sought.meets(host)).await;
             };
             hosts.extend(found);
             // The search looks into other columns than names, serials and uuids of any case: a host counts
             // as unknown only once all pages were read.
-            if self.sought.missing(hosts.values()).is_empty() {
-                return Ok(hosts.into_values().collect());
+            if self.sought.missing(&hosts.hosts).is_empty() {
+                return Ok(hosts.hosts);
             }
             self.rest.notices().debug(|| {
                 "a name was not found by searching: reading the environment's whole list".into()
@@ -186,11 +213,11 @@ impl<'a> Finder<'a> {
         };
         hosts.extend(found);
         // A host may have moved from page to page unseen.
-        let missing = self.sought.missing(hosts.values());
+        let missing = self.sought.missing(&hosts.hosts);
         if !search_first && !missing.is_empty() && missing.len() <= MOST_SEARCHES {
             hosts.extend(self.search(&missing).await?.unwrap_or_default());
         }
-        Ok(hosts.into_values().collect())
+        Ok(hosts.hosts)
     }
 
     /// The hosts of a listing that one of the names could mean; `None` where the server can't list.
@@ -214,7 +241,11 @@ impl<'a> Finder<'a> {
             .try_collect()
             .await?;
         let lists: Option<Vec<Hosts>> = found.into_iter().collect();
-        Ok(lists.map(|lists| lists.into_iter().flatten().collect()))
+        Ok(lists.map(|lists| {
+            let mut all = Hosts::default();
+            lists.into_iter().for_each(|list| all.extend(list));
+            all
+        }))
     }
 
     /// Every host that has one of the tags. No filter of the list tells (wire notes, Targets): all nodes are
@@ -261,16 +292,16 @@ impl<'a> Finder<'a> {
                 hint: Some("check the names in `target_labels`: case matters".into()),
             });
         }
-        Ok(found.with(&inactive)?.into_values().collect())
+        Ok(found.with(&inactive)?.hosts)
     }
 
     /// Every host of the platforms.
     async fn of_platforms(&self, platforms: &[Platform]) -> Result<Vec<Host>, BackendError> {
         let max_hosts = self.max_hosts;
-        let mut hosts = Hosts::new();
+        let mut hosts = Hosts::default();
         for &platform in platforms {
             let filters = [("platform", platform.name())];
-            let Some(found) = self.listed(&filters, Some(max_hosts), |_| true).await? else {
+            let Some(mut found) = self.listed(&filters, Some(max_hosts), |_| true).await? else {
                 return self
                     .everything_older(|host| {
                         host.platform.is_some_and(|one| platforms.contains(&one))
@@ -278,10 +309,10 @@ impl<'a> Finder<'a> {
                     .await;
             };
             // The server's own word for what it filtered by: it knows spellings such as `win32`.
-            hosts.extend(found.into_iter().map(|(id, host)| {
-                let platform = Some(platform);
-                (id, Host { platform, ..host })
-            }));
+            for host in &mut found.hosts {
+                host.platform = Some(platform);
+            }
+            hosts.extend(found);
             // osctrl has a list of the distributions that it holds for Linux; the others are `other`.
             if platform == Platform::Linux {
                 let filters = [("platform", "other")];
@@ -292,11 +323,11 @@ impl<'a> Finder<'a> {
                         .unwrap_or_default(),
                 );
             }
-            if hosts.len() > max_hosts {
+            if hosts.hosts.len() > max_hosts {
                 return Err(BackendError::TooManyHosts { max_hosts });
             }
         }
-        Ok(hosts.into_values().collect())
+        Ok(hosts.hosts)
     }
 
     /// The hosts of a listing that are wanted; `None` where the server has no paged list. A list of more
@@ -332,7 +363,7 @@ impl<'a> Finder<'a> {
             }
         })
         .await?;
-        Ok(found.with(&Inactive::unknown())?.into_values().collect())
+        Ok(found.with(&Inactive::unknown())?.hosts)
     }
 }
 

@@ -5,12 +5,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::unescape::{Lone, unescape};
 use crate::campaign::host::Answer;
 use crate::campaign::host::Host;
 use crate::campaign::host::HostId;
@@ -18,8 +20,6 @@ use crate::campaign::host::Platform;
 use crate::campaign::names::address;
 use crate::campaign::rows::Keep;
 use crate::campaign::rows::Rows;
-use crate::campaign::rows::RowsError;
-use crate::memory;
 use crate::servers::http::limits;
 
 /// A number that counts: what is negative counts as nothing, what is too large as the largest.
@@ -275,19 +275,19 @@ pub fn total_of_results(around: &[u8]) -> serde_json::Result<Option<u64>> {
 
 /// One stored answer, its data unread.
 #[derive(Debug, Default, Deserialize)]
-pub struct Item<'a> {
+struct Item<'a> {
     /// The row's id at the server, as it is written.
     #[serde(borrow, default, alias = "ID")]
-    pub id: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
     /// Who answered.
     #[serde(borrow, default, alias = "UUID")]
-    pub uuid: Option<Cow<'a, str>>,
+    uuid: Option<Cow<'a, str>>,
     /// osquery's status.
     #[serde(borrow, default, alias = "Status")]
-    pub status: Option<&'a RawValue>,
+    status: Option<&'a RawValue>,
     /// A JSON string that holds [`Data`] as JSON.
     #[serde(borrow, default, alias = "Data")]
-    pub data: Option<&'a RawValue>,
+    data: Option<&'a RawValue>,
 }
 
 /// What tells an item from others, and whose it is.
@@ -303,7 +303,7 @@ pub struct Named {
 
 impl<'a> Item<'a> {
     /// Reads an item; JSON that is none has nothing in it. `None` where it is not JSON.
-    pub fn read(json: &'a [u8]) -> Option<Self> {
+    fn read(json: &'a [u8]) -> Option<Self> {
         match serde_json::from_slice(json) {
             Ok(item) => Some(item),
             Err(error) => error.is_data().then(Self::default),
@@ -311,7 +311,7 @@ impl<'a> Item<'a> {
     }
 
     /// What tells it from others; `json` is all of it.
-    pub fn named(&self, json: &[u8]) -> Named {
+    fn named(&self, json: &[u8]) -> Named {
         let uuid = self.uuid.as_deref().filter(|uuid| !uuid.is_empty());
         Named {
             id: match self.id {
@@ -321,6 +321,36 @@ impl<'a> Item<'a> {
             host: uuid.map(host_id),
             succeeded: is_success(self.status),
         }
+    }
+}
+
+/// An item of which it is known whose it is, its data unread.
+#[derive(Debug)]
+pub struct Unread {
+    /// What tells it from others.
+    pub named: Named,
+    json: Vec<u8>,
+    whole: bool,
+    /// Where its data stands.
+    data: Option<Range<usize>>,
+}
+
+impl Unread {
+    /// An item as it came; `None` where it is not JSON. `whole`: nothing of it was left out for its size.
+    pub fn of(json: Vec<u8>, whole: bool) -> Option<Self> {
+        let item = match Item::read(&json) {
+            // There is only its beginning.
+            None if !whole => Item::default(),
+            item => item?,
+        };
+        let named = item.named(&json);
+        let data = item.data.map(|data| place_of(data.get(), &json));
+        Some(Self {
+            named,
+            json,
+            whole,
+            data,
+        })
     }
 }
 
@@ -340,10 +370,6 @@ struct Data<'a> {
     message: Option<Cow<'a, str>>,
 }
 
-/// A byte of text takes no more than so many while it is unescaped: the library's buffer doubles, in the
-/// worst case beside the old one.
-const UNESCAPED: usize = 3;
-
 /// Turns stored data into answers.
 pub struct Reader<F> {
     /// How much of an answer is kept.
@@ -353,51 +379,41 @@ pub struct Reader<F> {
 }
 
 impl<F: Fn(&str) -> String> Reader<F> {
-    /// The answer in an item: `data` is its raw JSON, `succeeded` what the item's own status says.
-    /// Data that can't be read is that host's error, not the campaign's.
-    pub fn answer(&self, data: Option<&[u8]>, succeeded: bool) -> Answer {
-        let raw = data.unwrap_or_default();
-        let answer = match raw.first() {
-            // Unescaped into the reader's own buffer, and read from there without another copy.
-            Some(b'"') => memory::asked(raw.len().saturating_mul(UNESCAPED))
-                .map_err(|refused| RowsError::NoMemory(refused).to_string())
-                .and_then(|()| {
-                    serde_json::Deserializer::from_slice(raw)
-                        .deserialize_str(DataText {
-                            reader: self,
-                            succeeded,
-                        })
-                        .map_err(|error| place(&error))
-                }),
-            Some(b'{') => std::str::from_utf8(raw)
-                .map_err(|_| "it is not UTF-8".to_owned())
-                .and_then(|text| self.read(text, succeeded)),
+    /// The answer in an item: `data` is where its raw JSON stands in `json`, `succeeded` what the item's own status
+    /// says. Data that can't be read is that host's error, not the campaign's.
+    fn data(&self, mut json: Vec<u8>, data: Option<Range<usize>>, succeeded: bool) -> Answer {
+        let data = data.unwrap_or_default();
+        let answer = match json.get(data.start).filter(|_| !data.is_empty()) {
+            Some(b'"') => match unescape(&mut json, data) {
+                Ok(text) => self.read(&json[text], succeeded),
+                Err(Lone(at)) => Err(format!("not JSON (line 1, column {at})")),
+            },
+            Some(b'{') => self.read(&json[data], succeeded),
             _ if !succeeded => Ok(self.failure("")),
             _ => Err("it is missing".to_owned()),
         };
         answer.unwrap_or_else(|what| Answer::Error(format!("the answer could not be read: {what}")))
     }
 
-    /// The answer of an item, and whose it is; `None` where it is not JSON. `whole`: nothing of it was left out
-    /// for its size.
-    pub fn read_item(&self, json: &[u8], whole: bool) -> Option<(Named, Answer)> {
-        let item = match Item::read(json) {
-            // There is only its beginning.
-            None if !whole => Item::default(),
-            item => item?,
-        };
-        let data = item.data.map(|data| data.get().as_bytes());
-        let answer = match data {
+    /// The answer of an item.
+    pub fn answer(&self, item: Unread) -> Answer {
+        let Unread {
+            json,
+            whole,
+            data,
+            named,
+        } = item;
+        match data {
             None if !whole => Answer::Error(format!(
                 "the answer could not be read: it has more than {}, the most that is read of one host",
                 limits::ANSWER.words()
             )),
-            data => self.answer(data, is_success(item.status)),
-        };
-        Some((item.named(json), answer))
+            data => self.data(json, data, named.succeeded),
+        }
     }
 
-    fn read(&self, text: &str, succeeded: bool) -> Result<Answer, String> {
+    fn read(&self, json: &[u8], succeeded: bool) -> Result<Answer, String> {
+        let text = std::str::from_utf8(json).map_err(|_| "it is not UTF-8")?;
         let data: Data<'_> = serde_json::from_str(text).map_err(|error| place(&error))?;
         if !succeeded || !is_success(data.status) {
             return Ok(self.failure(data.message.as_deref().unwrap_or_default()));
@@ -420,23 +436,10 @@ impl<F: Fn(&str) -> String> Reader<F> {
     }
 }
 
-struct DataText<'a, F> {
-    reader: &'a Reader<F>,
-    succeeded: bool,
-}
-
-impl<F: Fn(&str) -> String> Visitor<'_> for DataText<'_, F> {
-    type Value = Answer;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON in a string")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Answer, E> {
-        let read = self.reader.read(text, self.succeeded);
-        Ok(read
-            .unwrap_or_else(|what| Answer::Error(format!("the answer could not be read: {what}"))))
-    }
+/// Where a part of a text stands in it.
+fn place_of(part: &str, whole: &[u8]) -> Range<usize> {
+    let start = part.as_ptr().addr() - whole.as_ptr().addr();
+    start..start + part.len()
 }
 
 /// Where JSON is wrong; never what stands there.

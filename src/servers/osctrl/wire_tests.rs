@@ -18,9 +18,7 @@ fn reader() -> Reader<impl Fn(&str) -> String> {
 
 /// An item as it stands in a body, read to its answer.
 fn answer_of(item: &str) -> Answer {
-    let item: Item<'_> = serde_json::from_str(item).unwrap();
-    let data = item.data.map(|data| data.get().as_bytes());
-    reader().answer(data, is_success(item.status))
+    reader().answer(Unread::of(item.as_bytes().to_vec(), true).unwrap())
 }
 
 fn rows_of(answer: Answer) -> Rows {
@@ -288,12 +286,14 @@ proptest! {
         let text = pieces.concat();
         let _ = total_of_results(text.as_bytes());
         for whole in [true, false] {
-            let _ = reader().read_item(text.as_bytes(), whole);
+            let item = Unread::of(text.as_bytes().to_vec(), whole);
+            let _ = item.map(|item| reader().answer(item));
         }
         for data in [text.clone(), serde_json::Value::from(text.as_str()).to_string()] {
-            for succeeded in [true, false] {
-                let answer = reader().answer(Some(data.as_bytes()), succeeded);
-                if let Answer::Error(message) = answer {
+            for status in [0, 1] {
+                let item = format!("{{\"status\":{status},\"data\":{data}}}");
+                let item = Unread::of(item.into_bytes(), true);
+                if let Some(Answer::Error(message)) = item.map(|item| reader().answer(item)) {
                     prop_assert!(!message.is_empty());
                 }
             }
