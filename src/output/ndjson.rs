@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use super::report::TargetReport;
 use crate::campaign::Campaign;
 use crate::campaign::names::Matched;
-use crate::campaign::rows::{Rows, push_string};
+use crate::campaign::rows::Rows;
+use crate::json_text::push_string;
 
 /// The lines of a host that has just answered, one for each name that it stands under.
 pub(crate) struct HostLines {

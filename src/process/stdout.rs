@@ -137,31 +137,43 @@ impl Shared {
     /// Writes what is queued until something breaks, or until nothing is queued any more.
     fn write(&self, when_empty: Once) {
         let mut out = BufWriter::with_capacity(PIECE, Raw);
+        // Works of which something may still be in the buffer.
+        let mut done = 0;
         loop {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            let work = loop {
-                match queue.works.pop_front() {
-                    Some(work) => break work,
-                    None if when_empty == Once::Done => return,
-                    None => {
-                        queue = self
-                            .filled
-                            .wait(queue)
-                            .unwrap_or_else(PoisonError::into_inner);
+            let work = queue.works.pop_front();
+            let written = match work {
+                Some(work) => {
+                    drop(queue);
+                    done += 1;
+                    work(&mut out)
+                }
+                // Nothing waits in the buffer for what may not come.
+                None if done > 0 => {
+                    drop(queue);
+                    let flushed = out.flush();
+                    if flushed.is_ok() {
+                        let done = std::mem::take(&mut done);
+                        self.state.send_modify(|state| state.written += done);
                     }
+                    flushed
+                }
+                None if when_empty == Once::Done => return,
+                None => {
+                    queue = self
+                        .filled
+                        .wait(queue)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    drop(queue);
+                    Ok(())
                 }
             };
-            drop(queue);
-            let written = work(&mut out).and_then(|()| out.flush());
-            match written {
-                Ok(()) => self.state.send_modify(|state| state.written += 1),
-                Err(error) => {
-                    let broken = Broken::of(&error);
-                    self.state.send_modify(|state| state.broken = Some(broken));
-                    // What is buffered would be written again on drop, into the same error.
-                    let _ = out.into_parts();
-                    return;
-                }
+            if let Err(error) = written {
+                let broken = Broken::of(&error);
+                self.state.send_modify(|state| state.broken = Some(broken));
+                // What is buffered would be written again on drop, into the same error.
+                let _ = out.into_parts();
+                return;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! One message of the results socket, read and put into few words. Pure: text in, meaning out, so that long
 //! ones can be read on another thread. Knows nothing of who is still missing.
 
-use super::wire::{self, Message, ResultData};
+use super::wire::{self, Message, ResultData, ResultMessage};
 use crate::campaign::host::Answer;
 use crate::campaign::rows::{Keep, Rows};
 
@@ -23,33 +23,43 @@ pub(super) enum Heard {
     Garbled(&'static str),
 }
 
+/// How a server begins a result: then it is read in one go.
+const RESULT: &str = r#"{"type":"result","#;
+
 /// A message of the server.
 pub(super) fn read(text: &str, keep: Keep) -> Heard {
+    if text.starts_with(RESULT)
+        && let Ok(message) = serde_json::from_str::<ResultMessage<'_>>(text)
+    {
+        return result(&message.data, keep);
+    }
     let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
         return Heard::Garbled("a message that is not JSON of the expected form");
     };
     match message.kind.as_ref() {
         "result" => {
             let data = message.data.map_or("null", |data| data.get());
-            let Ok(result) = serde_json::from_str::<ResultData<'_>>(data) else {
-                return Heard::Garbled("a result without a host");
-            };
-            let host = result.host.id;
-            let answer = match result.error() {
-                Some(error) => Answer::Error(error.into_owned()),
-                None => answer(
-                    result.rows.map(|rows| rows.get()),
-                    wire::ADDED_COLUMNS,
-                    keep,
-                ),
-            };
-            Heard::Answer { host, answer }
+            match serde_json::from_str::<ResultData<'_>>(data) {
+                Ok(data) => result(&data, keep),
+                Err(_) => Heard::Garbled("a result without a host"),
+            }
         }
         "error" => Heard::Refused(
             wire::error_text(message.data).map_or(String::new(), std::borrow::Cow::into_owned),
         ),
         // `totals` and `status` come with a 5-second tick: nothing may wait for them.
         _ => Heard::Alive,
+    }
+}
+
+fn result(data: &ResultData<'_>, keep: Keep) -> Heard {
+    let answer = match data.error() {
+        Some(error) => Answer::Error(error.into_owned()),
+        None => answer(data.rows.map(|rows| rows.get()), wire::ADDED_COLUMNS, keep),
+    };
+    Heard::Answer {
+        host: data.host.id,
+        answer,
     }
 }
 

@@ -172,9 +172,6 @@ impl List {
         loop {
             let rest = self.piece.get(self.taken..).unwrap_or_default();
             if !rest.is_empty() {
-                if let Err(refused) = self.items.make_room(rest.len()) {
-                    return Err(Failure::final_(self.incoming.no_memory(refused)));
-                }
                 let fed = self.items.feed(rest);
                 let (taken, item) = fed.map_err(|error| self.no_list(error))?;
                 self.taken += taken;
@@ -256,6 +253,7 @@ impl List {
                 not_json(&incoming.asked, incoming.status(), &place)
             }
             NoList::TooMuchAround => incoming.too_large(),
+            NoList::NoMemory(refused) => incoming.no_memory(refused),
         })
     }
 }

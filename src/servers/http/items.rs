@@ -2,7 +2,8 @@
 //! items out. What an item says is its reader's business; here only the brackets are counted, so an item is
 //! checked when it is read as JSON.
 
-use crate::memory;
+use crate::json_text::plain;
+use crate::memory::{self, NoMemory};
 
 /// One item of a list, as it stands in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum NoList {
     NotJson,
     /// What stands around the list is larger than the limit.
     TooMuchAround,
+    /// The system gives no memory for an item.
+    NoMemory(NoMemory),
 }
 
 /// Reads `[item, …]`, or `{"under": [item, …], …}`; a `null` in place of the list is one without items.
@@ -105,28 +108,27 @@ impl Items {
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(usize, Option<Item>), NoList> {
         let mut at = 0;
         while at < bytes.len() {
-            if self.text != Text::Outside {
-                at += self.feed_text(&bytes[at..])?;
-                continue;
-            }
-            let byte = bytes[at];
-            let ended = match self.state {
-                State::Inside => self.inside(byte)?,
-                _ => {
-                    self.outside(byte)?;
-                    None
-                }
-            };
-            // A comma or bracket that ends a number is looked at once more, from behind the item.
-            match ended {
-                None => at += 1,
-                Some(taken) => {
-                    at += usize::from(taken);
+            if self.state == State::Inside {
+                let (taken, ended) = self.feed_item(&bytes[at..])?;
+                at += taken;
+                if ended {
+                    self.state = State::Behind;
+                    self.beginning_only = false;
                     let json = std::mem::take(&mut self.item);
                     let whole = !std::mem::take(&mut self.cut);
-                    self.beginning_only = false;
                     return Ok((at, Some(Item { json, whole })));
                 }
+            } else if self.text != Text::Outside {
+                let taken = self.pass_text(&bytes[at..]);
+                self.keep_around(&bytes[at..at + taken])?;
+                if self.text == Text::Outside && self.depth == 1 {
+                    self.last_text.1 = self.around.len();
+                }
+                at += taken;
+            } else {
+                self.outside(bytes[at])?;
+                // The first byte of an item is the item's.
+                at += usize::from(self.state != State::Inside);
             }
         }
         Ok((bytes.len(), None))
@@ -143,8 +145,8 @@ impl Items {
         }
     }
 
-    /// The rest of a string, or as much of it as there is.
-    fn feed_text(&mut self, bytes: &[u8]) -> Result<usize, NoList> {
+    /// How much of these bytes is the rest of a string.
+    fn pass_text(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while taken < bytes.len() && self.text != Text::Outside {
             if self.text == Text::Escaped {
@@ -152,59 +154,21 @@ impl Items {
                 taken += 1;
                 continue;
             }
-            let rest = &bytes[taken..];
-            match rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
-                None => taken = bytes.len(),
-                Some(plain) => {
-                    self.text = match rest[plain] {
-                        b'"' => Text::Outside,
-                        _ => Text::Escaped,
-                    };
-                    taken += plain + 1;
-                }
+            taken += plain(&bytes[taken..]);
+            match bytes.get(taken) {
+                None => break,
+                Some(b'"') => self.text = Text::Outside,
+                Some(b'\\') => self.text = Text::Escaped,
+                // Not allowed there; for the item's reader to refuse.
+                Some(_) => {}
             }
+            taken += 1;
         }
-        self.keep(&bytes[..taken])?;
-        if self.text == Text::Outside && self.depth == 1 {
-            self.last_text.1 = self.around.len();
-        }
-        Ok(taken)
+        taken
     }
 
-    /// Makes room for what may come into the item.
-    ///
-    /// # Errors
-    /// Where the system gives no such memory.
-    pub(super) fn make_room(&mut self, further: usize) -> Result<(), memory::NoMemory> {
-        let further = further.min(self.item_bytes.saturating_sub(self.item.len()));
-        memory::room(&mut self.item, further)
-    }
-
-    /// Puts bytes where they belong: into the item, or to what is around.
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), NoList> {
-        if self.state == State::Inside {
-            if self.dropping || self.beginning_only {
-                return Ok(());
-            }
-            let room = self.item_bytes.saturating_sub(self.item.len());
-            if bytes.len() <= room {
-                self.item.extend_from_slice(bytes);
-                return Ok(());
-            }
-            self.cut = true;
-            match self.member {
-                Some(begins) => {
-                    self.item.truncate(begins);
-                    self.item.extend_from_slice(b"null");
-                    self.dropping = true;
-                }
-                None => {
-                    self.item.extend_from_slice(&bytes[..room]);
-                    self.beginning_only = true;
-                }
-            }
-            return Ok(());
-        }
+    /// Keeps what stands around the list.
+    fn keep_around(&mut self, bytes: &[u8]) -> Result<(), NoList> {
         if self.around.len() + bytes.len() > self.around_bytes {
             return Err(NoList::TooMuchAround);
         }
@@ -212,48 +176,79 @@ impl Items {
         Ok(())
     }
 
-    /// A byte of an item, outside of its strings. Returns whether the item has ended, and whether the byte
-    /// is the item's.
-    fn inside(&mut self, byte: u8) -> Result<Option<bool>, NoList> {
-        match byte {
-            b'"' => self.text = Text::Inside,
-            b'{' | b'[' => self.depth += 1,
-            b'}' | b']' if self.depth > self.list_depth() => {
-                self.depth -= 1;
-                if self.depth == self.list_depth() {
+    /// Keeps bytes of the item, as far as they are within its limit.
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), NoList> {
+        if self.dropping || self.beginning_only {
+            return Ok(());
+        }
+        let room = self.item_bytes.saturating_sub(self.item.len());
+        memory::room(&mut self.item, bytes.len().min(room)).map_err(NoList::NoMemory)?;
+        if bytes.len() <= room {
+            self.item.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.cut = true;
+        match self.member {
+            Some(begins) => {
+                self.item.truncate(begins);
+                self.item.extend_from_slice(b"null");
+                self.dropping = true;
+            }
+            None => {
+                self.item.extend_from_slice(&bytes[..room]);
+                self.beginning_only = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes of an item; whether it has ended, which a comma or bracket behind a number tells that is not
+    /// the item's. They are kept in long pieces: up to where a member's value begins or ends, and to their end.
+    fn feed_item(&mut self, bytes: &[u8]) -> Result<(usize, bool), NoList> {
+        let (list, member) = (self.list_depth(), self.list_depth() + 1);
+        let (mut kept, mut at) = (0, 0);
+        while at < bytes.len() {
+            if self.text != Text::Outside {
+                at += self.pass_text(&bytes[at..]);
+                continue;
+            }
+            match bytes[at] {
+                b'"' => self.text = Text::Inside,
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' if self.depth > list => {
+                    self.depth -= 1;
+                    if self.depth == list {
+                        self.keep(&bytes[kept..at])?;
+                        self.end_member();
+                        self.keep(&bytes[at..=at])?;
+                        return Ok((at + 1, true));
+                    }
+                }
+                b':' if self.depth == member => {
+                    self.keep(&bytes[kept..=at])?;
+                    kept = at + 1;
+                    self.member = Some(self.item.len());
+                }
+                b',' if self.depth == member => {
+                    self.keep(&bytes[kept..at])?;
+                    kept = at;
                     self.end_member();
                 }
-                self.keep(&[byte])?;
-                return Ok(self.behind_item().then_some(true));
+                b',' | b']' | b'}' if self.depth == list => {
+                    self.keep(&bytes[kept..at])?;
+                    return Ok((at, true));
+                }
+                _ => {}
             }
-            b':' if self.depth == self.list_depth() + 1 => {
-                self.keep(&[byte])?;
-                self.member = Some(self.item.len());
-                return Ok(None);
-            }
-            b',' if self.depth == self.list_depth() + 1 => self.end_member(),
-            b',' | b']' | b'}' if self.depth == self.list_depth() => {
-                self.state = State::Behind;
-                return Ok(Some(false));
-            }
-            _ => {}
+            at += 1;
         }
-        self.keep(&[byte])?;
-        Ok(None)
+        self.keep(&bytes[kept..])?;
+        Ok((at, false))
     }
 
     fn end_member(&mut self) {
         self.member = None;
         self.dropping = false;
-    }
-
-    /// Whether the bracket that has just been closed was the item's own.
-    fn behind_item(&mut self) -> bool {
-        let ended = self.depth == self.list_depth();
-        if ended {
-            self.state = State::Behind;
-        }
-        ended
     }
 
     /// How many brackets are open between items: the list's, and that of the object around it.
@@ -269,7 +264,9 @@ impl Items {
         let blank = byte.is_ascii_whitespace();
         match self.state {
             // One is kept where it may part two values that must not become one.
-            State::Around if blank && self.around.last() != Some(&b' ') => self.keep(b" ")?,
+            State::Around if blank && self.around.last() != Some(&b' ') => {
+                self.keep_around(b" ")?
+            }
             _ if blank => {}
             State::Before => {
                 match byte {
@@ -280,12 +277,12 @@ impl Items {
                     _ => return Err(NoList::NotJson),
                 }
                 self.depth = 1;
-                self.keep(&[byte])?;
+                self.keep_around(&[byte])?;
             }
             State::Between { first } => match byte {
                 b']' if first => self.end_list()?,
                 b',' | b']' | b'}' | b':' => return Err(NoList::NotJson),
-                _ => self.begin_item(byte)?,
+                _ => self.state = State::Inside,
             },
             State::Behind => match byte {
                 b',' => self.state = State::Between { first: false },
@@ -294,7 +291,7 @@ impl Items {
             },
             State::Around => self.around(byte)?,
             State::Null => {
-                self.keep(&[byte])?;
+                self.keep_around(&[byte])?;
                 match b"null".strip_prefix(self.around.as_slice()) {
                     Some([]) => self.state = State::Ended,
                     Some(_) => {}
@@ -308,23 +305,13 @@ impl Items {
         Ok(())
     }
 
-    fn begin_item(&mut self, byte: u8) -> Result<(), NoList> {
-        self.state = State::Inside;
-        match byte {
-            b'"' => self.text = Text::Inside,
-            b'{' | b'[' => self.depth += 1,
-            _ => {}
-        }
-        self.keep(&[byte])
-    }
-
     fn end_list(&mut self) -> Result<(), NoList> {
         self.depth -= 1;
         self.state = match self.depth {
             0 => State::Ended,
             _ => State::Around,
         };
-        self.keep(b"]")
+        self.keep_around(b"]")
     }
 
     /// A byte of the object around the list.
@@ -350,14 +337,14 @@ impl Items {
             b'}' | b']' => {
                 self.depth -= 1;
                 if self.depth == 0 {
-                    self.keep(&[byte])?;
+                    self.keep_around(&[byte])?;
                     self.state = State::Ended;
                     return Ok(());
                 }
             }
             _ => {}
         }
-        self.keep(&[byte])
+        self.keep_around(&[byte])
     }
 }
 
