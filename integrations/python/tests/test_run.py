@@ -98,6 +98,7 @@ def test_a_program_that_is_none_of_ours_is_told(monkeypatch: pytest.MonkeyPatch)
         olq.run({"type": "osquery_live_query", "params": {}})
     monkeypatch.setenv("OSQUERY_LIVE_QUERY_BINARY", "")
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("sysconfig.get_path", lambda *_: "/nowhere")
     with pytest.raises(olq.BinaryNotFoundError, match="pip install"):
         olq.run({"type": "osquery_live_query", "params": {}})
 
