@@ -36,6 +36,8 @@ pub struct KnownServer {
     pub proof: Proof,
     /// The form in which it keeps queries that are saved beforehand.
     pub saved_queries: SavedQueries,
+    /// What events of it are called.
+    pub events: Events,
     /// What stands in examples.
     pub example: Example,
 }
@@ -102,6 +104,28 @@ pub struct SavedQueries {
     pub what: &'static str,
 }
 
+/// What events of a server are called where others have names for them.
+#[derive(Debug)]
+pub struct Events {
+    /// What AiSOC calls the server in titles.
+    pub title: &'static str,
+    /// How AiSOC names the rows of a query and a host.
+    pub row_ids: RowIds,
+    /// Prometheus's names for the numbers of its hosts: all, online, offline, missing.
+    pub host_gauges: Option<[&'static str; 4]>,
+    /// Prometheus's name for the number of rows of a query.
+    pub results_gauge: &'static str,
+}
+
+/// How AiSOC's connector names the rows of a query and a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowIds {
+    /// `SERVER-qQUERY-hHOST`, by the server's numbers.
+    Numbers,
+    /// `QUERY::UUID`, by the query's name.
+    Names,
+}
+
 /// What stands in examples.
 #[derive(Debug)]
 pub struct Example {
@@ -146,6 +170,17 @@ pub static ALL: [KnownServer; 2] = [
             format: "fleet",
             what: "Fleet's GitOps file (YAML): queries that observers may run",
         },
+        events: Events {
+            title: "FleetDM",
+            row_ids: RowIds::Numbers,
+            host_gauges: Some([
+                "fleet_hosts_total",
+                "fleet_hosts_online",
+                "fleet_hosts_offline",
+                "fleet_hosts_missing",
+            ]),
+            results_gauge: "fleet_scheduled_query_results",
+        },
         example: Example {
             url: "https://fleet.example.com",
             secret: "fleet_token",
@@ -184,6 +219,12 @@ pub static ALL: [KnownServer; 2] = [
         saved_queries: SavedQueries {
             format: "osctrl",
             what: "osctrl's saved queries (JSON): the bodies of POST /api/v1/saved-queries/ENVIRONMENT",
+        },
+        events: Events {
+            title: "osctrl",
+            row_ids: RowIds::Names,
+            host_gauges: None,
+            results_gauge: "osctrl_query_results",
         },
         example: Example {
             url: "https://osctrl.example.com",

@@ -68,6 +68,8 @@ pub mod inside {
     /// What a poll found out.
     pub mod events {
         pub use crate::events::*;
+        pub use crate::output::collected::EventFormat;
+        pub use crate::output::collected::gauges::{Gauges, HostCounts};
     }
     pub use crate::allowlist::{Registry, Statement, Template};
     pub use crate::campaign::host::{Answer, Asked, Candidates, Host, HostId, Platform};

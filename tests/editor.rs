@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use crate::cases;
 use crate::harness::args;
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "alert",
+    "event",
     "step",
     "output",
     "template",

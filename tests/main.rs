@@ -5,6 +5,7 @@ mod alert;
 mod backend_fleet;
 mod backend_osctrl;
 mod cases;
+mod collected;
 mod dry_run;
 mod early_signals;
 mod editor;

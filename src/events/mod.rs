@@ -13,7 +13,9 @@ mod severities;
 mod tables;
 
 pub use digest::Digest;
-pub use event::{Change, Event, Found, Host, Kind, Origin, Query, Reply, Status, Tables, When};
+pub use event::{
+    CATEGORY, Change, Event, Found, Host, Kind, Origin, Query, Reply, Status, Tables, When,
+};
 pub use row::{NoRow, Row};
 pub use severities::Severities;
 

@@ -8,7 +8,7 @@ use super::observation::{Artifact, Cells, Found, Observation, file_name, object}
 use crate::time::rfc3339_of as moment;
 
 /// The schema's version.
-const VERSION: &str = "9.4.0";
+pub(super) const VERSION: &str = "9.4.0";
 
 /// The event of an observation.
 pub(crate) fn event(seen: &Observation<'_>) -> Value {

@@ -1,5 +1,6 @@
 //! What an execution becomes on stdout: values in, bytes out. Knows no file, no terminal and no server.
 
+pub(crate) mod collected;
 pub(crate) mod csv;
 pub(crate) mod ecs;
 pub(crate) mod events;

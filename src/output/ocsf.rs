@@ -47,7 +47,7 @@ pub(crate) fn event(seen: &Observation<'_>) -> Value {
         "query_result_id": result_id,
         "message": seen.message(),
         "device": device(seen),
-        "metadata": metadata(seen),
+        "metadata": metadata(seen.id, seen.run, seen.server),
         "query_evidence": evidence(seen),
     });
     if let Some(detail) = detail {
@@ -94,7 +94,8 @@ fn device(seen: &Observation<'_>) -> Value {
     ])
 }
 
-fn metadata(seen: &Observation<'_>) -> Value {
+/// Of an event with this id, of a run, from a kind of server.
+pub(super) fn metadata(id: &str, run: Option<&str>, server: Option<&str>) -> Value {
     object([
         ("version", Some(VERSION.into())),
         (
@@ -105,9 +106,9 @@ fn metadata(seen: &Observation<'_>) -> Value {
                 "version": env!("CARGO_PKG_VERSION"),
             })),
         ),
-        ("uid", Some(seen.id.into())),
-        ("correlation_uid", seen.run.map(Into::into)),
-        ("log_provider", seen.server.map(Into::into)),
+        ("uid", Some(id.into())),
+        ("correlation_uid", run.map(Into::into)),
+        ("log_provider", server.map(Into::into)),
     ])
 }
 

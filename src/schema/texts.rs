@@ -18,3 +18,5 @@ pub const PLAYBOOK: &str = include_str!("../../schemas/playbook.schema.json");
 pub const DRY_RUN: &str = include_str!("../../schemas/dry-run.schema.json");
 /// What `alert` makes of a webhook.
 pub const ALERT: &str = include_str!("../../schemas/alert.schema.json");
+/// A line of `collect`: an event, or its summary.
+pub const EVENT: &str = include_str!("../../schemas/event.schema.json");

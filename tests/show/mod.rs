@@ -4,7 +4,7 @@
 mod events;
 mod hostile;
 mod pieces;
-mod schemas;
+pub mod schemas;
 mod ticket;
 
 use std::path::PathBuf;

@@ -10,15 +10,31 @@ use serde_json::Value;
 
 use super::here;
 
-static OCSF: LazyLock<Validator> = LazyLock::new(|| {
-    let schema = std::fs::read_to_string(here("ocsf-1.8.0.schema.json")).expect("the schema");
-    let schema = serde_json::from_str(&schema).expect("JSON");
-    jsonschema::validator_for(&schema).expect("a schema")
+/// The classes that are written, each by its number.
+static OCSF: LazyLock<BTreeMap<u64, Validator>> = LazyLock::new(|| {
+    let classes = [
+        (5040, "ocsf-1.8.0.schema.json"),
+        (5001, "ocsf-1.8.0.inventory-info.schema.json"),
+        (6008, "ocsf-1.8.0.application-error.schema.json"),
+    ];
+    let validators = classes.map(|(class, file)| {
+        let schema = std::fs::read_to_string(here(file)).expect("the schema");
+        let schema = serde_json::from_str(&schema).expect("JSON");
+        (class, jsonschema::validator_for(&schema).expect("a schema"))
+    });
+    BTreeMap::from(validators)
 });
 
-/// What OCSF 1.8 has against an event of class 5040.
+/// What OCSF 1.8 has against an event of its class.
 pub fn against_ocsf(event: &Value) -> Vec<String> {
-    let errors = OCSF.iter_errors(event);
+    let class = event["class_uid"].as_u64().and_then(|uid| OCSF.get(&uid));
+    let Some(class) = class else {
+        return vec![format!(
+            "{} is no class that is written",
+            event["class_uid"]
+        )];
+    };
+    let errors = class.iter_errors(event);
     errors
         .map(|error| format!("{error} at {}", error.instance_path()))
         .collect()

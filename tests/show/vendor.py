@@ -15,6 +15,12 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 OCSF = ("ocsf-json-schema", "1.2.0", "1.8.0")
+# Classes that are written: `show` and `collect` write rows, `collect` hosts and reports that are full.
+CLASSES = {
+    "evidence_info": (5040, ""),
+    "inventory_info": (5001, "inventory-info."),
+    "application_error": (6008, "application-error."),
+}
 ECS = ("@elastic/ecs", "9.4.0")
 # Field sets that `show` writes to; the whole of ECS has 2,600 fields.
 SETS = {
@@ -39,17 +45,18 @@ def ocsf(folder):
     sys.path.insert(0, folder)
     from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
-    schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=version)).get_class_schema("evidence_info")
-    schema = {
-        "$comment": f"OCSF {version}, class 5040, Apache-2.0, from {name} {package}; written by vendor.py",
-        **untitled(schema),
-    }
-    schema["$defs"] = dict(sorted(schema["$defs"].items()))
-    text = json.dumps(schema, separators=(",", ":"), ensure_ascii=False)
-    # A definition a line, so that a new version can be read as a difference.
-    for definition in schema["$defs"]:
-        text = text.replace(f'"{definition}":{{"type":"object"', f'\n"{definition}":{{"type":"object"', 1)
-    (HERE / f"ocsf-{version}.schema.json").write_text(text + "\n")
+    whole = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=version))
+    for name_of_class, (number, part) in CLASSES.items():
+        schema = {
+            "$comment": f"OCSF {version}, class {number}, Apache-2.0, from {name} {package}; written by vendor.py",
+            **untitled(whole.get_class_schema(name_of_class)),
+        }
+        schema["$defs"] = dict(sorted(schema["$defs"].items()))
+        text = json.dumps(schema, separators=(",", ":"), ensure_ascii=False)
+        # A definition a line, so that a new version can be read as a difference.
+        for definition in schema["$defs"]:
+            text = text.replace(f'"{definition}":{{"type":"object"', f'\n"{definition}":{{"type":"object"', 1)
+        (HERE / f"ocsf-{version}.{part}schema.json").write_text(text + "\n")
 
 
 def ecs(folder):

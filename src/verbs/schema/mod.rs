@@ -19,6 +19,8 @@ pub enum SchemaName {
     Output,
     /// What `alert` makes of a webhook.
     Alert,
+    /// A line of `collect`: an event, or the summary.
+    Event,
     /// A template of the allowlist, as its file is written.
     Template,
     /// The operator's policy.
@@ -62,6 +64,7 @@ pub(crate) fn run(args: &SchemaArgs, process: &Process) -> Exit {
         }
         (SchemaName::Output, _) => parsed(texts::OUTPUT),
         (SchemaName::Alert, _) => parsed(texts::ALERT),
+        (SchemaName::Event, _) => parsed(texts::EVENT),
         (SchemaName::Template, _) => parsed(texts::TEMPLATE),
         (SchemaName::Policy, _) => parsed(texts::POLICY),
         (SchemaName::DryRun, _) => parsed(texts::DRY_RUN),

@@ -1,0 +1,1 @@
+WITH p(a, b, c) AS (SELECT x.*, 1 FROM processes x) SELECT a FROM p

@@ -1,0 +1,1 @@
+WITH a AS (SELECT x FROM t), b AS (SELECT * FROM a, a AS c), d AS (SELECT * FROM b, b AS e) SELECT * FROM d, d AS f

@@ -1,0 +1,1 @@
+SELECT value FROM a, json_each(a.list), pragma_table_info("b")

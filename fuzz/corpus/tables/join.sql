@@ -1,0 +1,1 @@
+SELECT p.name, l.port FROM processes p JOIN listening_ports l ON p.pid = l.pid

@@ -1,0 +1,1 @@
+PRAGMA hard_heap_limit=1; ATTACH "x" AS y; DELETE FROM a; EXPLAIN SELECT 1 FROM b

@@ -1,0 +1,1 @@
+SELECT x FROM a WHERE y = ?1 AND z = :z

@@ -1,0 +1,1 @@
+WITH RECURSIVE up(pid, parent) AS (SELECT pid, parent FROM processes WHERE pid = 7 UNION ALL SELECT p.pid, p.parent FROM processes p JOIN up ON p.pid = up.parent) SELECT * FROM up

@@ -1,0 +1,1 @@
+SELECT 1 FROM main.a, temp.b, "temp.c", "d""e", [f], `g`

@@ -1,0 +1,1 @@
+SELECT (SELECT count(*) FROM users) FROM a WHERE x IN (SELECT y FROM b) OR z IN c

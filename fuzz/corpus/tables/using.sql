@@ -1,0 +1,1 @@
+SELECT name FROM processes JOIN listening_ports USING (pid, uid) JOIN users USING (uid)
