@@ -20,6 +20,7 @@ mod cli;
 mod events;
 mod exit;
 mod input;
+mod json_parts;
 mod json_text;
 mod known_servers;
 mod memory;

@@ -29,6 +29,7 @@ const ROOMS: &[&[&str]] = &[
         "bug",
         "call_error",
         "exit",
+        "json_parts",
         "json_text",
         "nearest",
         "path",

@@ -34,6 +34,7 @@ mod layers;
 mod lies;
 mod limits;
 mod low_limits;
+mod mcp;
 mod merged;
 mod missing;
 mod names;

@@ -194,6 +194,11 @@ const WAYS: &[Way] = &[
         spared: &[],
     },
     Way {
+        name: "mcp --policy",
+        binary: |path, _| with(args(["mcp"]), &["--policy"], path),
+        spared: &[],
+    },
+    Way {
         name: "templates --policy",
         binary: |path, _| with(args([]), &["templates", "--policy"], path),
         spared: &[],

@@ -104,6 +104,20 @@ impl Registry {
         }
     }
 
+    /// The columns of a template's rows.
+    ///
+    /// # Errors
+    /// What is wrong with the template.
+    pub fn columns(&self, template: &Template) -> Result<Vec<String>, TemplateError> {
+        let sandbox = Sandbox::open(template)
+            .map_err(|error| broken(template, vec![check::unopened(&error).into()]))?;
+        let (statement, _) = sandbox.prepare(&template.sql).map_err(|invalid| {
+            let message = format!("`sql` {}", invalid.reason);
+            broken(template, vec![Problem::new("sql", "sql", message)])
+        })?;
+        Ok(statement.column_names().map(str::to_owned).collect())
+    }
+
     /// Reads every template and has SQLite check it, at the edges of its parameters too.
     ///
     /// # Errors

@@ -17,11 +17,12 @@ use crate::process::{EventLoop, Process};
 use crate::session::failure::Failure;
 use crate::verbs::alert::AlertArgs;
 use crate::verbs::dry_run::DryRunArgs;
+use crate::verbs::mcp::McpArgs;
 use crate::verbs::run::{RunArgs, StepArgs};
 use crate::verbs::schema::SchemaArgs;
 use crate::verbs::show::ShowArgs;
 use crate::verbs::templates::TemplatesArgs;
-use crate::verbs::{alert, check, dry_run, run, schema, show, templates};
+use crate::verbs::{alert, check, dry_run, mcp, run, schema, show, templates};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -60,6 +61,9 @@ pub enum Verb {
     /// Turn a server's webhook on stdin into a playbook's context.
     #[command(long_about = include_str!("../verbs/alert.txt"), after_long_help = help::ALERT_EXAMPLES)]
     Alert(AlertArgs),
+    /// Serve the allowlist to a language model, over the Model Context Protocol on stdio.
+    #[command(long_about = mcp::HELP, after_help = mcp::EXAMPLES)]
+    Mcp(McpArgs),
     /// Find everything that would go wrong in playbooks and steps, without a network.
     ///
     /// Reads files, folders (*.playbook.yaml, *.step.yaml, also .yml and .json) or stdin (-), and takes
@@ -192,6 +196,7 @@ fn verb(cli: Cli, process: &Process, early: Option<EventLoop>) -> Exit {
         Some(Verb::Templates(args)) => templates::run(&args, process),
         Some(Verb::Show(args)) => show::run(&args, process),
         Some(Verb::Alert(args)) => alert::run(&args, process),
+        Some(Verb::Mcp(args)) => mcp::run(args, process),
         Some(Verb::DryRun(args)) => dry_run::run(args, process),
         Some(Verb::Schema(args)) => schema::run(&args, process),
         Some(Verb::Completions { shell }) => process.text(&manual::completions(shell.into())),
@@ -243,6 +248,7 @@ fn writes_document(args: &[OsString]) -> bool {
         verb_of(args),
         Some(
             "alert"
+                | "mcp"
                 | "show"
                 | "dry-run"
                 | "templates"

@@ -35,8 +35,19 @@ pub struct ThisRun<'a> {
     pub id: &'a str,
     /// The id of the one that it goes on with.
     pub resumes: Option<&'a str>,
+    /// What stood between whoever asked and this program, where something did.
+    pub via: Option<Via<'a>>,
     /// When it began.
     pub started: Instant,
+}
+
+/// What a run was asked for through.
+#[derive(Debug, Clone, Copy)]
+pub struct Via<'a> {
+    /// What the client speaks.
+    pub protocol: &'static str,
+    /// What it calls itself, and its version.
+    pub client: Option<&'a (String, String)>,
 }
 
 /// A run whose intent is recorded. Its outcome is recorded by [`OpenRun::conclude`], or, where the run
@@ -102,6 +113,12 @@ impl AuditLog {
         let mut entries = intent(step);
         if let Some(resumes) = run.resumes {
             entries["resumes"] = resumes.into();
+        }
+        if let Some(via) = run.via {
+            entries["via"] = via.protocol.into();
+            if let Some((name, version)) = via.client {
+                entries["client"] = json!({ "name": name, "version": version });
+            }
         }
         let line = line("intent", run.id, entries, notices);
         loop {

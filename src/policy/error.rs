@@ -40,6 +40,15 @@ pub enum PolicyError {
         /// Everything that is wrong with it.
         problems: Vec<Placed>,
     },
+    /// Nothing can be asked under it by who may only name instances.
+    #[error("{}", match policy {
+        Some(path) => format!("the policy {} has no instance, and a model can name nothing else", path.display()),
+        None => "there is no policy: it says which servers a model may ask, and what".to_owned(),
+    })]
+    NoInstances {
+        /// The policy's file; `None` where there is none.
+        policy: Option<PathBuf>,
+    },
     /// An instance's credentials can't be had.
     #[error("{0}")]
     Instance(String),

@@ -39,6 +39,30 @@ pub(super) struct File {
     pub max_concurrent: Option<usize>,
     pub lock_dir: Option<PathBuf>,
     pub audit_log: Option<PathBuf>,
+    pub mcp: Mcp,
+}
+
+/// `mcp`: what a language model may ask for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Mcp {
+    pub templates: Templates,
+    pub max_hosts: usize,
+    pub max_runs_per_minute: usize,
+    pub confirm_above: usize,
+    pub max_bytes: usize,
+}
+
+impl Default for Mcp {
+    fn default() -> Self {
+        Self {
+            templates: Templates::default(),
+            max_hosts: 25,
+            max_runs_per_minute: 10,
+            confirm_above: 5,
+            max_bytes: 48 * 1024,
+        }
+    }
 }
 
 /// `instances.NAME`.
@@ -104,7 +128,8 @@ pub(super) enum Source {
     Text(String),
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Which templates may be named.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Templates {
     pub allow: Option<Selection>,
@@ -112,7 +137,7 @@ pub(super) struct Templates {
 }
 
 /// Templates by name or tag.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Selection {
     pub names: Vec<String>,

@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod instances;
 pub mod locks;
+pub mod models;
 mod rules;
 mod templates;
 pub mod trust;
@@ -54,6 +55,7 @@ pub struct Policy {
     registry: Option<Registry>,
     slots: Option<(usize, PathBuf)>,
     audit_log: Option<PathBuf>,
+    mcp: file::Mcp,
 }
 
 /// What an allowed step is granted.
@@ -107,6 +109,7 @@ impl Policy {
             registry: None,
             slots: None,
             audit_log: None,
+            mcp: file::Mcp::default(),
         }
     }
 
@@ -120,7 +123,7 @@ impl Policy {
         let mut problems = rules.of_instances(&file);
         let registry = templates::registry(&file.template_dirs, &mut problems);
         let names = registry.as_ref().unwrap_or(Registry::embedded());
-        problems.extend(rules.unknown_templates(names));
+        problems.extend(rules.unknown_templates(&file, names));
         if let Some(dir) = &file.lock_dir
             && let Err(error) = trust::folder(dir)
         {
@@ -143,6 +146,7 @@ impl Policy {
             registry,
             slots: file.max_concurrent.zip(file.lock_dir),
             audit_log: file.audit_log,
+            mcp: file.mcp,
         })
     }
 

@@ -31,8 +31,8 @@ pub(super) struct Rules {
     pub allowed_base_urls: Option<Vec<Url>>,
     pub allow_http: bool,
     pub allow_insecure_tls: bool,
-    pub allow: Option<Selection>,
-    pub deny: Selection,
+    /// The lists of templates that hold, each with its key; all of them have to allow one.
+    pub lists: Vec<(&'static str, Templates)>,
     pub tables_denied: Vec<String>,
     pub max_timeout: Option<Duration>,
     pub max_hosts: Option<usize>,
@@ -43,19 +43,13 @@ pub(super) struct Rules {
 impl Rules {
     /// The rules of a file; `is_policy` is false where there is none.
     pub(super) fn of(file: &File, is_policy: bool) -> Self {
-        let selection = |selection: &Selection| Selection {
-            names: selection.names.clone(),
-            tags: selection.tags.clone(),
-        };
-        let Templates { allow, deny } = &file.templates;
         Self {
             require_instance: file.require_instance,
             allowed_base_urls: file.allowed_base_urls.clone(),
             allow_http: file.allow_http,
             // Without a policy nobody has said how careful to be: a warning has to do.
             allow_insecure_tls: file.allow_insecure_tls || !is_policy,
-            allow: allow.as_ref().map(selection),
-            deny: deny.as_ref().map(selection).unwrap_or_default(),
+            lists: vec![("templates", file.templates.clone())],
             tables_denied: file
                 .tables_denied
                 .clone()
@@ -90,28 +84,28 @@ impl Rules {
     }
 
     /// Names in the lists of templates that no template has: a typing error in `deny` would allow.
-    pub(super) fn unknown_templates(&self, registry: &Registry) -> Vec<Problem> {
-        let of = |key: &'static str, selection: Option<&Selection>| {
-            let names: Vec<String> = selection
-                .into_iter()
-                .flat_map(|list| list.names.clone())
-                .collect();
-            names
-                .into_iter()
-                .filter(|name| !registry.names().any(|known| known == name))
-                .map(move |name| {
-                    let likely = question(&name, registry.names());
+    pub(super) fn unknown_templates(&self, file: &File, registry: &Registry) -> Vec<Problem> {
+        let lists = [
+            (&["templates"][..], &file.templates),
+            (&["mcp", "templates"], &file.mcp.templates),
+        ];
+        let mut problems = Vec::new();
+        for (keys, Templates { allow, deny }) in lists {
+            for (key, selection) in [("allow", allow), ("deny", deny)] {
+                let names = selection.iter().flat_map(|list| &list.names);
+                for name in names.filter(|name| !registry.names().any(|known| known == *name)) {
+                    let likely = question(name, registry.names());
                     let likely = likely.map_or(String::new(), |likely| format!(": {likely}"));
+                    let path = [keys, &[key, "names"]].concat();
                     let message = format!(
-                        "`templates.{key}.names` lists `{name}`, which is no template{likely}"
+                        "`{}` lists `{name}`, which is no template{likely}",
+                        path.join(".")
                     );
-                    let path = Path::of(&["templates", key, "names"]);
-                    Problem::new(path, "unknown_template", message)
-                })
-        };
-        of("allow", self.allow.as_ref())
-            .chain(of("deny", Some(&self.deny)))
-            .collect()
+                    problems.push(Problem::new(Path::of(&path), "unknown_template", message));
+                }
+            }
+        }
+        problems
     }
 
     /// Where a step that writes its own address goes, and how.
@@ -196,15 +190,17 @@ impl Rules {
                         .any(|listed| listed.eq_ignore_ascii_case(tag))
                 })
         };
-        if selects(&self.deny) {
-            return Err(format!(
-                "the template `{name}` is on the policy's list `templates.deny`"
-            ));
-        }
-        if self.allow.as_ref().is_some_and(|allow| !selects(allow)) {
-            return Err(format!(
-                "the template `{name}` is not on the policy's list `templates.allow`"
-            ));
+        for (key, Templates { allow, deny }) in &self.lists {
+            if deny.as_ref().is_some_and(selects) {
+                return Err(format!(
+                    "the template `{name}` is on the policy's list `{key}.deny`"
+                ));
+            }
+            if allow.as_ref().is_some_and(|allow| !selects(allow)) {
+                return Err(format!(
+                    "the template `{name}` is not on the policy's list `{key}.allow`"
+                ));
+            }
         }
         // A table and its second name are one.
         let denied = |table: &&String| {

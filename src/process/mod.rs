@@ -1,6 +1,7 @@
 //! The only room with process-wide things: stdin, stdout, stderr, signals. A verb gets them in a
 //! [`Process`]; nothing below this room knows that there is a process.
 
+pub(crate) mod frames;
 mod limits;
 mod signals;
 pub mod stderr;

@@ -62,11 +62,16 @@ impl Stderr {
 
     /// A voice for a session that speaks here.
     pub fn notices(&self) -> Notices {
-        self.notices_up_to(match self.0.settings.verbosity {
+        self.notices_up_to(self.most())
+    }
+
+    /// How much `-v` wants.
+    pub(crate) fn most(&self) -> Level {
+        match self.0.settings.verbosity {
             0 => Level::Warning,
             1 => Level::Info,
             _ => Level::Debug,
-        })
+        }
     }
 
     /// As [`Stderr::notices`], whatever `-v` says.
@@ -80,7 +85,8 @@ impl Stderr {
         self.line(Level::Warning, text);
     }
 
-    fn line(&self, level: Level, text: &str) {
+    /// A line of a session, as far as `-v` wants it.
+    pub(crate) fn line(&self, level: Level, text: &str) {
         let (plain, json) = match level {
             Level::Warning => ("warning", "WARN"),
             Level::Info => ("info", "INFO"),

@@ -93,6 +93,22 @@ impl Stdout {
         self.0.filled.notify_one();
     }
 
+    /// Waits until fewer than so many works are queued: whoever waits before each has no more in memory than
+    /// those.
+    ///
+    /// # Errors
+    /// Why that will never be.
+    pub async fn room(&self, most: usize) -> Result<(), Broken> {
+        let mut state = self.0.state.subscribe();
+        let seen = state
+            .wait_for(|state| state.broken.is_some() || state.queued - state.written < most)
+            .await;
+        match seen.map(|state| state.broken.clone()) {
+            Ok(Some(broken)) => Err(broken),
+            _ => Ok(()),
+        }
+    }
+
     /// Why it is broken, where it is known to be.
     pub fn broken(&self) -> Option<Broken> {
         self.0.state.borrow().broken.clone()

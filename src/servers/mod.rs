@@ -53,6 +53,31 @@ pub struct Left {
     pub until: Option<SystemTime>,
 }
 
+/// Hosts that a search found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The first of them.
+    pub hosts: Vec<Host>,
+    /// There are more, or there may be.
+    pub more: bool,
+}
+
+/// Whether a host has the text in a name, uuid, serial or address, whatever its case.
+fn holds(host: &Host, text: &str) -> bool {
+    let text = text.to_lowercase();
+    let address = host.address.map(|address| address.to_string());
+    let fields = [
+        &host.hostname,
+        &host.computer_name,
+        &host.uuid,
+        &host.serial,
+    ];
+    let fields = fields.into_iter().chain(&address);
+    fields
+        .into_iter()
+        .any(|field| field.to_lowercase().contains(&text))
+}
+
 /// What came from the server while the campaign runs.
 #[derive(Debug)]
 pub enum Event {
@@ -87,6 +112,16 @@ pub trait Backend {
         targets: &Targets,
         limits: &Limits,
     ) -> impl Future<Output = Result<Candidates, BackendError>>;
+
+    /// The first `most` enrolled hosts that hold this text in a name, uuid, serial or address. `None` where
+    /// the server lists no hosts.
+    fn search(
+        &mut self,
+        _text: &str,
+        _most: usize,
+    ) -> impl Future<Output = Result<Option<Found>, BackendError>> {
+        async { Ok(None) }
+    }
 
     /// Dispatches the statement to exactly these hosts (never an empty list) and listens.
     fn start(

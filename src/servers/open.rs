@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use super::alerts::Shape;
 use super::export::ExportedQuery;
 use super::http::{Http, Patience};
-use super::{Backend, BackendError, Event, Left, SavedQuery, fleet, osctrl};
+use super::{Backend, BackendError, Event, Found, Left, SavedQuery, fleet, osctrl};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
 use crate::campaign::host::{Asked, Candidates, Host};
@@ -77,6 +77,12 @@ pub trait AnyBackend {
         targets: &'a Targets,
         limits: &'a Limits,
     ) -> LocalBoxFuture<'a, Result<Candidates, BackendError>>;
+    /// [`Backend::search`]
+    fn search<'a>(
+        &'a mut self,
+        text: &'a str,
+        most: usize,
+    ) -> LocalBoxFuture<'a, Result<Option<Found>, BackendError>>;
     /// [`Backend::start`]
     fn start<'a>(
         &'a mut self,
@@ -129,6 +135,14 @@ impl<B: Backend> AnyBackend for B {
         limits: &'a Limits,
     ) -> LocalBoxFuture<'a, Result<Candidates, BackendError>> {
         Backend::resolve(self, targets, limits).boxed_local()
+    }
+
+    fn search<'a>(
+        &'a mut self,
+        text: &'a str,
+        most: usize,
+    ) -> LocalBoxFuture<'a, Result<Option<Found>, BackendError>> {
+        Backend::search(self, text, most).boxed_local()
     }
 
     fn start<'a>(

@@ -181,6 +181,9 @@ impl From<PolicyError> for Failure {
             PolicyError::Unusable { .. } => {
                 "`osquery-live-query schema policy` describes every key"
             }
+            PolicyError::NoInstances { .. } => {
+                "name one with `--policy FILE` whose `instances` has at least one server"
+            }
             PolicyError::Instance(_) => "the policy's `instances` say where credentials come from",
             PolicyError::Forbids { .. } => "look at the operator's policy",
             PolicyError::AuditLog { .. } => {

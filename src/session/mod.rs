@@ -9,6 +9,7 @@ pub mod cancel;
 pub mod drive;
 mod earlier;
 pub mod failure;
+pub mod find;
 mod missing;
 pub mod outcome;
 pub mod prepare;
@@ -194,6 +195,10 @@ async fn admit(
             let this = audit::ThisRun {
                 id: session.run.id(),
                 resumes: session.run.asked().resumes.as_deref(),
+                via: session.run.asked_via().map(|via| audit::Via {
+                    protocol: via.protocol,
+                    client: via.client.as_ref(),
+                }),
                 started: session.run.began(),
             };
             let intent = audit.intend(step.step(), this, deadline, &session.notices);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::allowlist::{AllowlistError, Binder, Origins, Statement};
 use crate::bug::Bug;
 use crate::campaign::Limits;
-use crate::input::{self, Document, MAX_INPUT_BYTES};
+use crate::input::{self, Document, Invocation, MAX_INPUT_BYTES};
 use crate::memory;
 use crate::path::Path as Place;
 use crate::policy::{Grant, Policy};
@@ -127,23 +127,48 @@ pub fn prepare(bytes: &[u8], sources: &Sources) -> Result<CheckedStep, Refused> 
             .map_err(|error| Failure::of_context(path, &error))?;
     }
     let earlier = match &sources.resume {
-        Some(path) => Some((path, Earlier::read(path)?)),
+        Some(path) => Some((path.as_path(), Earlier::read(path)?)),
         None => None,
     };
+    checked(invocation, &policy, earlier, sources.secrets_dir.clone())
+}
+
+/// The same under a policy that is held already, of a step that a program has made; `resumes` is the document
+/// of an earlier run of this process, with its id.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn prepare_under(
+    policy: &Policy,
+    step: &Value,
+    resumes: Option<(&str, &str)>,
+) -> Result<CheckedStep, Refused> {
+    let invocation = input::decode(step.to_string().as_bytes())?;
+    let earlier = match resumes {
+        Some((run, document)) => Some((Path::new(run), Earlier::of_text(run, document)?)),
+        None => None,
+    };
+    checked(invocation, policy, earlier, None)
+}
+
+/// From an invocation to a step that may be dispatched.
+fn checked(
+    mut invocation: Invocation,
+    policy: &Policy,
+    earlier: Option<(&Path, Earlier)>,
+    secrets_dir: Option<PathBuf>,
+) -> Result<CheckedStep, Refused> {
     let as_of = match &earlier {
         Some((_, earlier)) => earlier.as_of(),
         None => SystemTime::now(),
     };
-    let secrets = SecretSources::of_process(
-        std::mem::take(&mut invocation.secrets),
-        sources.secrets_dir.clone(),
-    );
+    let secrets = SecretSources::of_process(std::mem::take(&mut invocation.secrets), secrets_dir);
     let inquiry = Inquiry {
         step: &invocation.step,
         context: invocation.context.as_ref(),
         context_is: ContextIs::Complete,
         secrets: SecretUse::Resolve(&secrets),
-        policy: &policy,
+        policy,
         now: as_of,
     };
     let Passed { step, sql, grant } = examine(&inquiry, &mut policy.registry().binder()).verdict?;

@@ -19,7 +19,17 @@ pub struct Run {
     began: Instant,
     started_at: SystemTime,
     trace: Option<TraceParent>,
+    via: Option<Via>,
     asked: AskedFor,
+}
+
+/// What stood between whoever asked and this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Via {
+    /// What it speaks.
+    pub protocol: &'static str,
+    /// What it calls itself, and its version.
+    pub client: Option<(String, String)>,
 }
 
 /// What a run asks for, as far as it came to be known.
@@ -56,6 +66,7 @@ impl Run {
             began,
             started_at: now.checked_sub(began.elapsed()).unwrap_or(now),
             trace: None,
+            via: None,
             asked: AskedFor::default(),
         }
     }
@@ -64,6 +75,17 @@ impl Run {
     pub fn within(self, traceparent: &str) -> Option<Self> {
         let trace = Some(TraceParent::read(traceparent)?);
         Some(Self { trace, ..self })
+    }
+
+    /// As asked for by a client of this process; the audit log names it.
+    pub(crate) fn via(self, via: Via) -> Self {
+        let via = Some(via);
+        Self { via, ..self }
+    }
+
+    /// What stood between whoever asked and this program, where something did.
+    pub(crate) fn asked_via(&self) -> Option<&Via> {
+        self.via.as_ref()
     }
 
     /// Its uuid (version 4), which the audit log has, too.

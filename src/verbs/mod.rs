@@ -5,6 +5,7 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod dry_run;
+pub mod mcp;
 #[cfg(feature = "demo")]
 mod rehearsed;
 pub mod run;

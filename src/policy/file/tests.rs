@@ -49,7 +49,7 @@ fn the_policies_in_the_documents_are_policies() {
         assert_eq!(policies.len(), 1);
         let file = parse(policies[0]).unwrap();
         let rules = super::super::Rules::of(&file, true);
-        let unknown = rules.unknown_templates(crate::allowlist::Registry::embedded());
+        let unknown = rules.unknown_templates(&file, crate::allowlist::Registry::embedded());
         assert_eq!(unknown, []);
     }
 }

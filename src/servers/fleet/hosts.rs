@@ -17,7 +17,7 @@ use crate::campaign::names::{Sought, SoughtName};
 use crate::campaign::roster::Targets;
 use crate::nearest::nearest;
 use crate::printable::listed;
-use crate::servers::BackendError;
+use crate::servers::{self, BackendError, holds};
 
 /// Hosts of one answer to a search.
 const SEARCH_PAGE: usize = 100;
@@ -57,6 +57,29 @@ pub(super) async fn find(
         grouped,
         seen,
     })
+}
+
+/// The first hosts that hold a text. Fleet looks into names, uuids, serials and addresses by itself, and into
+/// e-mail addresses of users (wire notes, Targets), which nobody asked for.
+pub(super) async fn search(
+    rest: &Rest,
+    text: &str,
+    most: usize,
+) -> Result<servers::Found, BackendError> {
+    let mut found = Found::default();
+    let whole = each_page(rest, HostsOf::Search(text), |page| {
+        let hosts = page.into_iter().map(|it| (it.id, Host::from(it)));
+        found.add(hosts.filter(|(_, host)| holds(host, text)));
+        Ok(match found.hosts.len() > most {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    })
+    .await?;
+    let more = !whole || found.hosts.len() > most;
+    found.hosts.truncate(most);
+    let hosts = found.hosts;
+    Ok(servers::Found { hosts, more })
 }
 
 /// Distinct hosts, in the order they were found.

@@ -37,7 +37,7 @@ use self::rest::{May, Rest};
 use self::saved::{Because, Way};
 use self::socket::{NotOpen, Socket};
 use super::http::Http;
-use super::{Backend, BackendError, Event, SavedQuery};
+use super::{Backend, BackendError, Event, Found, SavedQuery};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
 use crate::campaign::host::{Asked, Candidates, Host};
@@ -186,6 +186,10 @@ impl Backend for Fleet {
                 () = self.line.settle(), if opening => {}
             }
         }
+    }
+
+    async fn search(&mut self, text: &str, most: usize) -> Result<Option<Found>, BackendError> {
+        hosts::search(&self.rest, text, most).await.map(Some)
     }
 
     async fn start(

@@ -30,7 +30,7 @@ use self::asking::Asking;
 use self::dispatch::RUN;
 use self::rest::{Call, Rest, SMALL};
 use super::http::{Http, limits};
-use super::{Backend, BackendError, Event, Left};
+use super::{Backend, BackendError, Event, Found, Left};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
 use crate::campaign::host::{Asked, Candidates, Host};
@@ -113,6 +113,10 @@ impl Backend for Osctrl {
         limits: &Limits,
     ) -> Result<Candidates, BackendError> {
         resolve::resolve(&self.rest, targets, limits).await
+    }
+
+    async fn search(&mut self, text: &str, most: usize) -> Result<Option<Found>, BackendError> {
+        resolve::search(&self.rest, text, most).await.map(Some)
     }
 
     async fn start(

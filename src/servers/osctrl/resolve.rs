@@ -2,7 +2,7 @@
 //! every node that it could mean is returned.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -14,7 +14,7 @@ use crate::campaign::host::{Candidates, Host, HostId, Platform};
 use crate::campaign::names::{Sought, SoughtName};
 use crate::campaign::roster::Targets;
 use crate::printable::listed;
-use crate::servers::BackendError;
+use crate::servers::{BackendError, Found, holds};
 
 /// Names that are searched one by one. Each costs a few small requests, whatever the size of the
 /// environment; above, reading all pages of a middling environment (10,000 nodes are 20) costs less.
@@ -79,6 +79,55 @@ pub async fn resolve(
     }
     candidates.seen = finder.sought.into_seen();
     Ok(candidates)
+}
+
+/// The first hosts that hold a text.
+///
+/// # Errors
+/// As [`resolve`], but for the number of hosts.
+pub async fn search(rest: &Rest, text: &str, most: usize) -> Result<Found, BackendError> {
+    let mut found: BTreeMap<HostId, Host> = BTreeMap::new();
+    for spelling in spellings(text) {
+        if found.len() > most || !look(rest, &[("q", &spelling)], text, most, &mut found).await? {
+            break;
+        }
+    }
+    // The search does not look into serials, nor for a spelling of mixed case.
+    if found.is_empty() && !look(rest, &[], text, most, &mut found).await? {
+        nodes::all(rest, |node| add_holding(node, text, most, &mut found)).await?;
+    }
+    Ok(Found {
+        more: found.len() > most,
+        hosts: found.into_values().take(most).collect(),
+    })
+}
+
+/// Looks through a listing; false where the server has none.
+async fn look(
+    rest: &Rest,
+    filters: &Filters<'_>,
+    text: &str,
+    most: usize,
+    found: &mut BTreeMap<HostId, Host>,
+) -> Result<bool, BackendError> {
+    let mut listed_now = BTreeMap::new();
+    let (listed, inactive) = nodes::with_status(rest, filters, None, |node| {
+        add_holding(node, text, most, &mut listed_now);
+    })
+    .await?;
+    for (id, host) in listed_now {
+        let online = inactive.online(&id);
+        found.entry(id).or_insert(Host { online, ..host });
+    }
+    Ok(listed == Listed::Whole)
+}
+
+/// One more than is wanted says that there are more.
+fn add_holding(node: Node, text: &str, most: usize, found: &mut BTreeMap<HostId, Host>) {
+    let host = node.into_host().filter(|host| holds(host, text));
+    if let Some(host) = host.filter(|_| found.len() <= most) {
+        found.insert(host.id.clone(), host);
+    }
 }
 
 /// What to search for: the search tells upper from lower case, hostnames are mostly lower case

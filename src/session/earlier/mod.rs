@@ -91,6 +91,15 @@ impl Earlier {
         read::read(content.bytes).map_err(|wrong| Failure::of_earlier(path, &wrong))
     }
 
+    /// Reads the document of an earlier run of this process.
+    ///
+    /// # Errors
+    /// `internal`, where it is none.
+    pub(crate) fn of_text(run: &str, document: &str) -> Result<Self, Failure> {
+        read::read(document.as_bytes().to_vec())
+            .map_err(|wrong| Failure::of_earlier(Path::new(run), &wrong))
+    }
+
     /// What ages in the step's parameters count back from, as they did then: the SQL is the same only so.
     pub(crate) fn as_of(&self) -> SystemTime {
         self.as_of

@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{Earlier, EarlierHost};
 use crate::campaign::Status;
+use crate::json_parts::Entries;
 use crate::time::moment;
 
 /// Ids of campaigns that one document may name.
@@ -53,34 +53,6 @@ impl Wrong {
 struct Piece<'a> {
     text: &'a str,
     json: &'a str,
-}
-
-/// The entries of a mapping.
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-#[derive(PartialEq, Eq, serde::Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> serde::Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Entries<'de>;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a mapping")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut mapping: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(Key(key)) = mapping.next_key()? {
-                    entries.push((key, mapping.next_value()?));
-                }
-                Ok(Entries(entries))
-            }
-        }
-        reader.deserialize_map(Reader)
-    }
 }
 
 type Fields<'a> = HashMap<Cow<'a, str>, Piece<'a>>;

@@ -1,0 +1,42 @@
+//! JSON whose parts stay text: what is in them is read when it is wanted, or never.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The entries of a mapping in their order, repeated keys too.
+pub(crate) struct Entries<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+#[derive(PartialEq, Eq, Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a mapping")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut mapping: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(Key(key)) = mapping.next_key()? {
+                    entries.push((key, mapping.next_value()?));
+                }
+                Ok(Entries(entries))
+            }
+        }
+        reader.deserialize_map(Reader)
+    }
+}
+
+/// Where a part stands in the text that it was read from.
+pub(crate) fn place(text: &str, part: &RawValue) -> std::ops::Range<usize> {
+    let part = part.get();
+    let begin = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    begin..begin + part.len()
+}
