@@ -3,23 +3,25 @@
 //! a schema say of any document is said here. Knows no step, no policy and no playbook.
 
 mod general;
+mod pattern;
+mod rules;
 pub(crate) mod strict;
 pub mod texts;
 
 use std::sync::OnceLock;
 
-use jsonschema::error::ValidationErrorKind as Kind;
-use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
+
+use self::rules::Rules;
 
 use crate::path::{Path, Segment};
 use crate::problem::{Problem, Problems};
 
-/// A JSON Schema, compiled when it is first asked.
+/// A JSON Schema, read when it is first asked.
 pub(crate) struct Schema {
     name: &'static str,
     text: &'static str,
-    compiled: OnceLock<Result<(Value, Validator), String>>,
+    rules: OnceLock<Result<Rules, String>>,
 }
 
 /// A rule of a schema that a document breaks.
@@ -73,26 +75,18 @@ impl Schema {
         Self {
             name,
             text,
-            compiled: OnceLock::new(),
+            rules: OnceLock::new(),
         }
     }
 
-    fn compiled(&self) -> &Result<(Value, Validator), String> {
-        self.compiled.get_or_init(|| {
-            let schema: Value =
-                serde_json::from_str(self.text).map_err(|error| error.to_string())?;
-            let validator = jsonschema::draft202012::options()
-                .with_pattern_options(PatternOptions::regex())
-                .build(&schema)
-                .map_err(|error| error.to_string())?;
-            Ok((schema, validator))
-        })
+    fn rules(&self) -> &Result<Rules, String> {
+        self.rules.get_or_init(|| Rules::read(self.text))
     }
 
     /// The keys that the schema knows at a path.
     pub(crate) fn keys(&self, path: &Path) -> Vec<&str> {
-        match self.compiled() {
-            Ok((schema, _)) => known_keys(schema, path),
+        match self.rules() {
+            Ok(rules) => known_keys(rules.schema(), path),
             Err(_) => Vec::new(),
         }
     }
@@ -100,65 +94,33 @@ impl Schema {
     /// All that breaks the schema, in the schema's order; of several rules that one value breaks, the first.
     pub(crate) fn violations(&self, document: &Value, words: &dyn Words) -> Problems {
         let mut problems = Problems::default();
-        let (schema, validator) = match self.compiled() {
-            Ok(schema) => schema,
-            // Tests hold that each schema compiles; nothing may pass unchecked if one does not.
-            Err(error) => {
-                problems.add(|| {
-                    let name = self.name;
-                    let message = format!("the {name}'s schema can't be used (a bug): {error}");
-                    Problem::new("", "$schema", message)
-                });
-                return problems;
-            }
-        };
-        let mut tell = |path: &Path, rule| {
-            let violation = Violation {
-                path,
-                rule,
-                value: value_at(document, path),
-                schema,
-            };
-            if !words.leave_out(&violation) {
-                problems.add_first(|| {
-                    let own = words.own(&violation);
-                    own.unwrap_or_else(|| general::problem(self.name, &violation))
-                });
-            }
-        };
-        for error in validator.iter_errors(document) {
-            let path = path_of(document, error.instance_path().as_str());
-            let rule = rule(error.kind());
-            match error.kind() {
-                Kind::AdditionalProperties { unexpected } => {
-                    for key in unexpected {
-                        tell(&path.key(key), rule);
-                    }
+        let asked = self.rules().as_ref().map_err(Clone::clone);
+        let asked = asked.and_then(|rules| {
+            rules.ask(document, &mut |path, rule| {
+                let violation = Violation {
+                    path,
+                    rule,
+                    value: value_at(document, path),
+                    schema: rules.schema(),
+                };
+                if !words.leave_out(&violation) {
+                    problems.add_first(|| {
+                        let own = words.own(&violation);
+                        own.unwrap_or_else(|| general::problem(self.name, &violation))
+                    });
                 }
-                Kind::Required { property } => {
-                    tell(&path.key(property.as_str().unwrap_or_default()), rule);
-                }
-                _ => tell(&path, rule),
-            }
+            })
+        });
+        // Tests hold that each schema can be used; nothing may pass unchecked if one can not.
+        if let Err(error) = asked {
+            problems.add(|| {
+                let name = self.name;
+                let message = format!("the {name}'s schema can't be used (a bug): {error}");
+                Problem::new("", "$schema", message)
+            });
         }
         problems
     }
-}
-
-/// A JSON pointer into a document as a path.
-fn path_of(document: &Value, pointer: &str) -> Path {
-    let mut node = Some(document);
-    let mut path = Path::default();
-    for part in pointer.split('/').skip(1) {
-        let part = part.replace("~1", "/").replace("~0", "~");
-        let segment = match node {
-            Some(Value::Array(_)) => Segment::Index(part.parse().unwrap_or(usize::MAX)),
-            _ => Segment::Key(part),
-        };
-        node = node.and_then(|node| child(node, &segment));
-        path = path.with(segment);
-    }
-    path
 }
 
 fn child<'a>(node: &'a Value, segment: &Segment) -> Option<&'a Value> {
@@ -203,28 +165,6 @@ fn known_keys<'a>(schema: &'a Value, path: &Path) -> Vec<&'a str> {
         .and_then(Value::as_object)
         .map(|known| known.keys().map(String::as_str).collect())
         .unwrap_or_default()
-}
-
-fn rule(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::AdditionalProperties { .. } => "additionalProperties",
-        Kind::AnyOf { .. } => "anyOf",
-        Kind::Constant { .. } => "const",
-        Kind::Enum { .. } => "enum",
-        Kind::FalseSchema => "not",
-        Kind::MaxItems { .. } => "maxItems",
-        Kind::Maximum { .. } => "maximum",
-        Kind::MaxLength { .. } => "maxLength",
-        Kind::MinItems { .. } => "minItems",
-        Kind::Minimum { .. } => "minimum",
-        Kind::MinLength { .. } => "minLength",
-        Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => "oneOf",
-        Kind::Pattern { .. } => "pattern",
-        Kind::PropertyNames { .. } => "propertyNames",
-        Kind::Required { .. } => "required",
-        Kind::Type { .. } => "type",
-        _ => "schema",
-    }
 }
 
 #[cfg(test)]

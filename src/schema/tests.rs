@@ -1,7 +1,9 @@
 //! What the engine says of any document, and how it finds its way in a schema.
 
+use proptest::prelude::*;
 use serde_json::json;
 
+use super::pattern::Pattern;
 use super::*;
 
 /// A schema with one of each rule.
@@ -179,6 +181,226 @@ fn a_schema_that_cant_be_used_lets_nothing_pass() {
 #[test]
 fn the_schemas_of_steps_playbooks_and_policies_can_be_used() {
     for text in [texts::STEP, texts::PLAYBOOK, texts::POLICY] {
-        assert!(Schema::new("thing", text).compiled().is_ok());
+        assert!(Schema::new("thing", text).rules().is_ok());
+    }
+}
+
+/// The same by the crate that compiles schemas.
+fn of_the_other_engine(schema: &Value, document: &Value) -> Vec<(String, &'static str)> {
+    use jsonschema::error::ValidationErrorKind as Kind;
+    let options = jsonschema::draft202012::options();
+    let options = options.with_pattern_options(jsonschema::PatternOptions::regex());
+    let validator = options.build(schema).unwrap();
+    let mut told = Vec::new();
+    for error in validator.iter_errors(document) {
+        let path = error.instance_path().as_str().to_owned();
+        match error.kind() {
+            Kind::AdditionalProperties { unexpected } => {
+                let keys = unexpected.iter();
+                told.extend(keys.map(|key| (format!("{path}/{key}"), "additionalProperties")));
+            }
+            Kind::Required { property } => {
+                told.push((format!("{path}/{}", property.as_str().unwrap()), "required"));
+            }
+            Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => {
+                told.push((path, "oneOf"));
+            }
+            Kind::AnyOf { .. } => told.push((path, "anyOf")),
+            Kind::Constant { .. } => told.push((path, "const")),
+            Kind::Enum { .. } => told.push((path, "enum")),
+            Kind::FalseSchema => told.push((path, "not")),
+            Kind::MaxItems { .. } => told.push((path, "maxItems")),
+            Kind::Maximum { .. } => told.push((path, "maximum")),
+            Kind::MaxLength { .. } => told.push((path, "maxLength")),
+            Kind::MinItems { .. } => told.push((path, "minItems")),
+            Kind::Minimum { .. } => told.push((path, "minimum")),
+            Kind::MinLength { .. } => told.push((path, "minLength")),
+            Kind::Pattern { .. } => told.push((path, "pattern")),
+            Kind::PropertyNames { .. } => told.push((path, "propertyNames")),
+            Kind::Type { .. } => told.push((path, "type")),
+            _ => told.push((path, "schema")),
+        }
+    }
+    told.sort();
+    told
+}
+
+fn told_by_rules(rules: &Rules, document: &Value) -> Vec<(String, &'static str)> {
+    let mut told = Vec::new();
+    rules
+        .ask(document, &mut |path, rule| {
+            let parts = path.segments().iter().map(|segment| match segment {
+                Segment::Key(key) => format!("/{key}"),
+                Segment::Index(index) => format!("/{index}"),
+            });
+            told.push((parts.collect(), rule));
+        })
+        .unwrap();
+    told.sort();
+    told
+}
+
+/// Documents of the three kinds to begin with, and values that fit somewhere or nowhere.
+fn seeds() -> [(&'static str, Value); 3] {
+    [
+        (
+            texts::STEP,
+            json!({"id": "a", "name": "b", "type": "osquery_live_query", "depends_on": ["x"], "params": {
+                "backend": "osctrl", "base_url": "https://osctrl.example", "environment": "dev",
+                "api_token": "{{ secrets.token }}", "template": "running_processes",
+                "template_params": {"name": "x"}, "target_hosts": ["h", "{{ alert.host }}"],
+                "target_labels": ["l"], "target_platforms": ["linux"], "also_match": ["short_name"],
+                "max_hosts": 5, "max_bytes": "2048", "timeout_seconds": 30, "offline_hosts": "skip",
+                "queue_hours": 2, "verify_tls": true, "ca_file": "/etc/ca.pem"}}),
+        ),
+        (
+            texts::POLICY,
+            json!({"version": 1, "servers": ["https://a.example"], "templates": ["*"], "max_hosts": 5,
+                "deny_tables": ["curl"], "limits": {"max_hosts": 3}, "instances": {"a": {"backend": "fleetdm"}}}),
+        ),
+        (
+            texts::PLAYBOOK,
+            json!({"version": 1, "id": "p", "name": "n", "steps": [
+                {"id": "a", "type": "condition", "params": {"condition": "x"}},
+                {"id": "b", "type": "parallel", "params": {"steps": [{"id": "c", "type": "x"}]}}]}),
+        ),
+    ]
+}
+
+fn odd() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(json!(true)),
+        prop::sample::select(vec![
+            json!(0),
+            json!(1),
+            json!(1.0),
+            json!(1.5),
+            json!(-3),
+            json!(99999999999_u64),
+            json!(u64::MAX),
+            json!([]),
+            json!({}),
+            json!(["a", "a"]),
+            json!([1]),
+            json!({"a": {"b": 1}}),
+            json!("0"),
+            json!("12"),
+            json!("linux"),
+        ]),
+        "[a-zA-Z0-9 ._/:{}@\\u{7f}\\u{a0}\\u{3000}\\n-]{0,12}".prop_map(Value::from),
+        prop::sample::select(vec![
+            "https://h/p",
+            "http://a@b",
+            "{{ x }}",
+            "a{{b}}",
+            "fleetdm",
+            "osctrl",
+            "fleet",
+            "wait",
+            "queue",
+            "skip",
+            "condition",
+            "parallel",
+            "loop",
+            "osquery_live_query",
+        ])
+        .prop_map(Value::from),
+    ]
+}
+
+/// Puts a value somewhere into a document, under a key that is there or another, or takes one away.
+fn changed(document: &mut Value, place: &[prop::sample::Index], key: &str, value: Option<Value>) {
+    let mut node = document;
+    for index in place {
+        let inner = match node {
+            Value::Object(entries) if !entries.is_empty() => {
+                let at = index.index(entries.len());
+                entries.values_mut().nth(at)
+            }
+            Value::Array(items) if !items.is_empty() => {
+                let at = index.index(items.len());
+                items.get_mut(at)
+            }
+            _ => None,
+        };
+        // The borrow of what is looked into ends where nothing is found.
+        match inner {
+            Some(inner) => node = inner,
+            None => return,
+        }
+    }
+    match (node, value) {
+        (Value::Object(entries), Some(value)) if !key.is_empty() => {
+            entries.insert(key.to_owned(), value);
+        }
+        (node, Some(value)) => *node = value,
+        (Value::Object(entries), None) => {
+            let first = entries.keys().next().cloned();
+            first.map(|first| entries.shift_remove(&first));
+        }
+        (Value::Array(items), None) => {
+            items.pop();
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// What is broken, and where, is what the crate says that compiles schemas.
+    #[test]
+    fn says_the_same_as_the_other_engine(
+        which in 0_usize..3,
+        changes in prop::collection::vec(
+            (prop::collection::vec(any::<prop::sample::Index>(), 0..5), "|[a-z]{1,3}|max_hosts|target_hosts|type|params|id", prop::option::weighted(0.9, odd())),
+            0..5,
+        ),
+    ) {
+        let (text, mut document) = seeds()[which].clone();
+        for (place, key, value) in changes {
+            changed(&mut document, &place, &key, value);
+        }
+        let rules = Rules::read(text).unwrap();
+        prop_assert_eq!(told_by_rules(&rules, &document), of_the_other_engine(rules.schema(), &document), "{}", document);
+    }
+
+    /// Patterns are found where the other engine finds them.
+    #[test]
+    fn patterns_are_those_of_the_other_engine(text in "[a-z0-9A-Z._/:{}?#@ \\n\\x00-\\x20\\u{7f}-\\u{a1}\\u{3000}\\\\-]{0,12}|https?://[a-z]{1,4}/?[a-z?#]{0,3}|[1-9][0-9]{0,11}|.{0,4}\\{\\{") {
+        for schema in [texts::STEP, texts::PLAYBOOK, texts::POLICY] {
+            let schema = Rules::read(schema).unwrap();
+            for pattern in schema.patterns() {
+                let asked = json!({"pattern": pattern});
+                let other = of_the_other_engine(&asked, &json!(text)).is_empty();
+                prop_assert_eq!(Pattern::read(pattern).unwrap().is_in(&text), other, "{} in {:?}", pattern, text);
+            }
+        }
+    }
+}
+
+/// A schema may have no keyword that is not asked.
+#[test]
+fn all_of_every_schema_is_understood() {
+    fn look(node: &Value) {
+        let empty = json!(null);
+        Rules::read(&node.to_string())
+            .unwrap()
+            .ask(&empty, &mut |_, _| {})
+            .map_err(|error| format!("{error}: {node}"))
+            .or_else(|error| {
+                if error.contains("refers to nothing") {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            })
+            .unwrap();
+        let mut node = node.clone();
+        strict::each_child(&mut node, &mut |child| look(child));
+    }
+    for text in [texts::STEP, texts::PLAYBOOK, texts::POLICY] {
+        look(&serde_json::from_str(text).unwrap());
     }
 }
