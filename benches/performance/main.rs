@@ -21,6 +21,7 @@ fn main() {
     match args.first().map(String::as_str) {
         Some(child::ARGUMENT) => return child::perform(&args[1..]),
         Some(throughput::FLOOR) => return throughput::perform_floor(&args[1..]),
+        Some(throughput::SERVE) => return throughput::serve(&args[1..]),
         _ => {}
     }
     let known = |arg: &&String| TABLES.iter().any(|(name, _)| name == arg);

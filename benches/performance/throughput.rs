@@ -11,6 +11,30 @@ use crate::stand_in::{Ready, Shape, Wire, grouped};
 /// With this argument the program is the floor: `--floor ADDRESS fleetdm|osctrl BYTES HOSTS`.
 pub const FLOOR: &str = "--floor";
 
+/// With this argument the program only serves, for a profile by hand: `--serve fleetdm|osctrl HOSTS ROWS COLUMNS`
+/// prints a step.
+pub const SERVE: &str = "--serve";
+
+pub fn serve(words: &[String]) {
+    let [wire, numbers @ ..] = words else {
+        panic!("{SERVE} WIRE HOSTS ROWS COLUMNS");
+    };
+    let numbers: Vec<usize> = numbers
+        .iter()
+        .map(|word| word.parse().expect("a number"))
+        .collect();
+    let wire = match wire.as_str() {
+        "osctrl" => Wire::Osctrl,
+        _ => Wire::Fleet,
+    };
+    let server = Ready::of(wire, of(numbers[0], numbers[1], numbers[2]))
+        .serve()
+        .expect("a port");
+    print!("{}", step(&server, wire));
+    std::io::stdout().flush().expect("stdout");
+    std::thread::sleep(std::time::Duration::from_secs(3_600));
+}
+
 const SHAPES: [Shape; 6] = [
     of(1_000, 10, 8),
     of(10_000, 10, 8),

@@ -8,6 +8,8 @@ use crate::memory::{self, NoMemory};
 
 /// SQLite refuses results of more columns, so no osquery host can send them.
 const MOST_COLUMNS: usize = 2_000;
+/// What may stand between the parts of JSON.
+const BLANKS: [char; 4] = [' ', '\n', '\r', '\t'];
 /// Up to so many columns are compared one by one; from there on they are hashed.
 const FEW_COLUMNS: usize = 16;
 
@@ -61,18 +63,46 @@ impl Rows {
         if json.trim() == "null" {
             return Err(RowsError::Missing);
         }
+        let at = json.len() - json.trim_start_matches(BLANKS).len();
+        match Self::read_at(json, at, added, keep)? {
+            Some((rows, end)) if json[end..].trim_start_matches(BLANKS).is_empty() => Ok(rows),
+            _ => {
+                let mut rows = Self::none();
+                let mut text =
+                    memory::text(json.len() + "[]".len()).map_err(RowsError::NoMemory)?;
+                text.push('[');
+                any::read(json, added, keep, &mut text, &mut rows)?;
+                Ok(rows.of(text))
+            }
+        }
+    }
+
+    /// The same of a list that begins at a place of a text, and where it ends; nothing where it is not as servers
+    /// write it: then its own text is for [`Rows::read`].
+    ///
+    /// # Errors
+    /// Where there is no memory.
+    pub fn read_at(
+        json: &str,
+        at: usize,
+        added: &[&str],
+        keep: Keep,
+    ) -> Result<Option<(Self, usize)>, RowsError> {
         let mut rows = Self::none();
         // What is kept is hardly ever longer than what came, so it is asked for at once.
-        let mut text = memory::text(json.len() + "[]".len()).map_err(RowsError::NoMemory)?;
+        let bytes = json.len() - at + "[]".len();
+        let mut text = memory::text(bytes).map_err(RowsError::NoMemory)?;
         text.push('[');
-        if usual::read(json, added, keep, &mut text, &mut rows).is_none() {
-            rows = Self::none();
-            text.truncate(1);
-            any::read(json, added, keep, &mut text, &mut rows)?;
-        }
+        let end = usual::read(json, at, added, keep, &mut text, &mut rows);
+        Ok(end.map(|end| (rows.of(text), end)))
+    }
+
+    fn of(self, mut text: String) -> Self {
         text.push(']');
-        rows.json = text.into_boxed_str();
-        Ok(rows)
+        Self {
+            json: text.into_boxed_str(),
+            ..self
+        }
     }
 
     /// Counts a row whose text begins at `before`, and takes it away again where it is not kept.

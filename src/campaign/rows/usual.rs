@@ -10,43 +10,44 @@ use super::any::{Text, is_readable};
 use super::{FEW_COLUMNS, Keep, MOST_COLUMNS, Rows};
 use crate::json_text::{plain, push_string};
 
-/// Reads `[{column: scalar, …}, …]` into `text` and counts into `rows`, as [`Rows::read`] has it; `None` where it
-/// is of another form: then what stands in both is worth nothing.
+/// Reads the list `[{column: scalar, …}, …]` that begins at a place of a text, into `text`, and counts into `rows`,
+/// as [`Rows::read`] has it. Returns where it ends; `None` where it is of another form: then what stands in both is
+/// worth nothing.
 pub(super) fn read(
     json: &str,
+    at: usize,
     added: &[&str],
     keep: Keep,
     text: &mut String,
     rows: &mut Rows,
-) -> Option<()> {
+) -> Option<usize> {
     let mut reader = Reader {
         json,
         bytes: json.as_bytes(),
-        at: 0,
+        at,
         added,
         names: Names::default(),
     };
-    reader.blanks();
     reader.take(b'[')?;
     reader.blanks();
-    if reader.take(b']').is_none() {
-        loop {
-            let before = text.len();
-            if rows.kept > 0 {
-                text.push(',');
-            }
-            reader.row(text)?;
-            rows.count(text, before, keep);
-            reader.blanks();
-            if reader.take(b',').is_none() {
-                break;
-            }
-            reader.blanks();
-        }
-        reader.take(b']')?;
+    if reader.take(b']').is_some() {
+        return Some(reader.at);
     }
-    reader.blanks();
-    (reader.at == json.len()).then_some(())
+    loop {
+        let before = text.len();
+        if rows.kept > 0 {
+            text.push(',');
+        }
+        reader.row(text)?;
+        rows.count(text, before, keep);
+        reader.blanks();
+        if reader.take(b',').is_none() {
+            break;
+        }
+        reader.blanks();
+    }
+    reader.take(b']')?;
+    Some(reader.at)
 }
 
 struct Reader<'a> {
@@ -318,15 +319,19 @@ impl Names {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::any;
+    use super::super::{BLANKS, any};
     use super::*;
 
     const ADDED: &[&str] = &["a", "host"];
 
     fn usually(json: &str, keep: Keep) -> Option<(String, Rows)> {
         let (mut text, mut rows) = (String::new(), Rows::none());
-        read(json, ADDED, keep, &mut text, &mut rows)?;
-        Some((text, rows))
+        let at = json.len() - json.trim_start_matches(BLANKS).len();
+        let end = read(json, at, ADDED, keep, &mut text, &mut rows)?;
+        json[end..]
+            .trim_start_matches(BLANKS)
+            .is_empty()
+            .then_some((text, rows))
     }
 
     fn anyhow(json: &str, keep: Keep) -> Option<(String, Rows)> {

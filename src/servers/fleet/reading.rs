@@ -1,7 +1,12 @@
 //! One message of the results socket, read and put into few words. Pure: text in, meaning out, so that long
 //! ones can be read on another thread. Knows nothing of who is still missing.
 
-use super::wire::{self, Message, ResultData, ResultMessage};
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::wire::{self, Message, ResultData, ResultHost};
 use crate::campaign::host::Answer;
 use crate::campaign::rows::{Keep, Rows};
 
@@ -23,15 +28,65 @@ pub(super) enum Heard {
     Garbled(&'static str),
 }
 
-/// How a server begins a result: then it is read in one go.
-const RESULT: &str = r#"{"type":"result","#;
+/// How a server begins a result.
+const RESULT: &str = r#"{"type":"result","data":{"#;
+
+/// A result as servers write it, in one pass over its text; nothing where it is of another form, or has an error.
+fn usual_result(text: &str, keep: Keep) -> Option<Heard> {
+    let mut at = RESULT.len();
+    text.strip_prefix(RESULT)?;
+    let (mut host, mut answer, mut error) = (None, None, None);
+    loop {
+        let (name, end) = value_at::<Cow<'_, str>>(text, at)?;
+        at = end + 1;
+        text[end..].strip_prefix(':')?;
+        at = match name.as_ref() {
+            "rows" if answer.is_none() => {
+                match Rows::read_at(text, at, wire::ADDED_COLUMNS, keep) {
+                    Ok(Some((rows, end))) => {
+                        answer = Some(Answer::Rows(rows));
+                        end
+                    }
+                    _ => return None,
+                }
+            }
+            "host" if host.is_none() => {
+                let (found, end) = value_at::<ResultHost>(text, at)?;
+                host = Some(found.id);
+                end
+            }
+            // With an error the rows mean nothing.
+            "error" if error.is_none() => {
+                let (none, end) = value_at::<()>(text, at)?;
+                error = Some(none);
+                end
+            }
+            "rows" | "host" | "error" => return None,
+            _ => value_at::<IgnoredAny>(text, at)?.1,
+        };
+        match &text[at..] {
+            "}}" => break,
+            rest => rest.strip_prefix(',')?,
+        };
+        at += 1;
+    }
+    Some(Heard::Answer {
+        host: host?,
+        answer: answer?,
+    })
+}
+
+/// A value that begins at a place of a text, and where it ends.
+fn value_at<'a, T: Deserialize<'a>>(text: &'a str, at: usize) -> Option<(T, usize)> {
+    let mut values = serde_json::Deserializer::from_str(&text[at..]).into_iter();
+    let value = values.next()?.ok()?;
+    Some((value, at + values.byte_offset()))
+}
 
 /// A message of the server.
 pub(super) fn read(text: &str, keep: Keep) -> Heard {
-    if text.starts_with(RESULT)
-        && let Ok(message) = serde_json::from_str::<ResultMessage<'_>>(text)
-    {
-        return result(&message.data, keep);
+    if let Some(result) = usual_result(text, keep) {
+        return result;
     }
     let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
         return Heard::Garbled("a message that is not JSON of the expected form");
@@ -137,6 +192,48 @@ mod tests {
         let results = |(_, message): &&(String, Value)| message["type"] == "result";
         assert_eq!(answers, RECORDED.iter().filter(results).count());
         assert!(answers > 17, "only {answers} answers were recorded");
+    }
+
+    /// What is read in one pass is what serde reads of it, wherever a message is damaged.
+    #[test]
+    fn a_result_in_one_pass_is_the_same() {
+        let mut passed = 0;
+        for (_, message) in RECORDED.iter().filter(|it| it.1["type"] == "result") {
+            let text = message.to_string();
+            for at in 0..=text.len() {
+                for damage in [
+                    "",
+                    "}",
+                    "\"",
+                    ",",
+                    "null",
+                    "\"rows\":[],",
+                    "\"error\":null,",
+                    "\"host\":{\"id\":9},",
+                ] {
+                    if !text.is_char_boundary(at) {
+                        continue;
+                    }
+                    let (before, after) = text.split_at(at);
+                    let damaged = format!("{before}{damage}{after}");
+                    let Some(Heard::Answer { host, answer }) = usual_result(&damaged, ALL) else {
+                        continue;
+                    };
+                    passed += 1;
+                    let message: Message<'_> = serde_json::from_str(&damaged).expect(&damaged);
+                    let data = serde_json::from_str(message.data.unwrap().get()).expect(&damaged);
+                    let Heard::Answer {
+                        host: expected,
+                        answer: other,
+                    } = result(&data, ALL)
+                    else {
+                        panic!("{damaged}");
+                    };
+                    assert_eq!((host, answer), (expected, other), "{damaged}");
+                }
+            }
+        }
+        assert!(passed > 1_000, "{passed}");
     }
 
     #[test]

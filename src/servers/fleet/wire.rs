@@ -369,15 +369,6 @@ pub(super) struct Message<'a> {
     pub(super) data: Option<&'a RawValue>,
 }
 
-/// A message that is known to be a host's answer.
-#[derive(Debug, Deserialize)]
-pub(super) struct ResultMessage<'a> {
-    #[serde(rename = "type")]
-    _kind: IgnoredAny,
-    #[serde(borrow)]
-    pub(super) data: ResultData<'a>,
-}
-
 /// The data of a `result` message.
 #[derive(Debug, Deserialize)]
 pub(super) struct ResultData<'a> {
