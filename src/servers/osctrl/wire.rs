@@ -414,6 +414,9 @@ impl<F: Fn(&str) -> String> Reader<F> {
 
     fn read(&self, json: &[u8], succeeded: bool) -> Result<Answer, String> {
         let text = std::str::from_utf8(json).map_err(|_| "it is not UTF-8")?;
+        if succeeded && let Some(rows) = usual_rows(text, self.keep) {
+            return Ok(Answer::Rows(rows));
+        }
         let data: Data<'_> = serde_json::from_str(text).map_err(|error| place(&error))?;
         if !succeeded || !is_success(data.status) {
             return Ok(self.failure(data.message.as_deref().unwrap_or_default()));
@@ -434,6 +437,51 @@ impl<F: Fn(&str) -> String> Reader<F> {
             message
         })
     }
+}
+
+/// The rows of data as osctrl writes it, in one pass over its text; nothing where it is of another form, or where
+/// osquery did not succeed.
+fn usual_rows(text: &str, keep: Keep) -> Option<Rows> {
+    let (mut rows, mut status, mut message) = (None, None, None);
+    let mut at = 1;
+    text.strip_prefix('{')?;
+    loop {
+        let (name, end) = value_at::<Cow<'_, str>>(text, at)?;
+        text[end..].strip_prefix(':')?;
+        at = end + 1;
+        at = match name.as_ref() {
+            // osctrl adds no columns of its own.
+            "result" if rows.is_none() => {
+                let (read, end) = Rows::read_at(text, at, &[], keep).ok()??;
+                rows = Some(read);
+                end
+            }
+            "status" if status.is_none() => {
+                let (raw, end) = value_at::<&RawValue>(text, at)?;
+                status = Some(is_success(Some(raw)).then_some(())?);
+                end
+            }
+            "message" if message.is_none() => {
+                let (none, end) = value_at::<Cow<'_, str>>(text, at)?;
+                message = Some(none);
+                end
+            }
+            "result" | "status" | "message" => return None,
+            _ => value_at::<IgnoredAny>(text, at)?.1,
+        };
+        match &text[at..] {
+            "}" => return rows,
+            rest => rest.strip_prefix(',')?,
+        };
+        at += 1;
+    }
+}
+
+/// A value that begins at a place of a text, and where it ends.
+fn value_at<'a, T: Deserialize<'a>>(text: &'a str, at: usize) -> Option<(T, usize)> {
+    let mut values = serde_json::Deserializer::from_str(&text[at..]).into_iter();
+    let value = values.next()?.ok()?;
+    Some((value, at + values.byte_offset()))
 }
 
 /// Where a part of a text stands in it.

@@ -302,6 +302,27 @@ proptest! {
         let _ = serde_json::from_str::<Page<Node>>(&text);
     }
 
+    /// What is read in one pass is what serde reads of it, wherever it is damaged.
+    #[test]
+    fn data_in_one_pass_is_the_same(
+        rows in prop::collection::vec(prop::collection::btree_map("[a-z]{1,3}", "[a-z\"\\\\]{0,4}", 0..3), 0..3),
+        damage in prop::sample::select(vec!["", "}", "\"", ",", "null", "\"result\":[],", "\"status\":1,", "\"status\":0,", "\"message\":\"\","]),
+        at in any::<prop::sample::Index>(),
+        whole in any::<bool>(),
+    ) {
+        let mut data = json!({"name": "q", "result": rows, "status": 0, "message": ""}).to_string();
+        if !whole {
+            data.insert_str(at.index(data.len() + 1), damage);
+        }
+        let usual = usual_rows(&data, EVERYTHING);
+        prop_assert!(usual.is_some() || !whole);
+        if let Some(usual) = usual {
+            let read: Data<'_> = serde_json::from_str(&data).unwrap();
+            prop_assert!(is_success(read.status));
+            prop_assert_eq!(Ok(usual), Rows::read(read.result.map_or("null", RawValue::get), &[], EVERYTHING));
+        }
+    }
+
     /// Rows that osquery sent come out of the string in a string as they were.
     #[test]
     fn rows_survive_being_json_in_json(
