@@ -6,11 +6,15 @@
 
 mod child;
 mod stand_in;
+mod start;
 mod throughput;
 
-const TABLES: [(&str, fn()); 2] = [
+const TABLES: [(&str, fn()); 5] = [
+    ("start", start::print),
+    ("dispatch", start::print_dispatch),
     ("throughput", throughput::print),
     ("growth", throughput::print_growth),
+    ("size", start::print_size),
 ];
 
 fn main() {

@@ -3,7 +3,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -49,13 +50,30 @@ pub struct Ready {
     bytes: Vec<u8>,
     /// Where each answer ends.
     ends: Vec<usize>,
+    /// How long each answer to a request is waited with.
+    wait: Duration,
+    asked: Asked,
+}
+
+/// What was asked, and when it came.
+pub type Asked = Arc<Mutex<Vec<(RequestPath, Instant)>>>;
+
+/// A request's path.
+#[derive(Debug)]
+pub struct RequestPath(String);
+
+impl RequestPath {
+    /// Whether it makes a campaign.
+    pub fn is_query(&self) -> bool {
+        self.0.ends_with("/run") || self.0.ends_with("/queries/dev")
+    }
 }
 
 fn uuid(host: usize) -> String {
     format!("4C4C4544-0042-3510-8051-{host:012X}")
 }
 
-fn hostname(host: usize) -> String {
+pub fn hostname(host: usize) -> String {
     format!("pod-{host:06}.example.com")
 }
 
@@ -120,6 +138,8 @@ impl Ready {
             shape,
             bytes: Vec::new(),
             ends: Vec::new(),
+            wait: Duration::ZERO,
+            asked: Asked::default(),
         };
         // The rows are the same on every host, but for the names that Fleet adds; those are of one length.
         let place = hostname(0);
@@ -170,6 +190,16 @@ impl Ready {
         self.bytes.extend_from_slice(payload);
     }
 
+    /// The same, further away.
+    pub fn waiting(self, wait: Duration) -> Self {
+        Self { wait, ..self }
+    }
+
+    /// What is asked of it.
+    pub fn asked(&self) -> Asked {
+        Arc::clone(&self.asked)
+    }
+
     /// What is sent of answers.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
@@ -217,6 +247,11 @@ impl Ready {
         let mut out = stream.try_clone()?;
         let mut input = BufReader::new(stream);
         while let Some(request) = Request::read(&mut input)? {
+            let path = RequestPath(request.path.clone());
+            let mut asked = self.asked.lock().expect("no connection panicked");
+            asked.push((path, Instant::now()));
+            drop(asked);
+            std::thread::sleep(self.wait);
             if let Some(key) = &request.websocket_key {
                 let accept = derive_accept_key(key.as_bytes());
                 write!(
@@ -246,15 +281,21 @@ impl Ready {
                 out,
                 &[r#"{"labels":[{"id":1,"name":"All Linux","label_type":"builtin"}]}"#.as_bytes()],
             ),
-            "fleet/labels/1/hosts" => {
-                let (from, to) = ((page * size).min(all), ((page + 1) * size).min(all));
-                let hosts: Vec<String> = (from..to)
+            "fleet/labels/1/hosts" | "fleet/hosts" => {
+                let sought = request.text("query");
+                let found: Vec<usize> = match sought {
+                    Some(name) => (0..all)
+                        .filter(|host| hostname(*host).contains(name))
+                        .collect(),
+                    None => (0..all).collect(),
+                };
+                let hosts: Vec<String> = (found.iter().skip(page * size).take(size))
                     .map(|host| {
                         format!(
                             r#"{{"id":{},"hostname":"{}","uuid":"{}","hardware_serial":"S{host:06}","platform":"ubuntu","status":"online","seen_time":"2026-11-27T10:00:00Z"}}"#,
                             host + 1,
-                            hostname(host),
-                            uuid(host)
+                            hostname(*host),
+                            uuid(*host)
                         )
                     })
                     .collect();
@@ -267,13 +308,17 @@ impl Ready {
             }
             "nodes/dev" => {
                 let size = request.number("page_size").clamp(1, 500);
-                let is_linux = request.query.contains("platform=linux");
-                let total = match is_linux && !request.query.contains("status=inactive") {
-                    true => all,
-                    false => 0,
+                let others = ["status=inactive", "platform=other"];
+                let nobody = others.iter().any(|other| request.query.contains(other));
+                let found: Vec<usize> = match request.text("q") {
+                    _ if nobody => Vec::new(),
+                    Some(name) => (0..all)
+                        .filter(|host| hostname(*host).contains(name))
+                        .collect(),
+                    None => (0..all).collect(),
                 };
-                let from = (page.max(1) - 1) * size;
-                let nodes: Vec<String> = (from.min(total)..(from + size).min(total))
+                let total = found.len();
+                let nodes: Vec<String> = (found.iter().copied().skip((page.max(1) - 1) * size).take(size))
                     .map(|host| {
                         format!(
                             r#"{{"uuid":"{}","hostname":"{}","hardware_serial":"S{host:06}","platform":"ubuntu","last_seen":"2026-11-27T10:00:00Z"}}"#,
@@ -360,13 +405,15 @@ impl Request {
         Ok(Some(request))
     }
 
+    fn text(&self, name: &str) -> Option<&str> {
+        let pairs = self.query.split('&');
+        let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
     fn number(&self, name: &str) -> usize {
-        let mut pairs = self
-            .query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='));
-        let value = pairs.find(|(key, _)| *key == name);
-        value.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+        let value = self.text(name);
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 }
 
