@@ -86,6 +86,8 @@ pub mod inside {
     pub use crate::servers::{Backend, BackendError, Event};
     pub use crate::severity::Severity;
     pub use crate::step::model::{Credentials, Server, TemplateCall};
+    #[cfg(fuzzing)]
+    pub use crate::verbs::mcp::fuzz as fuzz_frames;
     pub use crate::verbs::show::{ShowFormat, text as show_text};
     pub use crate::verbs::templates::{TemplatesArgs, TemplatesFormat, text as templates_text};
 }

@@ -105,7 +105,7 @@ pub enum Verb {
     Man,
     /// Show a whole run against simulated servers of each kind on loopback.
     #[cfg(feature = "demo")]
-    Demo,
+    Demo(crate::verbs::demo::DemoArgs),
 }
 
 /// Flags that every verb takes.
@@ -206,7 +206,7 @@ fn verb(cli: Cli, process: &Process, early: Option<EventLoop>) -> Exit {
         },
         Some(Verb::Describe) => process.text(&describe::text()),
         #[cfg(feature = "demo")]
-        Some(Verb::Demo) => crate::verbs::demo::run(process),
+        Some(Verb::Demo(args)) => crate::verbs::demo::run(&args, process),
     }
 }
 

@@ -46,6 +46,21 @@ impl Policy {
     }
 }
 
+#[cfg(feature = "demo")]
+impl Policy {
+    /// A policy over simulated servers, whose tokens are no secrets: its keys as a file has them. `None` where
+    /// they are none.
+    pub(crate) fn simulated(keys: serde_json::Value) -> Option<Self> {
+        let file: super::file::File = serde_json::from_value(keys).ok()?;
+        Some(Self {
+            rules: super::Rules::of(&file, true),
+            instances: file.instances,
+            mcp: file.mcp,
+            ..Self::none()
+        })
+    }
+}
+
 impl ModelPolicy {
     /// The policy that each call is held to.
     pub fn policy(&self) -> &Policy {

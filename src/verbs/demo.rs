@@ -5,24 +5,70 @@ use std::time::Duration;
 
 use osquery_simulator::{Answer, HostSpec, Scenario, Simulator};
 
-use serde_json::{Value, json};
+use clap::Args;
+use serde_json::{Map, Value, json};
 
 use crate::call_error::CallError;
 use crate::exit::Exit;
 use crate::input;
 use crate::known_servers;
 use crate::notices::Level;
+use crate::policy::Policy;
 use crate::process::Process;
-use crate::verbs::rehearsed;
+use crate::verbs::{mcp, rehearsed};
 
 const ALERT: &str = include_str!("../../playbooks/alert.example.yaml");
 
-/// Shows both runs. Returns the exit status: 0 where both wrote the document that was to be expected.
-pub(crate) fn run(process: &Process) -> Exit {
-    match show(process) {
-        Ok(()) => Exit::Ok,
-        Err(message) => process.fail(&CallError::Demo(message).into()),
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Serve the simulated servers to a client of the Model Context Protocol on stdio (`mcp`) instead.
+    #[arg(long)]
+    pub mcp: bool,
+}
+
+/// Shows a run on each kind of server, or serves them. Returns the exit status: 0 where each wrote the document
+/// that was to be expected.
+pub(crate) fn run(args: &DemoArgs, process: &Process) -> Exit {
+    let shown = match args.mcp {
+        true => serve(process),
+        false => show(process).map(|()| Exit::Ok),
+    };
+    shown.unwrap_or_else(|message| process.fail(&CallError::Demo(message).into()))
+}
+
+/// The same hosts behind `mcp`, each kind of server as an instance of its name.
+fn serve(process: &Process) -> Result<Exit, String> {
+    let scenario = scenario();
+    let simulator = Simulator::spawn(scenario.clone()).map_err(|error| error.to_string())?;
+    let mut instances = Map::new();
+    for known in &known_servers::ALL {
+        let way_in = scenario.way_in(known.name).ok_or("nobody may ask")?;
+        let mut instance = json!({
+            "backend": known.name,
+            "base_url": simulator.base_url(),
+            "credentials": { "api_token": { "text": way_in.token } },
+        });
+        for need in known.needs {
+            instance[need.field] = need.example.into();
+        }
+        instances.insert(known.name.to_owned(), instance);
     }
+    let keys = json!({ "instances": instances, "mcp": { "confirm_above": 3 } });
+    let policy = Policy::simulated(keys).ok_or("the policy can't be read")?;
+    mcp::serve(policy, false, process).map_err(|failure| failure.message)
+}
+
+/// The hosts of both.
+fn scenario() -> Scenario {
+    let needs = known_servers::ALL.iter().flat_map(|known| known.needs);
+    Scenario::of([
+        HostSpec::named("web-01"),
+        HostSpec::named("web-02").delayed(Duration::from_millis(1_200)),
+        HostSpec::named("db-01").answering(Answer::Error("no such table: processes".into())),
+        HostSpec::named("laptop-07").offline(),
+    ])
+    .with_environments(needs.map(|need| need.example))
 }
 
 fn show(process: &Process) -> Result<(), String> {
@@ -30,15 +76,7 @@ fn show(process: &Process) -> Result<(), String> {
         Exit::Ok => Ok(()),
         _ => Err("stdout can't be written".to_owned()),
     };
-    let needs = known_servers::ALL.iter().flat_map(|known| known.needs);
-    let scenario = Scenario::of([
-        HostSpec::named("web-01"),
-        HostSpec::named("web-02").delayed(Duration::from_millis(1_200)),
-        HostSpec::named("db-01").answering(Answer::Error("no such table: processes".into())),
-        HostSpec::named("laptop-07").offline(),
-    ])
-    .with_environments(needs.map(|need| need.example))
-    .with_tls();
+    let scenario = scenario().with_tls();
     let simulator = Simulator::spawn(scenario.clone()).map_err(|error| error.to_string())?;
     let authority = simulator.ca_path().ok_or("no certificate")?;
     say(&format!(

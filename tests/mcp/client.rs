@@ -216,6 +216,15 @@ impl Client {
         self.stdin = None;
     }
 
+    /// Memory that is resident now, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = line.expect("a line").trim().trim_end_matches("kB");
+        line.trim().parse().expect("a number")
+    }
+
     /// Ends stdin and waits for the server's end.
     pub fn end(mut self) -> Left {
         self.close_stdin();

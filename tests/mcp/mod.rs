@@ -2,7 +2,9 @@
 
 mod client;
 mod consent;
+mod hostile;
 mod hosts;
+mod many;
 mod protocol;
 mod rows;
 mod runs;

@@ -28,13 +28,14 @@ use rmcp::service::ServerInitializeError;
 
 use crate::exit::{Code, Exit};
 use crate::policy::Policy;
-use crate::policy::models::ModelPolicy;
 use crate::process::stdout::Stdout;
 use crate::process::{EventLoop, Process, frames};
 use crate::session::failure::Failure;
 use crate::session::{Cancel, Cancelled, Canceller};
 use server::Server;
 use transport::Stdio;
+#[cfg(fuzzing)]
+pub use transport::fuzz;
 
 /// The long help.
 pub(crate) const HELP: &str = include_str!("help.txt");
@@ -59,25 +60,25 @@ pub struct McpArgs {
 
 /// Serves until the client ends it. Returns how the process ends.
 pub(crate) fn run(args: McpArgs, process: &Process) -> Exit {
-    match begin(&args).and_then(|begun| serve(&args, begun, process)) {
-        Ok(exit) => exit,
-        Err(failure) => process.fail(&failure),
-    }
+    let policy = Policy::of_process(args.policy.as_deref()).map_err(Failure::from);
+    let served = policy.and_then(|policy| serve(policy, args.exit_with_parent, process));
+    served.unwrap_or_else(|failure| process.fail(&failure))
 }
 
-fn begin(args: &McpArgs) -> Result<(ModelPolicy, EventLoop), Failure> {
-    let policy = Policy::of_process(args.policy.as_deref())?.for_models()?;
-    Ok((policy, EventLoop::new()?))
-}
-
-fn serve(
-    args: &McpArgs,
-    (policy, EventLoop { runtime, ears }): (ModelPolicy, EventLoop),
+/// Serves a policy until the client ends it.
+///
+/// # Errors
+/// `policy`, where it serves nothing; `internal`, where the system refuses what it needs.
+pub(super) fn serve(
+    policy: Policy,
+    exit_with_parent: bool,
     process: &Process,
 ) -> Result<Exit, Failure> {
+    let policy = policy.for_models()?;
+    let EventLoop { runtime, ears } = EventLoop::new()?;
     let frames = frames::of_stdin(transport::MOST_BYTES)?;
     let served = async {
-        let (closer, closing) = ears.listen(args.exit_with_parent);
+        let (closer, closing) = ears.listen(exit_with_parent);
         let stdout = Stdout::new();
         tokio::spawn(watch(stdout.clone(), closer.clone()));
         let stdio = Stdio::new(frames, stdout.clone(), closer, closing.clone());

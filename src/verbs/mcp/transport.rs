@@ -230,3 +230,17 @@ impl Drop for OpenRequest {
         self.open.locked().remove(&self.id);
     }
 }
+
+/// Reads any bytes as what a client may write; for the fuzzer only.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    const MOST: usize = 1_024;
+    for frame in crate::process::frames::Cutter::new(MOST).cut(bytes) {
+        let Frame::Line(line) = frame else { continue };
+        assert!(line.len() <= MOST && !line.contains(&b'\n'));
+        if let Ok(message) = serde_json::from_slice::<ClientJsonRpcMessage>(&line) {
+            let text = serde_json::to_string(&message).expect("a message");
+            assert!(!text.contains('\n'));
+        }
+    }
+}
