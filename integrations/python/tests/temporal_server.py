@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,8 @@ class TemporalServer:
         """A client, once the server answers and has its namespace."""
         request = RegisterNamespaceRequest(namespace=NAMESPACE)
         request.workflow_execution_retention_period.FromSeconds(86_400)
-        for _ in range(600):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
             try:
                 client = await Client.connect(self.address, namespace=NAMESPACE)
                 await client.workflow_service.register_namespace(request)
