@@ -11,6 +11,8 @@ pub enum Kind {
     Fleet,
     /// osctrl.
     Osctrl,
+    /// AiSOC's own osquery service.
+    AisocDirect,
 }
 
 /// What is known of a kind of server before it is spoken to.
@@ -24,7 +26,7 @@ pub struct KnownServer {
     pub aliases: &'static [&'static str],
     /// What its makers call it, for messages.
     pub title: &'static str,
-    /// What a step has to say besides `base_url` and credentials, and may say of no other server.
+    /// What a step says besides `base_url` and credentials, and may say of no other server.
     pub needs: &'static [Need],
     /// Fields of `params` that no other server takes.
     pub only: &'static [Only],
@@ -34,8 +36,8 @@ pub struct KnownServer {
     pub forbidden_words: &'static [ForbiddenWord],
     /// What an answer without rows proves.
     pub proof: Proof,
-    /// The form in which it keeps queries that are saved beforehand.
-    pub saved_queries: SavedQueries,
+    /// The form in which it keeps queries that are saved beforehand, where it keeps any.
+    pub saved_queries: Option<SavedQueries>,
     /// What events of it are called.
     pub events: Events,
     /// What stands in examples.
@@ -51,6 +53,8 @@ pub struct Need {
     pub what: &'static str,
     /// One.
     pub example: &'static str,
+    /// Whether nobody gets in without it.
+    pub required: bool,
 }
 
 /// A field of `params` that goes with some servers only, and is never needed.
@@ -65,13 +69,18 @@ pub struct Only {
 /// What a server can do for a campaign.
 #[derive(Debug)]
 pub struct Has {
+    /// Whether users log in with a name and a password; else there are tokens only.
+    pub logins: bool,
     /// What it calls the groups that `target_labels` names; `None` where it has none.
     pub labels: Option<&'static str>,
     /// Whether it tells of each host's platform, for `target_platforms`.
     pub platforms: bool,
-    /// Whether it lists hosts, so that it is known before the dispatch how many there are and who is missing.
+    /// Whether it lists hosts, so that it is known before the dispatch how many there are and who is missing;
+    /// else nothing is known of a host but the name that it goes by there.
     pub count: bool,
-    /// Whether it can be told to stop a campaign.
+    /// Whether it tells which hosts are offline.
+    pub presence: bool,
+    /// Whether it can be told to stop a campaign; else a query that nobody has answered stays with it.
     pub stop: bool,
     /// Whether it runs queries that it keeps, by their id, on hosts of the client's choosing.
     pub saved_queries: bool,
@@ -93,6 +102,9 @@ pub struct ForbiddenWord {
 pub enum Proof {
     /// That nothing matched: the server passes a host's error on, so it can't look like no rows.
     Itself,
+    /// Nothing: the server drops a host's error and calls it no rows. So the statement is sent in a form of
+    /// which a host that found nothing answers a row that says so.
+    Marker,
 }
 
 /// A server's form for queries that are saved beforehand.
@@ -139,7 +151,7 @@ pub struct Example {
 }
 
 /// Every kind of server that is spoken to; the first one stands in examples.
-pub static ALL: [KnownServer; 2] = [
+pub static ALL: [KnownServer; 3] = [
     KnownServer {
         kind: Kind::Fleet,
         name: "fleetdm",
@@ -157,19 +169,21 @@ pub static ALL: [KnownServer; 2] = [
             },
         ],
         has: Has {
+            logins: true,
             labels: Some("labels"),
             platforms: true,
             count: true,
+            presence: true,
             stop: true,
             saved_queries: true,
             queue: false,
         },
         forbidden_words: &[],
         proof: Proof::Itself,
-        saved_queries: SavedQueries {
+        saved_queries: Some(SavedQueries {
             format: "fleet",
             what: "Fleet's GitOps file (YAML): queries that observers may run",
-        },
+        }),
         events: Events {
             title: "FleetDM",
             row_ids: RowIds::Numbers,
@@ -200,12 +214,15 @@ pub static ALL: [KnownServer; 2] = [
             field: "environment",
             what: "the name or uuid of an osctrl environment",
             example: "production",
+            required: true,
         }],
         only: &[],
         has: Has {
+            logins: true,
             labels: Some("tags"),
             platforms: true,
             count: true,
+            presence: true,
             // As far as the token may: the lowest level that can ask can't stop.
             stop: true,
             saved_queries: false,
@@ -216,10 +233,10 @@ pub static ALL: [KnownServer; 2] = [
             why: "osctrl takes any SQL with that word for a file carve",
         }],
         proof: Proof::Itself,
-        saved_queries: SavedQueries {
+        saved_queries: Some(SavedQueries {
             format: "osctrl",
             what: "osctrl's saved queries (JSON): the bodies of POST /api/v1/saved-queries/ENVIRONMENT",
-        },
+        }),
         events: Events {
             title: "osctrl",
             row_ids: RowIds::Names,
@@ -233,6 +250,48 @@ pub static ALL: [KnownServer; 2] = [
             playbook: (
                 "playbooks/triage-running-processes-osctrl.step.yaml",
                 include_str!("../playbooks/triage-running-processes-osctrl.step.yaml"),
+            ),
+        },
+    },
+    KnownServer {
+        kind: Kind::AisocDirect,
+        name: "aisoc_direct",
+        aliases: &[],
+        title: "AiSOC's osquery service",
+        needs: &[Need {
+            field: "tenant_id",
+            what: "a tenant's uuid",
+            example: "00000000-0000-0000-0000-000000000001",
+            required: false,
+        }],
+        only: &[],
+        has: Has {
+            logins: false,
+            labels: None,
+            platforms: false,
+            count: false,
+            presence: false,
+            stop: false,
+            saved_queries: false,
+            queue: false,
+        },
+        forbidden_words: &[],
+        proof: Proof::Marker,
+        saved_queries: None,
+        // It has none that could be collected: its two calls list nothing.
+        events: Events {
+            title: "AiSOC",
+            row_ids: RowIds::Names,
+            host_gauges: None,
+            results_gauge: "aisoc_query_results",
+        },
+        example: Example {
+            url: "https://aisoc.example.com",
+            secret: "aisoc_token",
+            #[cfg(feature = "demo")]
+            playbook: (
+                "playbooks/triage-running-processes-aisoc.step.yaml",
+                include_str!("../playbooks/triage-running-processes-aisoc.step.yaml"),
             ),
         },
     },
@@ -263,6 +322,9 @@ impl KnownServer {
 
     /// Why this server does not take a field of `params` that others do; a sentence about the field.
     pub fn lacks(&self, field: &str) -> Option<String> {
+        if let Some(what) = self.unheard_of(field) {
+            return Some(format!("`{field}` is not for {}: {what}", self.title));
+        }
         let takes = |known: &Self| known.only.iter().any(|only| only.field == field);
         let mut all = ALL.iter().flat_map(|known| known.only);
         let only = all
@@ -274,6 +336,49 @@ impl KnownServer {
             self.title,
             only.what
         ))
+    }
+
+    /// Why a field means nothing here that most servers take, and what to do; the end of a sentence.
+    fn unheard_of(&self, field: &str) -> Option<&'static str> {
+        let has = &self.has;
+        Some(match field {
+            "username" | "password" if !has.logins => "it knows tokens only, give `api_token`",
+            "target_labels" if has.labels.is_none() => {
+                "it has no groups of hosts, name each host in `target_hosts`"
+            }
+            "target_platforms" if !has.platforms => {
+                "it tells nothing of its hosts, name each host in `target_hosts`"
+            }
+            "also_match" if !has.count => {
+                "it finds a host by the one name that it enrolled under, upper and lower case told apart; write that into `target_hosts`"
+            }
+            _ => return None,
+        })
+    }
+
+    /// Why a step for this server may not say this of `offline_hosts`, as a sentence; `None` where it may.
+    pub fn refuses_offline_hosts(&self, said: &str) -> Option<String> {
+        let Self { has, title, .. } = self;
+        match said {
+            "skip" if !has.presence => Some(format!(
+                "`offline_hosts: skip` is not for {title}, which does not tell who is offline: write `wait`"
+            )),
+            "queue" if !has.queue => {
+                let only = titles(|known| known.has.queue);
+                let why = match has.stop {
+                    true => {
+                        "keeps no live query for hosts that are offline; write `wait` or `skip`"
+                    }
+                    false => {
+                        "hands every query out until it is answered, but keeps nothing by which a later run could find the answer; write `wait`"
+                    }
+                };
+                Some(format!(
+                    "`offline_hosts: queue` is for {only} only: {title} {why}"
+                ))
+            }
+            _ => None,
+        }
     }
 
     /// The first word in the SQL that this server may not be sent.
@@ -310,17 +415,6 @@ fn alternatives(of: impl Iterator<Item = String>) -> String {
     }
 }
 
-/// What to say of `offline_hosts: queue` for a server that keeps nothing; `None` where it does keep queries.
-pub fn no_queue(known: &KnownServer) -> Option<String> {
-    (!known.has.queue).then(|| {
-        format!(
-            "`offline_hosts: queue` is for {} only: {} keeps no live query for hosts that are offline; write `wait` or `skip`",
-            titles(|known| known.has.queue),
-            known.title
-        )
-    })
-}
-
 /// What a field is that only some servers need, and the titles of those.
 pub fn need(field: &str) -> Option<(&'static Need, String)> {
     let of = |known: &KnownServer| known.needs.iter().any(|need| need.field == field);
@@ -338,6 +432,11 @@ pub enum Access {
         /// One of the server's environments, by name or uuid.
         environment: String,
     },
+    /// AiSOC's own osquery service.
+    AisocDirect {
+        /// The uuid of the tenant that a service's token acts for; a console's token has its own.
+        tenant: Option<String>,
+    },
 }
 
 impl Access {
@@ -350,6 +449,9 @@ impl Access {
             Kind::Osctrl => Self::Osctrl {
                 environment: text("environment")?.to_owned(),
             },
+            Kind::AisocDirect => Self::AisocDirect {
+                tenant: text("tenant_id").map(str::to_owned),
+            },
         })
     }
 
@@ -358,6 +460,7 @@ impl Access {
         match self {
             Self::Fleet => Kind::Fleet,
             Self::Osctrl { .. } => Kind::Osctrl,
+            Self::AisocDirect { .. } => Kind::AisocDirect,
         }
         .known()
     }
@@ -367,6 +470,10 @@ impl Access {
         match self {
             Self::Fleet => Vec::new(),
             Self::Osctrl { environment } => vec![("environment", environment)],
+            Self::AisocDirect { tenant } => {
+                let tenant = tenant.as_deref().map(|tenant| ("tenant_id", tenant));
+                tenant.into_iter().collect()
+            }
         }
     }
 }
@@ -409,7 +516,9 @@ mod tests {
             for need in known.needs {
                 let mut less = whole.clone();
                 less.remove(need.field);
-                assert_eq!(Access::of(&less), None);
+                let access = Access::of(&less);
+                assert_eq!(access.is_none(), need.required);
+                assert!(access.is_none_or(|access| access.said().is_empty()));
             }
             for alias in known.aliases {
                 let mut other = whole.clone();
@@ -474,7 +583,8 @@ mod tests {
                 for need in known.needs {
                     let mut less = whole.clone();
                     less.remove(need.field);
-                    assert!(!is_valid(&less), "{} without {}", known.name, need.field);
+                    let without = format!("{} without {}", known.name, need.field);
+                    assert_eq!(is_valid(&less), !need.required, "{without}");
                 }
                 for only in ALL.iter().flat_map(|other| other.only) {
                     let mut more = whole.clone();
@@ -511,10 +621,11 @@ mod tests {
 
     #[test]
     fn servers_are_listed_as_people_do() {
-        assert_eq!(titles(|_| true), "Fleet or osctrl");
+        let all = "Fleet, osctrl or AiSOC's osquery service";
+        assert_eq!(titles(|_| true), all);
         assert_eq!(need("environment").unwrap().1, "osctrl");
         assert!(need("base_url").is_none());
-        assert_eq!(names(), "`fleetdm` or `osctrl`");
+        assert_eq!(names(), "`fleetdm`, `osctrl` or `aisoc_direct`");
         let three = ["a", "b", "c"].map(str::to_owned).into_iter();
         assert_eq!(alternatives(three), "a, b or c");
     }

@@ -43,6 +43,7 @@ mod step;
 mod tests;
 mod time;
 mod trace;
+mod uuid;
 mod verbs;
 
 pub use campaign::Campaign;

@@ -79,6 +79,12 @@ impl Notices {
         }
     }
 
+    /// From now on this id is masked, too: whoever has it can do what only the session should. Learning many
+    /// costs little; only a uuid is found again.
+    pub fn learn_id(&self, uuid: &str) {
+        self.state().redactor.learn_id(uuid);
+    }
+
     /// Something that the step's author, the responder or the operator should know; one line.
     pub fn warn(&self, text: impl AsRef<str>) {
         let mut state = self.state();

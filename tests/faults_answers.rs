@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use osquery_simulator::{Answer, Behaviour, Fault, HostSpec, Huge, Scenario, SocketFault};
 
-use crate::harness::site::{Kind, Site, host, on_all, on_both, silent};
+use crate::harness::site::{Kind, Site, host, on_all, on_both, on_every, silent};
 
 /// What a proxy, a captive portal or a broken server sends instead of JSON.
 const BODIES: [(&str, &str); 4] = [
@@ -108,7 +108,7 @@ fn faults_answers_that_end_early() {
 /// One host's answer that can't be read is that host's error; the others' rows are whole.
 #[test]
 fn faults_rows_that_are_none() {
-    on_both(|kind| {
+    on_every(|kind| {
         let raw =
             |name: &str, rows: &str| HostSpec::named(name).answering(Answer::RawRows(rows.into()));
         let scenario = Scenario::of([
@@ -137,7 +137,7 @@ fn faults_rows_that_are_none() {
 
 #[test]
 fn faults_errors_of_hosts() {
-    on_both(|kind| {
+    on_every(|kind| {
         let error =
             |name: &str, text: &str| HostSpec::named(name).answering(Answer::Error(text.into()));
         let scenario = Scenario::of([
@@ -162,7 +162,7 @@ fn faults_errors_of_hosts() {
 /// Whatever the order of items and counters, each host counts once.
 #[test]
 fn faults_answers_twice_and_late() {
-    on_both(|kind| {
+    on_every(|kind| {
         let twice = HostSpec {
             behaviour: Behaviour {
                 times: 2,
@@ -244,7 +244,7 @@ fn faults_broken_utf_8() {
 /// 20 MB from one host: above the usual limits of websockets, and whole in the document.
 #[test]
 fn faults_huge_answer_of_one_host() {
-    on_both(|kind| {
+    on_every(|kind| {
         let huge = Huge {
             rows: 20_000,
             row_bytes: 1_010,
@@ -276,7 +276,7 @@ fn faults_huge_answer_of_one_host() {
 /// A cap cuts rows and says so; what is left is whole.
 #[test]
 fn faults_caps() {
-    on_both(|kind| {
+    on_every(|kind| {
         let many = HostSpec::named("many").answering(Answer::Huge(Huge {
             rows: 50,
             row_bytes: 200,

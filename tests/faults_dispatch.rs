@@ -2,7 +2,7 @@
 
 use osquery_simulator::{Cut, Fault, Scenario};
 
-use crate::harness::site::{Kind, Site, host, on_all, on_both};
+use crate::harness::site::{Kind, Site, host, on_all, on_both, on_every};
 
 /// What a gateway or a broken server answers.
 const STATUSES: [u16; 4] = [500, 502, 503, 504];
@@ -43,7 +43,7 @@ fn faults_failing_server_until_the_deadline() {
 
 #[test]
 fn faults_failing_dispatch_is_not_repeated() {
-    on_both(|kind| {
+    on_every(|kind| {
         for status in STATUSES {
             let fault = kind.dispatching().status(status);
             let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
@@ -56,7 +56,7 @@ fn faults_failing_dispatch_is_not_repeated() {
 
 #[test]
 fn faults_lost_answer_to_the_dispatch() {
-    on_both(|kind| {
+    on_every(|kind| {
         let fault = kind.dispatching().cut(Cut::After);
         let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
         let document = site.run("lost-answer-to-the-dispatch", site.step(&["web-01"]));
@@ -70,7 +70,7 @@ fn faults_lost_answer_to_the_dispatch() {
 fn faults_short_wait_is_obeyed() {
     on_both(|kind| {
         let finding = match kind {
-            Kind::Fleet => kind.finding(),
+            Kind::Fleet | Kind::AisocDirect => kind.finding(),
             // Others of the searches that run side by side may turn out not to be needed.
             Kind::Osctrl => Fault::on_method("GET", "?q=web-01&page=1"),
         };

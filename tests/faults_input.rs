@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::json;
 
-use crate::harness::site::{Kind, Step, WRONG_TOKEN, compare, on_both};
+use crate::harness::site::{Kind, Step, WRONG_TOKEN, compare, on_every};
 use crate::harness::step;
 
 /// A server that must never be called.
@@ -43,7 +43,7 @@ fn refused(name: &str, kind: Kind, status: i32, change: impl FnOnce(Step) -> Ste
 
 #[test]
 fn faults_raw_sql() {
-    on_both(|kind| {
+    on_every(|kind| {
         for parameter in ["query", "sql", "Query", "raw_sql"] {
             let name = format!("offered-{parameter}");
             refused(&name, kind, 13, |step| {
@@ -61,7 +61,7 @@ fn faults_raw_sql() {
 
 #[test]
 fn faults_allowlist() {
-    on_both(|kind| {
+    on_every(|kind| {
         refused("unknown-template-parameter", kind, 13, |step| {
             step.with("template_params", json!({"limt": 10}))
         });
@@ -80,7 +80,7 @@ fn faults_allowlist() {
 /// The allowlist grows, so the message's end does.
 #[test]
 fn faults_unknown_template() {
-    on_both(|kind| {
+    on_every(|kind| {
         let server = Untouched::new();
         let step = Step::of(kind, &server.address(), &["web-01"]);
         let ran = step.with("template", "running_process").binary().run();
@@ -93,7 +93,7 @@ fn faults_unknown_template() {
 
 #[test]
 fn faults_schema() {
-    on_both(|kind| {
+    on_every(|kind| {
         refused("many-violations", kind, 11, |step| {
             step.with("target_hosts", json!([""]))
                 .with("timeout_seconds", 0)
@@ -120,7 +120,7 @@ fn faults_schema() {
 
 #[test]
 fn faults_rendering() {
-    on_both(|kind| {
+    on_every(|kind| {
         refused("missing-secret", kind, 12, |step| {
             step.with("api_token", "{{ secrets.no_such }}")
         });
@@ -142,7 +142,7 @@ fn faults_rendering() {
 /// A token in the wrong place is not repeated by the message that refuses it.
 #[test]
 fn faults_secret_in_the_wrong_field() {
-    on_both(|kind| {
+    on_every(|kind| {
         refused("token-as-backend", kind, 11, |step| {
             step.with("backend", WRONG_TOKEN)
         });

@@ -2,7 +2,7 @@
 
 use osquery_simulator::{Fault, Scenario, Simulator};
 
-use crate::harness::site::{Site, Step, compare, host, on_both};
+use crate::harness::site::{Site, Step, compare, host, on_both, on_every};
 
 /// An address on which nobody listens.
 fn closed_port() -> String {
@@ -12,7 +12,7 @@ fn closed_port() -> String {
 
 #[test]
 fn faults_server_down() {
-    on_both(|kind| {
+    on_every(|kind| {
         let address = closed_port();
         let ran = Step::of(kind, &address, &["web-01"])
             .timeout(3)
@@ -59,7 +59,7 @@ fn faults_check_gives_up_on_a_server_that_cant_be_reached() {
             "can't be resolved",
         ),
     ];
-    on_both(|kind| {
+    on_every(|kind| {
         for (address, why) in &addresses {
             let step = Step::of(kind, address, &["web-01"]).timeout(600);
             let ran = step.arg("check").binary().run();
@@ -77,7 +77,7 @@ fn faults_check_gives_up_on_a_server_that_cant_be_reached() {
 /// A server that answers slowly is there: a check waits for it.
 #[test]
 fn faults_check_of_a_slow_server() {
-    on_both(|kind| {
+    on_every(|kind| {
         let fault = Fault {
             delay: std::time::Duration::from_millis(5_500),
             times: Some(1),
@@ -93,7 +93,7 @@ fn faults_check_of_a_slow_server() {
 /// What the system does not give is named as that, and is no bug of ours.
 #[test]
 fn faults_few_files_may_be_open() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]).with_tls());
         let authority = site.simulator.ca_path().expect("an authority");
         let authority = authority.display().to_string();
@@ -123,7 +123,7 @@ fn faults_few_files_may_be_open() {
 /// A proxy is where the token goes first: what is none is an error, and never left out.
 #[test]
 fn faults_proxies_of_the_environment() {
-    on_both(|kind| {
+    on_every(|kind| {
         let closed = closed_port();
         let authority = concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -171,7 +171,7 @@ fn faults_proxies_of_the_environment() {
 
 #[test]
 fn faults_unknown_name() {
-    on_both(|kind| {
+    on_every(|kind| {
         let address = "https://osquery-live-query.invalid";
         let ran = Step::of(kind, address, &["web-01"])
             .timeout(3)
@@ -183,7 +183,7 @@ fn faults_unknown_name() {
 
 #[test]
 fn faults_unknown_authority_and_the_ways_on() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]).with_tls());
         let document = site.run("unknown-authority", with_roots(site.step(&["web-01"])));
         assert!(document.error.is_some_and(|error| !error.retryable));
@@ -203,7 +203,7 @@ fn faults_unknown_authority_and_the_ways_on() {
 /// A test server that was set up anew has an authority of the same name and another key.
 #[test]
 fn faults_authority_that_was_made_anew() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]).with_tls());
         let earlier = Simulator::spawn(Scenario::of([]).with_tls()).expect("a simulator");
         let authority = earlier
@@ -230,7 +230,7 @@ fn with_roots(step: Step) -> Step {
 
 #[test]
 fn faults_certificate_for_another_name() {
-    on_both(|kind| {
+    on_every(|kind| {
         // All of 127/8 is this machine; the certificate knows 127.0.0.1 only.
         let mut scenario = Scenario::of([host("web-01")]).with_tls();
         scenario.listen = "127.0.0.2:0".into();
@@ -249,7 +249,7 @@ fn faults_certificate_for_another_name() {
 
 #[test]
 fn faults_certificate_authority_file_that_is_none() {
-    on_both(|kind| {
+    on_every(|kind| {
         let missing = "/nonexistent/authority.pem";
         let address = "https://fleet.example.invalid";
         let ran = Step::of(kind, address, &["web-01"])
@@ -275,7 +275,7 @@ fn faults_certificate_authority_file_that_is_none() {
 
 #[test]
 fn faults_plain_server_behind_an_https_address() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         let address = site.simulator.base_url().replace("http:", "https:");
         let step = Step::of(kind, &address, &["web-01"]);

@@ -8,7 +8,9 @@ use osquery_simulator::{Answer, CampaignState, Fault, HostSpec, Huge, Scenario};
 use serde_json::Value;
 
 use crate::harness::document::Line;
-use crate::harness::site::{Kind, Site, WRONG_TOKEN, compare_text, host, on_both, silent};
+use crate::harness::site::{
+    Kind, Site, WRONG_TOKEN, compare_text, host, on_both, on_every, silent,
+};
 use crate::harness::{Ran, step};
 
 /// The reader is gone before the document is written, or reads a part of it.
@@ -81,7 +83,7 @@ fn faults_reader_that_leaves_before_an_error() {
 
 #[test]
 fn faults_full_disk() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         for format in ["json", "ndjson"] {
             let full = File::options()
@@ -275,7 +277,7 @@ fn faults_lines_of_a_whole_run_and_of_a_failure() {
 /// `--log json`: every line of stderr is one JSON object.
 #[test]
 fn faults_log_as_json() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         for (hosts, verbosity, least) in
             [(["web-01", "db-1"], "-v", 2), (["web-1", "db-1"], "-vv", 3)]
@@ -356,7 +358,7 @@ fn faults_control_characters() {
 /// What `check` writes: the plan, and never a campaign.
 #[test]
 fn faults_check() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01"), host("web-02")]));
         let step = || site.step(&["web-01", "db-1", "web-02"]);
         site.run("check", step().arg("check"));

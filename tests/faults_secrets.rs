@@ -2,13 +2,13 @@
 //! server says.
 
 use osquery_simulator::{
-    Cut, FLEET_MAINTAINER_TOKEN, Fault, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, Scenario,
-    SocketClose, SocketFault,
+    AISOC_SERVICE_TOKEN, Cut, FLEET_MAINTAINER_TOKEN, Fault, OSCTRL_ADMIN_PASSWORD,
+    OSCTRL_ADMIN_TOKEN, Scenario, SocketClose, SocketFault,
 };
 
 use crate::harness::folder::Folder;
 use crate::harness::site::{
-    Kind, Site, Step, WRONG_PASSWORD, WRONG_TOKEN, host, on_all, on_both, silent,
+    Kind, Site, Step, WRONG_PASSWORD, WRONG_TOKEN, host, on_all, on_both, on_every, silent,
 };
 
 const FLEET_PASSWORD: &str = osquery_simulator::FLEET_ADMIN_PASSWORD;
@@ -17,6 +17,7 @@ fn token_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Fleet => FLEET_MAINTAINER_TOKEN,
         Kind::Osctrl => OSCTRL_ADMIN_TOKEN,
+        Kind::AisocDirect => AISOC_SERVICE_TOKEN,
     }
 }
 
@@ -24,13 +25,14 @@ fn log_in(kind: Kind, step: Step) -> Step {
     match kind {
         Kind::Fleet => step.login("admin@example.com", FLEET_PASSWORD),
         Kind::Osctrl => step.login("admin", OSCTRL_ADMIN_PASSWORD),
+        Kind::AisocDirect => unreachable!("nobody logs in there"),
     }
 }
 
 /// Everything that a server can say repeats the token, and everything is logged.
 #[test]
 fn faults_secrets_that_a_server_repeats() {
-    on_both(|kind| {
+    on_every(|kind| {
         let token = token_of(kind);
         let said = format!(r#"{{"message":"bad token {token}","error":"bad token {token}"}}"#);
         let socket = SocketFault {
@@ -87,7 +89,7 @@ fn faults_secrets_that_a_server_repeats() {
 /// A host may hold the token too, and its error may tell it.
 #[test]
 fn faults_secrets_in_errors_of_hosts() {
-    on_both(|kind| {
+    on_every(|kind| {
         let error = format!("near \"{}\": syntax error", token_of(kind));
         let failing = host("web-01").answering(osquery_simulator::Answer::Error(error));
         let site = Site::new(kind, Scenario::of([failing]));
@@ -105,6 +107,7 @@ fn faults_secrets_of_sessions() {
             kind.finding().status(500).body(match kind {
                 Kind::Fleet => "bad password fleet-admin-password",
                 Kind::Osctrl => "bad password osctrl-admin-password",
+                Kind::AisocDirect => unreachable!("nobody logs in there"),
             }),
             Fault::on("results/websocket").times(1).socket(SocketFault {
                 close: Some(SocketClose::Cut),
@@ -132,7 +135,7 @@ fn faults_secrets_of_sessions() {
 /// Written out in the step it works, with a warning, and is still a secret.
 #[test]
 fn faults_secrets_written_out() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         let step = site.step(&["web-01"]).with("api_token", token_of(kind));
         site.run("token-written-out", step.clone());
@@ -152,7 +155,7 @@ fn faults_secrets_written_out() {
 /// Secrets from an invocation and from files, as well as from variables.
 #[test]
 fn faults_secrets_from_every_source() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         let folder = Folder::new();
         folder.file("token", format!("{}\n", token_of(kind)));
@@ -173,7 +176,7 @@ fn faults_secrets_from_every_source() {
 /// A token is masked before a line is encoded, whatever JSON's own signs it is made of.
 #[test]
 fn faults_secrets_in_structured_lines() {
-    on_both(|kind| {
+    on_every(|kind| {
         for token in ["{", "\"", "}}{\"level\":", "\\\"\\\"", "tok\"en"] {
             let said = serde_json::json!({"message": token, "error": token}).to_string();
             let fault = kind.finding().body(said).status(400);

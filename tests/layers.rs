@@ -38,6 +38,7 @@ const ROOMS: &[&[&str]] = &[
         "severity",
         "time",
         "trace",
+        "uuid",
     ],
     &["memory"],
 ];

@@ -4,7 +4,7 @@
 use osquery_simulator::{Answer, Cells, Fault, HostSpec, Scenario};
 use serde_json::{Value, json};
 
-use crate::harness::site::{Kind, Site, host, on_both};
+use crate::harness::site::{Kind, Site, host, on_both, on_every};
 use crate::harness::step;
 
 /// Clears the screen, and a C1 control sequence introducer.
@@ -89,6 +89,7 @@ fn pages_that_never_end_do_not_keep_the_step() {
                     .collect();
                 json!({"items": nodes, "page": 1, "page_size": 500, "total_items": 9_000_000_000_000_000_000_u64, "total_pages": 18_000_000_000_000_000_u64})
             }
+            Kind::AisocDirect => unreachable!("it has no pages of hosts"),
         };
         let mut fault: Fault = kind.finding();
         fault.status = Some(200);
@@ -113,7 +114,7 @@ fn pages_that_never_end_do_not_keep_the_step() {
 
 #[test]
 fn an_alert_does_not_stop_its_own_triage() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         let mut deep = json!("end");
         for level in 0..40 {
@@ -132,6 +133,7 @@ fn an_alert_does_not_stop_its_own_triage() {
         let environment = match kind {
             Kind::Fleet => json!({}),
             Kind::Osctrl => json!({"environment": "dev"}),
+            Kind::AisocDirect => json!({"tenant_id": osquery_simulator::AISOC_TENANT}),
         };
         let mut params = json!({
             "backend": kind.backend(), "base_url": site.simulator.base_url(), "api_token": "{{ secrets.token }}",
@@ -144,6 +146,7 @@ fn an_alert_does_not_stop_its_own_triage() {
         let token = match kind {
             Kind::Fleet => osquery_simulator::FLEET_MAINTAINER_TOKEN,
             Kind::Osctrl => osquery_simulator::OSCTRL_PLUGIN_TOKEN,
+            Kind::AisocDirect => osquery_simulator::AISOC_SERVICE_TOKEN,
         };
         let invocation = json!({
             "protocol": 1, "context": {"alert": alert}, "secrets": {"token": token},

@@ -1,6 +1,7 @@
 //! Tests from outside: the real binary against the simulator. One file a topic.
 
 mod ages;
+mod aisoc_direct;
 mod alert;
 mod backend_fleet;
 mod backend_osctrl;

@@ -174,6 +174,7 @@ fn a_deep_alert_stops_no_triage() {
             let token = match kind {
                 Kind::Fleet => osquery_simulator::FLEET_MAINTAINER_TOKEN,
                 Kind::Osctrl => osquery_simulator::OSCTRL_ADMIN_TOKEN,
+                Kind::AisocDirect => osquery_simulator::AISOC_CONSOLE_TOKEN,
             };
             text["secrets"]["token"] = token.into();
             let deep = deep(levels).to_string();

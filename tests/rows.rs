@@ -52,6 +52,7 @@ fn answering(kind: Kind, rows: &str) -> Site {
             let item = json!({"id": 1, "uuid": UUID, "status": 0, "data": data});
             Fault::on("/results/").body(json!({"items": [item], "total_items": 1}).to_string())
         }
+        Kind::AisocDirect => unreachable!("its answer has to name the query that was asked for"),
     };
     Site::new(kind, Scenario::of([asked]).with_fault(fault))
 }

@@ -1,6 +1,6 @@
 //! The built-in templates on data: `tests/templates/NAME.yaml` holds what a host's tables hold and what
 //! the template has to find there, and each is asked for through the real binary and a simulated
-//! Fleet or osctrl.
+//! Fleet, osctrl or AiSOC, which is sent each inside a statement that proves an empty answer.
 //!
 //! A column of numbers stands as numbers and a column of text as text, as osquery types them: SQLite
 //! compares by that. Expected rows name the columns that matter; where the SQL sorts, their order counts.
@@ -16,7 +16,8 @@ use std::sync::Mutex;
 use osquery_live_query::inside::Registry;
 use osquery_live_query::inside::Template;
 use osquery_simulator::{
-    Cells, FLEET_MAINTAINER_TOKEN, HostSpec, OSCTRL_PLUGIN_TOKEN, Scenario, Simulator, TableSpec,
+    AISOC_CONSOLE_TOKEN, Cells, FLEET_MAINTAINER_TOKEN, HostSpec, OSCTRL_PLUGIN_TOKEN, Scenario,
+    Simulator, TableSpec,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -180,7 +181,8 @@ fn host(template: &Template, fixture: &Fixture) -> HostSpec {
 #[test]
 fn templates_find_what_they_must_and_nothing_else() {
     let templates = templates();
-    let servers = [false, true].map(|osctrl| {
+    let servers = [Through::Fleet, Through::Osctrl, Through::AisocDirect].map(|server| {
+        let osctrl = server == Through::Osctrl;
         let hosts = templates
             .iter()
             .filter(|(template, _)| !osctrl || through_osctrl(template))
@@ -198,8 +200,18 @@ fn templates_find_what_they_must_and_nothing_else() {
                 template,
                 params,
                 rows,
-                osctrl: index == 0 && through_osctrl(template),
+                through: match index == 0 && through_osctrl(template) {
+                    true => Through::Osctrl,
+                    false => Through::Fleet,
+                },
             }));
+            // There the statement goes inside another one: each finds the same as without.
+            calls.push(Call {
+                template,
+                params: finding.params.clone(),
+                rows,
+                through: Through::AisocDirect,
+            });
         }
         for (name, values) in &fixture.refused {
             let first = &fixture.finds[0].params;
@@ -208,7 +220,7 @@ fn templates_find_what_they_must_and_nothing_else() {
                 template,
                 params,
                 rows: None,
-                osctrl: false,
+                through: Through::Fleet,
             }));
         }
     }
@@ -239,20 +251,28 @@ fn through_osctrl(template: &Template) -> bool {
     template.name().len().is_multiple_of(6)
 }
 
+/// Which server a template is asked for through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Through {
+    Fleet,
+    Osctrl,
+    AisocDirect,
+}
+
 /// One run of a template.
 struct Call<'a> {
     template: &'a Template,
     params: Map<String, Value>,
     /// The rows that come; without any word of rows, the call has to be refused.
     rows: Option<&'a [BTreeMap<String, String>]>,
-    osctrl: bool,
+    through: Through,
 }
 
 impl Call<'_> {
     /// Runs the template once and compares.
-    fn ask(&self, [fleet, osctrl]: &[Simulator; 2]) -> Result<(), String> {
+    fn ask(&self, servers: &[Simulator; 3]) -> Result<(), String> {
         let name = self.template.name();
-        let server = if self.osctrl { osctrl } else { fleet }.base_url();
+        let server = servers[self.through as usize].base_url();
         let mut document = json!({
             "protocol": 1,
             "secrets": {"token": FLEET_MAINTAINER_TOKEN},
@@ -262,10 +282,18 @@ impl Call<'_> {
                 "target_hosts": [name], "timeout_seconds": 30,
             }},
         });
-        if self.osctrl {
-            document["secrets"]["token"] = OSCTRL_PLUGIN_TOKEN.into();
-            document["step"]["params"]["backend"] = "osctrl".into();
-            document["step"]["params"]["environment"] = "dev".into();
+        let params = &mut document["step"]["params"];
+        match self.through {
+            Through::Fleet => {}
+            Through::Osctrl => {
+                params["backend"] = "osctrl".into();
+                params["environment"] = "dev".into();
+                document["secrets"]["token"] = OSCTRL_PLUGIN_TOKEN.into();
+            }
+            Through::AisocDirect => {
+                params["backend"] = "aisoc_direct".into();
+                document["secrets"]["token"] = AISOC_CONSOLE_TOKEN.into();
+            }
         }
         let ran = step(document.to_string()).run();
         let document: Value =

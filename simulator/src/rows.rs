@@ -71,6 +71,26 @@ impl RowsText {
         self.rows.push(row);
     }
 
+    /// The same rows as a statement answers that marks what it finds: each has a 1 in that column, and where
+    /// there are none, one row has nothing in it.
+    pub fn marked(&self, marker: &str) -> Self {
+        let mut marked = self.clone();
+        let value = if self.rows.is_empty() { "" } else { "1" };
+        if self.rows.is_empty() {
+            marked.push(Vec::new());
+        }
+        for row in &mut marked.rows {
+            let comma = if row.tail.is_empty() { "" } else { "," };
+            let _ = write!(
+                row.tail,
+                "{comma}{}:{}",
+                json_string(marker),
+                json_string(value)
+            );
+        }
+        marked
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -8,8 +8,8 @@ use rusqlite::types::ValueRef;
 use super::parameter::Bound;
 use super::sandbox::{MOST_SQL_BYTES, Sandbox, Shape};
 use super::template::Template;
-use super::{DIGESTS, Statement};
-use crate::known_servers::forbidden_word;
+use super::{DIGESTS, Statement, proof};
+use crate::known_servers::{Proof, forbidden_word};
 
 /// The statement with the values in it. The error says which safeguard refused, never a value.
 pub(super) fn bind(
@@ -17,6 +17,7 @@ pub(super) fn bind(
     sandbox: &Sandbox,
     shape: &Shape,
     values: &BTreeMap<&str, Bound>,
+    proof: Proof,
 ) -> Result<Statement, String> {
     let sql = expand(sandbox, &template.sql, values)?;
     for (name, value) in values {
@@ -40,9 +41,14 @@ pub(super) fn bind(
     if expanded != *shape {
         return Err("the values change what the statement does".to_owned());
     }
+    let sql = match proof {
+        Proof::Itself => sql,
+        Proof::Marker => proof::prove(sandbox, &sql).map_err(|reason| format!("it {reason}"))?,
+    };
     Ok(Statement {
         template: template.name.clone(),
         sql,
+        marker: proof::marker(proof),
         limits: template.limits.clone().unwrap_or_default(),
         digests: digests(template),
     })
@@ -61,6 +67,7 @@ pub(super) fn preview(
     sandbox: &Sandbox,
     values: &BTreeMap<&str, Bound>,
     unknown: &[&str],
+    proof: Proof,
 ) -> Result<String, String> {
     let mut sql = expand(sandbox, &template.sql, values)?;
     for name in unknown {
@@ -72,7 +79,10 @@ pub(super) fn preview(
             sql = sql.replace(&format!("'{}'", text.replace('\'', "''")), text);
         }
     }
-    Ok(sql)
+    Ok(match proof {
+        Proof::Itself => sql,
+        Proof::Marker => proof::wrapped(&sql),
+    })
 }
 
 /// The SQL with its parameters written out by SQLite (`sqlite3_expanded_sql`).

@@ -14,7 +14,7 @@ use super::parameter::Bound;
 use super::sandbox::{Sandbox, Shape};
 use super::template::Template;
 use super::words::{Kind, Word, words};
-use crate::known_servers::{ForbiddenWord, forbidden_word};
+use crate::known_servers::{ForbiddenWord, Proof, forbidden_word};
 
 /// Checks a template's SQL and what it declares; all problems at once, as far as the SQL can be prepared.
 /// Gives the shape that every statement made of it must have.
@@ -128,7 +128,7 @@ pub(super) fn at_its_edges(template: &Template, now: i64) -> Result<(), Vec<Flaw
                 Some((*name, value.clone()))
             })
             .collect();
-        bind::bind(template, &sandbox, &shape, &values).map_err(|reason| {
+        bind::bind(template, &sandbox, &shape, &values, Proof::Itself).map_err(|reason| {
             let message = format!("`sql` cannot be bound to its own examples: {reason}");
             vec![Flaw::new("sql", "binding", message)]
         })?;

@@ -31,6 +31,7 @@ mod package;
 mod parameter;
 mod path;
 mod powers;
+mod proof;
 mod registry;
 mod registry_key;
 mod repair;
@@ -48,7 +49,7 @@ pub use file_check::{Findings, check_file};
 pub use osquery_schema::OsquerySchema;
 pub use parameter::Parameter;
 pub use powers::{Power, denied_by_default, first_name, powers};
-pub use registry::{Binder, Registry};
+pub use registry::{Asking, Binder, Registry};
 pub use template::Template;
 pub use unc::Origins;
 
@@ -65,6 +66,8 @@ pub struct Statement {
     limits: Vec<String>,
     /// Digests that the template lists, which osquery leaves empty for a file that it does not hash.
     digests: Vec<&'static str>,
+    /// The column by which an answer proves itself, where the statement has one.
+    marker: Option<&'static str>,
 }
 
 /// Columns of osquery's table `hash` that are empty where a file was not hashed.
@@ -80,6 +83,12 @@ impl Statement {
     /// a server would take for something else than a question.
     pub fn sql(&self) -> &str {
         &self.sql
+    }
+
+    /// The column that each row of its answer has with a 1 in it, and that is empty in the one row that says
+    /// that nothing was found; `None` where the server tells that from an error.
+    pub fn marker(&self) -> Option<&'static str> {
+        self.marker
     }
 
     /// What an answer without rows leaves open, a sentence each.

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use crate::known_servers::Proof;
 use crate::nearest::question;
 use crate::path::Path;
 use crate::problem::{Placed, Problem};
@@ -19,7 +20,7 @@ use super::parameter::Bound;
 use super::sandbox::{Sandbox, Shape};
 use super::template::Template;
 use super::unc::Origins;
-use super::{Statement, bind, embedded, load};
+use super::{Statement, bind, embedded, load, proof};
 
 /// More templates than this are not listed in a message.
 const MOST_LISTED: usize = 12;
@@ -141,7 +142,24 @@ impl Registry {
     /// # Errors
     /// Everything that is wrong with the call at once; or what is wrong with the template.
     pub fn bind(&self, call: &TemplateCall, now: SystemTime) -> Result<Statement, AllowlistError> {
-        self.binder().bind(call, &Origins::unknown(), now)
+        let asking = Asking {
+            origins: &Origins::unknown(),
+            now,
+            proof: Proof::Itself,
+        };
+        self.binder().bind(call, &asking)
+    }
+
+    /// Why a template can't be asked for through servers that prove so much, as the end of a sentence that
+    /// begins with "it"; `None` where it can.
+    pub fn unprovable(&self, template: &Template, proof: Proof) -> Option<String> {
+        match proof {
+            Proof::Itself => None,
+            Proof::Marker => {
+                let sandbox = Sandbox::open(template).ok()?;
+                proof::prove(&sandbox, &template.sql).err()
+            }
+        }
     }
 
     /// The same for many calls: each template is checked once.
@@ -189,6 +207,17 @@ fn capitalized(text: &str) -> String {
     })
 }
 
+/// What a call is bound for, beside its own values.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// Where the values came from.
+    pub origins: &'a Origins,
+    /// What ages count back from.
+    pub now: SystemTime,
+    /// What an answer without rows proves at the server that is asked.
+    pub proof: Proof,
+}
+
 /// Binds calls, and keeps the templates that it has checked.
 pub struct Binder<'a> {
     registry: &'a Registry,
@@ -211,19 +240,22 @@ impl std::fmt::Debug for Binder<'_> {
 }
 
 impl<'a> Binder<'a> {
-    /// The statement that a step's call of a template becomes; `origins` says where its values came from,
-    /// `now` is what ages count back from.
+    /// The statement that a step's call of a template becomes.
     ///
     /// # Errors
     /// Everything that is wrong with the call at once; or what is wrong with the template.
     pub fn bind(
         &mut self,
         call: &TemplateCall,
-        origins: &Origins,
-        now: SystemTime,
+        asking: &Asking<'_>,
     ) -> Result<Statement, AllowlistError> {
-        let (checked, values) = self.values(call, &[], origins, now)?;
-        bind::bind(checked.template, &checked.sandbox, &checked.shape, &values).map_err(|reason| {
+        let (checked, values) = self.values(call, &[], asking)?;
+        let Checked {
+            template,
+            sandbox,
+            shape,
+        } = checked;
+        bind::bind(template, sandbox, shape, &values, asking.proof).map_err(|reason| {
             let message = format!(
                 "template `{}` cannot be bound: {reason}",
                 checked.template.name
@@ -245,11 +277,13 @@ impl<'a> Binder<'a> {
         &mut self,
         call: &TemplateCall,
         unknown: &[&str],
-        origins: &Origins,
-        now: SystemTime,
+        asking: &Asking<'_>,
     ) -> Result<String, AllowlistError> {
-        let (checked, values) = self.values(call, unknown, origins, now)?;
-        bind::preview(checked.template, &checked.sandbox, &values, unknown)
+        let (checked, values) = self.values(call, unknown, asking)?;
+        let Checked {
+            template, sandbox, ..
+        } = checked;
+        bind::preview(template, sandbox, &values, unknown, asking.proof)
             .map_err(|reason| broken(checked.template, vec![Problem::new("sql", "sql", reason)]))
             .map_err(AllowlistError::from)
     }
@@ -258,8 +292,7 @@ impl<'a> Binder<'a> {
         &mut self,
         call: &TemplateCall,
         unknown: &[&str],
-        origins: &Origins,
-        now: SystemTime,
+        asking: &Asking<'_>,
     ) -> Result<(&Checked<'a>, BTreeMap<&'a str, Bound>), AllowlistError> {
         let registry = self.registry;
         let mut problems: Vec<Problem> = Vec::new();
@@ -268,8 +301,8 @@ impl<'a> Binder<'a> {
             return Err(AllowlistError::Refused(vec![unknown]));
         };
         let template = entry.template(name).map_err(Clone::clone)?;
-        let now = unix_seconds(now);
-        let values = values(template, call, unknown, origins, now, &mut problems);
+        let now = unix_seconds(asking.now);
+        let values = values(template, call, unknown, asking.origins, now, &mut problems);
         if !problems.is_empty() {
             return Err(AllowlistError::Refused(problems));
         }
@@ -288,6 +321,16 @@ impl<'a> Binder<'a> {
                 })
             }
         };
+        if let (Proof::Marker, Err(reason)) =
+            (asking.proof, proof::prove(&checked.sandbox, &template.sql))
+        {
+            let message = format!(
+                "template `{}` can't be asked for through this server, which drops hosts' errors: it {reason}",
+                template.name
+            );
+            let problem = Problem::new("params.template", "unprovable", message);
+            return Err(AllowlistError::Refused(vec![problem]));
+        }
         Ok((checked, values))
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Shape {
 }
 
 /// One thing that a statement does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Action {
     Select,
     Recursive,
@@ -340,6 +340,18 @@ impl Shape {
         self.actions
             .iter()
             .any(|action| matches!(action, Action::Function(name) if name == function))
+    }
+
+    /// Whether two statements read the same columns and call the same functions, however they are put together.
+    pub(super) fn reads_the_same(&self, other: &Self) -> bool {
+        let reads = |shape: &Self| -> BTreeSet<Action> {
+            let actions = shape.actions.iter();
+            actions
+                .filter(|action| **action != Action::Select)
+                .cloned()
+                .collect()
+        };
+        reads(self) == reads(other)
     }
 
     /// Whether the statement is recursive.

@@ -40,6 +40,25 @@ pub struct Host {
     pub unsupported: bool,
 }
 
+impl Host {
+    /// A host of which nothing is known but the name that its server knows it by.
+    pub fn named(name: &str) -> Self {
+        Self {
+            id: HostId(name.into()),
+            hostname: name.to_owned(),
+            uuid: String::new(),
+            serial: String::new(),
+            computer_name: String::new(),
+            address: None,
+            platform: None,
+            online: None,
+            last_seen: None,
+            check_in_interval: None,
+            unsupported: false,
+        }
+    }
+}
+
 /// Hosts that the server has for a step's targets. Which of them a name means is not the backend's to
 /// say: `named` may hold more than what matches.
 #[derive(Debug, Default)]
@@ -52,6 +71,8 @@ pub struct Candidates {
     pub grouped: Vec<Host>,
     /// What was seen of others on the way.
     pub seen: Seen,
+    /// The server lists no hosts: each name of the step is one host until it says otherwise.
+    pub unlisted: bool,
 }
 
 /// What one host answered.

@@ -135,6 +135,8 @@ struct State {
     asked: bool,
     offline: bool,
     unsupported: bool,
+    /// The server does not know it, as came out when it was to be asked.
+    unknown: bool,
     answer: Option<Kept>,
 }
 
@@ -281,7 +283,8 @@ impl Campaign {
             return hosts.into();
         }
         let states = hosts.iter().zip(&self.hosts);
-        let asked = states.filter(|(_, state)| !state.unsupported && state.answer.is_none());
+        let asked = states
+            .filter(|(_, state)| !state.unsupported && !state.unknown && state.answer.is_none());
         asked.map(|(host, _)| host.clone()).collect()
     }
 
@@ -312,7 +315,8 @@ impl Campaign {
     /// Takes what a host, by its index in the roster, answered an earlier run.
     pub fn keep(&mut self, index: usize, earlier: EarlierAnswer) {
         let state = self.hosts.get(index);
-        if state.is_some_and(|host| !host.unsupported && host.answer.is_none()) {
+        let open = |host: &State| !host.unsupported && !host.unknown && host.answer.is_none();
+        if state.is_some_and(open) {
             let EarlierAnswer { at, after, answer } = earlier;
             self.accept(index, answer, after, Some(at));
         }
@@ -337,7 +341,7 @@ impl Campaign {
     /// One host is being asked.
     pub fn asked(&mut self, id: &HostId) {
         if let Some(&index) = self.index_of.get(id) {
-            self.hosts[index].asked = true;
+            self.hosts[index].asked = !self.hosts[index].unknown;
         }
     }
 
@@ -345,8 +349,28 @@ impl Campaign {
     pub fn offline(&mut self, id: &HostId) {
         if let Some(&index) = self.index_of.get(id) {
             let host = &mut self.hosts[index];
-            let was_online = !std::mem::replace(&mut host.offline, true) && !host.unsupported;
+            let counts = !host.unsupported && !host.unknown;
+            let was_online = !std::mem::replace(&mut host.offline, true) && counts;
             self.online_silent -= usize::from(was_online && host.answer.is_none());
+        }
+    }
+
+    /// The server does not know a host, as came out when it was to be asked: it is none, and nobody waits
+    /// for it.
+    pub fn unknown(&mut self, id: &HostId) {
+        let Some(&index) = self.index_of.get(id) else {
+            return;
+        };
+        let host = &mut self.hosts[index];
+        if host.unknown || host.unsupported || host.answer.is_some() {
+            return;
+        }
+        host.unknown = true;
+        host.asked = false;
+        self.online_silent -= usize::from(!host.offline);
+        self.targeted -= 1;
+        for target in &self.targets_of[index] {
+            self.roster.targets[*target].host = None;
         }
     }
 
@@ -355,7 +379,7 @@ impl Campaign {
         let Some(&index) = self.index_of.get(id) else {
             return Recorded::Foreign;
         };
-        if self.hosts[index].unsupported {
+        if self.hosts[index].unsupported || self.hosts[index].unknown {
             return Recorded::Foreign;
         }
         if self.hosts[index].answer.is_some() {

@@ -98,7 +98,11 @@ impl Roster {
             named,
             grouped,
             seen,
+            unlisted,
         } = candidates;
+        if unlisted {
+            return Self::unlisted(targets);
+        }
         let named = Index::new(named, targets.also_match);
         let written = targets.written();
         let mut roster = Builder {
@@ -172,6 +176,28 @@ impl Roster {
         roster.group(grouped);
         roster.resemble(&seen, &targets.ids);
         roster.finish()
+    }
+
+    /// Each name is one host, to the letter: what it means is the server's to say, once it is asked.
+    fn unlisted(targets: &Targets) -> Self {
+        let mut roster = Self::default();
+        for name in &targets.hosts {
+            if is_placeholder(name) {
+                roster.refused.push(Refused {
+                    name: name.clone(),
+                    hosts: 0,
+                    or_more: true,
+                });
+            }
+            roster.targets.push(Target {
+                key: name.clone(),
+                host: Some(roster.hosts.len()),
+                matched: None,
+                near: Vec::new(),
+            });
+            roster.hosts.push(Host::named(name));
+        }
+        roster
     }
 
     /// Names that no enrolled host has.

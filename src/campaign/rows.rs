@@ -4,6 +4,8 @@
 mod any;
 mod usual;
 
+use any::Marks;
+
 use crate::memory::{self, NoMemory};
 
 /// SQLite refuses results of more columns, so no osquery host can send them.
@@ -30,6 +32,9 @@ pub enum RowsError {
     /// No osquery host can have sent them.
     #[error("the rows are not osquery's: {0}")]
     NotOsquerys(String),
+    /// The mark is missing that each of them has, and their absence, too.
+    #[error("the rows are not what this query answers")]
+    Unmarked,
     /// There is no room for them.
     #[error("the system refuses {0} of memory (`ulimit -v`)")]
     NoMemory(NoMemory),
@@ -71,7 +76,7 @@ impl Rows {
                 let mut text =
                     memory::text(json.len() + "[]".len()).map_err(RowsError::NoMemory)?;
                 text.push('[');
-                any::read(json, added, keep, &mut text, &mut rows)?;
+                any::read(json, added, keep, &mut text, &mut rows, None)?;
                 Ok(rows.of(text))
             }
         }
@@ -102,6 +107,32 @@ impl Rows {
         Self {
             json: text.into_boxed_str(),
             ..self
+        }
+    }
+
+    /// As [`Rows::read`], for a statement that proves its own answer: each row has the column `marker` with a
+    /// 1 in it, and where nothing was found there is one row in which it is empty, and all else. The column
+    /// is left out. `None` where there is no row at all: the statement did not run to its end.
+    ///
+    /// # Errors
+    /// As [`Rows::read`], and [`RowsError::Unmarked`] for rows that are not of such a statement.
+    pub fn read_marked(json: &str, marker: &str, keep: Keep) -> Result<Option<Self>, RowsError> {
+        if json.trim() == "null" {
+            return Err(RowsError::Missing);
+        }
+        let mut rows = Self::none();
+        let mut text = memory::text(json.len() + "[]".len()).map_err(RowsError::NoMemory)?;
+        text.push('[');
+        let mut marks = Marks::default();
+        let counted = Some((marker, &mut marks));
+        any::read(json, &[], keep, &mut text, &mut rows, counted)?;
+        text.push(']');
+        rows.json = text.into_boxed_str();
+        match (rows.received, marks) {
+            (0, _) => Ok(None),
+            (received, Marks { full, .. }) if full == received => Ok(Some(rows)),
+            (1, Marks { nothing: 1, .. }) => Ok(Some(Self::none())),
+            _ => Err(RowsError::Unmarked),
         }
     }
 

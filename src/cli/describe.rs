@@ -31,10 +31,12 @@ pub fn text() -> String {
 
 /// What is known of a server.
 fn server(known: &KnownServer) -> Value {
-    let needs = known.needs.iter();
-    let needs: Map<String, Value> = needs
-        .map(|need| (need.field.to_owned(), need.what.into()))
-        .collect();
+    let fields = |required: bool| -> Map<String, Value> {
+        let fields = known.needs.iter().filter(|need| need.required == required);
+        fields
+            .map(|need| (need.field.to_owned(), need.what.into()))
+            .collect()
+    };
     let only: Vec<&str> = known.only.iter().map(|only| only.field).collect();
     let words: Vec<&str> = known
         .forbidden_words
@@ -45,15 +47,20 @@ fn server(known: &KnownServer) -> Value {
         "backend": known.name,
         "aliases": known.aliases,
         "title": known.title,
-        "needs": needs,
+        "needs": fields(true),
+        "takes": fields(false),
+        "logins": known.has.logins,
         "target_labels": known.has.labels,
         "target_platforms": known.has.platforms,
         "only_here": only,
         "counts_hosts": known.has.count,
+        "tells_who_is_offline": known.has.presence,
         "stops_campaigns": known.has.stop,
         "runs_saved_queries": known.has.saved_queries,
         "empty_answers_prove": match known.proof {
             Proof::Itself => true,
+            // The statement itself brings the proof, whatever the server does.
+            Proof::Marker => true,
         },
         "forbidden_words": words,
     })

@@ -11,6 +11,7 @@ use crate::campaign::names::Matched;
 use crate::campaign::roster::Target;
 use crate::campaign::{Campaign, Kept, Status};
 use crate::json_text::push_string;
+use crate::known_servers::KnownServer;
 use crate::nearest::NearHost;
 use crate::session::{About, Outcome, Run};
 use crate::time::rfc3339;
@@ -262,8 +263,13 @@ impl Serialize for Summary<'_> {
         if let Some(error) = outcome.error() {
             map.serialize_entry("error", error)?;
         }
-        if let Outcome::Planned { campaign, sql, .. } = outcome {
-            map.serialize_entry("planned", &Planned::of(campaign, sql))?;
+        if let Outcome::Planned {
+            campaign,
+            sql,
+            about,
+        } = outcome
+        {
+            map.serialize_entry("planned", &Planned::of(campaign, sql, about))?;
         }
         map.serialize_entry("run", &RunReport(report))?;
         map.end()
@@ -278,10 +284,14 @@ struct Planned<'a> {
     hosts: Vec<&'a str>,
     /// Targets that are not enrolled.
     unknown: Vec<&'a str>,
+    /// Whether hosts are enrolled is not known before they are asked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unresolved: bool,
 }
 
 impl<'a> Planned<'a> {
-    fn of(campaign: &'a Campaign, sql: &'a str) -> Self {
+    fn of(campaign: &'a Campaign, sql: &'a str, about: &About) -> Self {
+        let server = KnownServer::named(about.backend);
         let roster = campaign.roster();
         let known = roster.targets.iter().filter(|target| {
             let status = campaign.status(target.host);
@@ -291,6 +301,7 @@ impl<'a> Planned<'a> {
             sql,
             hosts: known.map(|target| target.key.as_str()).collect(),
             unknown: roster.unknown().collect(),
+            unresolved: server.is_some_and(|known| !known.has.count),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Takes secrets out of text that others wrote: as they are, and in the spellings in which programs repeat
 //! what they were given.
 
+use std::collections::HashSet;
+
 use super::{REDACTED, Secret};
+use crate::uuid;
 
 /// A secret that is shorter can't be masked: it would take letters out of every message.
 const SHORTEST: usize = 3;
@@ -15,6 +18,8 @@ pub struct Redactor {
     needles: Vec<Needle>,
     /// Which bytes a needle begins with: most text is passed over by this alone.
     begins: Vec<bool>,
+    /// Uuids in lower case: there may be thousands, and they are told by their form.
+    ids: HashSet<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +83,13 @@ impl Redactor {
         can
     }
 
+    /// From now on this uuid is masked, too, in either case.
+    pub fn learn_id(&mut self, id: &str) {
+        if uuid::is_uuid(id) {
+            self.ids.insert(id.to_ascii_lowercase());
+        }
+    }
+
     /// The text with every secret replaced by [`REDACTED`].
     pub fn redact(&self, text: &str) -> String {
         self.without(text, |_| true)
@@ -94,10 +106,11 @@ impl Redactor {
         // What is shown up to here; where the secrets that overlap end.
         let (mut shown, mut secret_until) = (0, 0);
         for (at, byte) in bytes.iter().enumerate() {
-            if self.begins.get(usize::from(*byte)) != Some(&true) {
-                continue;
-            }
-            let Some(length) = self.longest_at(text, at, &counts) else {
+            let needle = match self.begins.get(usize::from(*byte)) {
+                Some(true) => self.longest_at(text, at, &counts),
+                _ => None,
+            };
+            let Some(length) = needle.max(self.id_at(text, at)) else {
                 continue;
             };
             if at >= secret_until {
@@ -112,6 +125,18 @@ impl Redactor {
         }
         clean.push_str(text.get(secret_until..).unwrap_or_default());
         clean
+    }
+
+    /// The length of an id that stands here.
+    fn id_at(&self, text: &str, at: usize) -> Option<usize> {
+        if self.ids.is_empty() {
+            return None;
+        }
+        let found = text
+            .get(at..at + uuid::LENGTH)
+            .filter(|text| uuid::is_uuid(text))?;
+        let known = self.ids.contains(&found.to_ascii_lowercase());
+        known.then_some(uuid::LENGTH)
     }
 
     fn longest_at(&self, text: &str, at: usize, counts: impl Fn(&Needle) -> bool) -> Option<usize> {

@@ -1,6 +1,7 @@
 //! What every backend does for the campaign above it, in the field's words. The campaign can't tell
 //! whether answers are pushed or polled; foreign JSON stays in each backend's `wire.rs`.
 
+pub mod aisoc_direct;
 pub mod alerts;
 mod away;
 pub mod error;
@@ -13,6 +14,8 @@ mod part;
 
 /// The clients by name, for this project's own tests and fuzz targets; all others take [`open::open`].
 pub mod clients {
+    #[cfg(fuzzing)]
+    pub use super::aisoc_direct::fuzz as fuzz_aisoc_direct;
     #[cfg(fuzzing)]
     pub use super::alerts::fuzz as fuzz_alert;
     pub use super::fleet::Fleet;
@@ -92,6 +95,8 @@ pub enum Event {
     Asked(HostId),
     /// The server says, while the campaign runs, that the host is offline.
     Offline(HostId),
+    /// The server does not know the host (servers that list none say so when they are asked to ask it).
+    Unknown(HostId),
     /// No further answer can come: the server has ended the campaign.
     Exhausted,
 }

@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use super::alerts::Shape;
 use super::export::ExportedQuery;
 use super::http::{Http, Patience};
-use super::{Backend, BackendError, Event, Found, Left, SavedQuery, fleet, osctrl};
+use super::{Backend, BackendError, Event, Found, Left, SavedQuery, aisoc_direct, fleet, osctrl};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
 use crate::campaign::host::{Asked, Candidates, Host};
@@ -54,6 +54,10 @@ pub fn open(
             let osctrl = osctrl::Osctrl::new(server, environment, http, keep);
             Box::new(osctrl.queueing(terms.queue_hours))
         }
+        Access::AisocDirect { tenant } => {
+            let tenant = tenant.as_deref();
+            Box::new(aisoc_direct::AisocDirect::new(server, tenant, http, keep))
+        }
     })
 }
 
@@ -62,6 +66,8 @@ pub fn export(kind: Kind, queries: &[ExportedQuery<'_>]) -> String {
     match kind {
         Kind::Fleet => fleet::gitops::file(queries),
         Kind::Osctrl => osctrl::export::bodies(queries),
+        // It keeps none, so there is no format of that name.
+        Kind::AisocDirect => String::new(),
     }
 }
 

@@ -32,6 +32,9 @@ const EVENTS_AT_A_STRETCH: usize = 16;
 /// What a host weighs in work that is done for each: about as much as so many bytes of JSON.
 const HOST_BYTES: usize = 256;
 
+/// What a check can't know of a server that lists no hosts.
+const UNRESOLVED: &str = "this server tells whether a host is enrolled only when it is to be asked, which runs the query there: `check` has proven the address and the credentials, and knows nothing of the hosts";
+
 /// How far an execution is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Phase {
@@ -190,6 +193,9 @@ impl Drive<'_> {
             if !hosts.is_empty() {
                 server.permits(self.step.statement(), &hosts).await?;
             }
+            if !self.step.step().server.access.known().has.count {
+                self.notices.warn(UNRESOLVED);
+            }
             state.planned = true;
             return Ok(End::Complete);
         }
@@ -221,7 +227,14 @@ impl Drive<'_> {
                 id.as_deref().unwrap_or("without an id")
             )
         });
-        self.collect(server, campaign, &mut state.leaves_open).await
+        let end = self
+            .collect(server, campaign, &mut state.leaves_open)
+            .await?;
+        if end == End::Complete && campaign.targeted() == 0 {
+            // As came out when they were to be asked.
+            return Err(no_target(campaign.roster(), kind).into());
+        }
+        Ok(end)
     }
 
     /// Whom the targets mean: a campaign of which nobody has been asked, with what an earlier run brought,
@@ -332,6 +345,7 @@ impl Drive<'_> {
                 }
                 Event::Asked(host) => campaign.asked(&host),
                 Event::Offline(host) => campaign.offline(&host),
+                Event::Unknown(host) => campaign.unknown(&host),
                 Event::Exhausted => return Ok(End::Complete),
             }
             events += 1;
@@ -375,7 +389,7 @@ fn shown(candidates: Candidates, written: &[String], notices: &Notices) -> Candi
     Candidates {
         named: clean(candidates.named),
         grouped: clean(candidates.grouped),
-        seen: candidates.seen,
+        ..candidates
     }
 }
 

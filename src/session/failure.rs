@@ -339,15 +339,20 @@ impl From<DriveError> for Failure {
                 "name the host by its hostname or uuid, or by another field of the alert".to_owned(),
             ),
             DriveError::NotEnrolled { server, .. } | DriveError::NoneEnrolled { server, .. } => {
-                let needs = server.known().needs.iter();
+                let known = server.known();
+                let needs = known.needs.iter();
                 let needs: String = needs.map(|need| format!(", the {}", need.field)).collect();
+                let understood = match known.has.count {
+                    true => "hostname, uuid and serial are understood",
+                    false => "a host is found by the name that it enrolled under and by nothing else, upper and lower case told apart",
+                };
                 let likely = match &error {
                     DriveError::NotEnrolled { likely, .. } => likely.as_ref(),
                     _ => None,
                 };
                 let likely = likely.map(|near| format!("{} ", asked(near)));
                 let hint = format!(
-                    "{}check the names{needs} and the server; hostname, uuid and serial are understood",
+                    "{}check the names{needs} and the server; {understood}",
                     likely.unwrap_or_default()
                 );
                 (Code::Targets, hint)

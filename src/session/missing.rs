@@ -3,7 +3,15 @@
 
 use super::outcome::Outcome;
 use crate::campaign::Status;
+use crate::known_servers::KnownServer;
 use crate::printable::listed;
+
+/// Names that nobody has: told when the targets are resolved, but where only the dispatch shows it.
+const UNKNOWN: &str = "not enrolled, or not visible to these credentials";
+
+/// What a server that can take nothing back leaves behind.
+const RUNS_ON: &str =
+    "the query can't be taken back, and runs whenever these check in, hours or days from now";
 
 /// The kinds in the order in which they are told. Names that nobody has, and phones, are told when the
 /// targets are resolved: that is known before anybody is waited for.
@@ -30,8 +38,18 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<String> {
             .map(|target| target.key.as_str())
             .collect()
     };
-    let kinds = KINDS.into_iter().map(|(kind, what)| (of_kind(kind), what));
+    let about = outcome.about();
+    let has = about.and_then(|about| Some(&KnownServer::named(about.backend)?.has));
+    let late = has.is_some_and(|has| !has.count) && outcome.error().is_none();
+    let unknown = late.then_some((Status::Unknown, UNKNOWN));
+    let kinds = unknown.into_iter().chain(KINDS);
+    let kinds = kinds.map(|(kind, what)| (of_kind(kind), what));
+    // What can't be stopped goes on, whatever the document says.
+    let runs_on = about.is_some_and(|about| about.may_be_running);
+    let runs_on = runs_on && has.is_some_and(|has| !has.stop);
+    let running = runs_on.then(|| (of_kind(Status::NoAnswer), RUNS_ON));
     kinds
+        .chain(running)
         .filter(|(names, _)| !names.is_empty())
         .map(|(names, what)| format!("{what}: {}", listed(&names)))
         .collect()

@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use crate::allowlist::{AllowlistError, Binder, Origins, Statement};
+use crate::allowlist::{AllowlistError, Asking, Binder, Origins, Statement};
 use crate::bug::Bug;
 use crate::campaign::Limits;
 use crate::input::{self, Document, Invocation, MAX_INPUT_BYTES};
+use crate::known_servers::Proof;
 use crate::memory;
 use crate::path::Path as Place;
 use crate::policy::{Grant, Policy};
@@ -301,13 +302,19 @@ pub(crate) fn examine(inquiry: &Inquiry<'_>, allowlist: &mut Binder<'_>) -> Exam
     let sketched = sketched.filter(|call| is_named(call));
     let call = typed.as_ref().map(|step| &step.template).or(sketched);
     let template = call.and_then(|call| policy.registry().template(&call.name).ok());
-    let (origins, now) = (origins(written, policy), inquiry.now);
+    let origins = origins(written, policy);
+    let server = typed.as_ref().map(|step| step.server.access.known());
+    let asking = Asking {
+        origins: &origins,
+        now: inquiry.now,
+        proof: server
+            .or_else(|| step::server(written))
+            .map_or(Proof::Itself, |known| known.proof),
+    };
     let named_template = call.map(|call| call.name.clone());
     let sql = call.map(|call| match open.is_empty() {
-        true => allowlist.bind(call, &origins, now).map(Sql::Final),
-        false => allowlist
-            .preview(call, &open, &origins, now)
-            .map(Sql::Preview),
+        true => allowlist.bind(call, &asking).map(Sql::Final),
+        false => allowlist.preview(call, &open, &asking).map(Sql::Preview),
     });
     let sql = sql.and_then(|sql| {
         sql.map_err(|error| objections.push(Objection::Allowlist(error)))

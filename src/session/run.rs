@@ -1,7 +1,6 @@
 //! What makes a document evidence: which run it is of, when that was, by which program, and what was asked.
 //! The audit log and the servers' traces know the run by the same id.
 
-use std::hash::{BuildHasher, Hasher};
 use std::time::{Instant, SystemTime};
 
 use serde_json::{Map, Value};
@@ -11,6 +10,7 @@ use crate::campaign::json_length;
 use crate::notices::Notices;
 use crate::step::model::Server;
 use crate::trace::TraceParent;
+use crate::uuid;
 
 /// One run. Two at once have two ids.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Run {
     pub fn begun(began: Instant) -> Self {
         let now = SystemTime::now();
         Self {
-            id: id(),
+            id: uuid::random(),
             began,
             started_at: now.checked_sub(began.elapsed()).unwrap_or(now),
             trace: None,
@@ -181,23 +181,6 @@ fn without_secrets(
         (name.clone(), value)
     };
     parameters.iter().map(entry).collect()
-}
-
-/// A uuid of version 4 (RFC 9562): 122 random bits, out of the keys that the system gives to hash maps.
-fn id() -> String {
-    let half = || std::hash::RandomState::new().build_hasher().finish();
-    let bits = (u128::from(half()) << 64) | u128::from(half());
-    let version = (bits & !(0xf << 76)) | (0x4 << 76);
-    let variant = (version & !(0x3 << 62)) | (0x2 << 62);
-    let digits = format!("{variant:032x}");
-    [
-        &digits[..8],
-        &digits[8..12],
-        &digits[12..16],
-        &digits[16..20],
-        &digits[20..],
-    ]
-    .join("-")
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod words;
 
 use serde_json::Value;
 
+use crate::known_servers::KnownServer;
 use crate::path::Path;
 use crate::problem::Problem;
 pub(crate) use expression::is_only_a_reference;
@@ -26,6 +27,12 @@ pub fn instance(step: &Value) -> Option<(&'static str, &str)> {
     let params = step.get("params")?;
     let mut keys = ["instance", "instance_id"].into_iter();
     keys.find_map(|key| Some((key, params.get(key)?.as_str()?)))
+}
+
+/// The server that a step names itself.
+pub(crate) fn server(step: &Value) -> Option<&'static KnownServer> {
+    let backend = step.pointer("/params/backend")?.as_str()?;
+    KnownServer::named(backend)
 }
 
 /// Keys that offer SQL, or another query than an allowlisted template: the allowlist's refusal, known before

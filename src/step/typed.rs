@@ -19,7 +19,7 @@ use crate::campaign::OfflineHosts;
 use crate::campaign::host::Platform;
 use crate::campaign::names::AlsoMatch;
 use crate::campaign::roster::Targets;
-use crate::known_servers::{self, Access, KnownServer};
+use crate::known_servers::{Access, KnownServer};
 use crate::path::Path;
 use crate::problem::Problem;
 use crate::secret::Secret;
@@ -83,8 +83,8 @@ pub(crate) fn typed(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let offline_hosts = fields.offline_hosts()?;
-    let no_queue = known_servers::no_queue(server.access.known());
-    if let (OfflineHosts::Queue { .. }, Some(message)) = (offline_hosts, no_queue) {
+    let said = fields.optional_text("offline_hosts").unwrap_or_default();
+    if let Some(message) = server.access.known().refuses_offline_hosts(&said) {
         // The server of an instance, which the schema doesn't see.
         let path = Path::of(&["params", "offline_hosts"]);
         return Err(Problem::new(path, "enum", message));

@@ -27,7 +27,9 @@ impl Words for StepWords<'_> {
         match violation.rule {
             "additionalProperties" => offers_sql(key),
             // A step that brings SQL instead is the allowlist's to refuse.
-            "required" => key == "template" && !foreign_keys(self.step).is_empty(),
+            "required" if key == "template" => !foreign_keys(self.step).is_empty(),
+            // Where nobody logs in, the other one is told as what has no place here.
+            "required" => self.lacks_logins() && self.has(other_of_login(key)),
             "not" => self.is_said_of_the_other(key),
             _ if self.stage == Stage::Rendered => false,
             // A reference that lacks a brace is told as one.
@@ -47,7 +49,8 @@ impl Words for StepWords<'_> {
                 Some(Problem::new(path.key("target_hosts"), "required", message))
             }
             "not" => self.not_here(violation),
-            "enum" if let Some(problem) = self.no_queue(violation) => Some(problem),
+            "maximum" if let Some(problem) = self.longest_list(violation) => Some(problem),
+            "enum" if let Some(problem) = self.offline_hosts(violation) => Some(problem),
             _ => wrong_value(violation),
         }
     }
@@ -57,6 +60,11 @@ impl StepWords<'_> {
     fn has(&self, field: &str) -> bool {
         let params = self.step.get("params");
         params.is_some_and(|params| params.get(field).is_some())
+    }
+
+    /// Whether the server that the step itself names takes tokens only.
+    fn lacks_logins(&self) -> bool {
+        self.server().is_some_and(|known| !known.has.logins)
     }
 
     /// The key by which the step names an instance.
@@ -82,7 +90,10 @@ impl StepWords<'_> {
                 // They are only one way to get in: the message names both.
                 None => {
                     let path = violation.path.parent().key("api_token");
-                    let message = "no credentials: give `api_token`, or `username` and `password`";
+                    let message = match self.lacks_logins() {
+                        true => "no credentials: give `api_token`",
+                        false => "no credentials: give `api_token`, or `username` and `password`",
+                    };
                     return Some(Problem::new(path, violation.rule, message));
                 }
                 Some(other) => format!("`{key}` is required with `{other}`"),
@@ -138,16 +149,25 @@ impl StepWords<'_> {
 
     /// The server that the step itself names.
     fn server(&self) -> Option<&'static KnownServer> {
-        let backend = self.step.pointer("/params/backend").and_then(Value::as_str);
-        backend.and_then(KnownServer::named)
+        super::server(self.step)
     }
 
-    /// What to say of a queue at a server that has none.
-    fn no_queue(&self, violation: &Violation<'_>) -> Option<Problem> {
-        let is_meant = violation.path.last_key() == Some("offline_hosts")
-            && violation.value.and_then(Value::as_str) == Some("queue");
-        let message = known_servers::no_queue(self.server().filter(|_| is_meant)?)?;
-        Some(violation.says(message))
+    /// What to say of more hosts than a list can name, at a server that has no others.
+    fn longest_list(&self, violation: &Violation<'_>) -> Option<Problem> {
+        let known = self.server().filter(|known| !known.has.count)?;
+        (violation.path.last_key() == Some("max_hosts")).then(|| {
+            violation.says(format!(
+                "`max_hosts` must be a whole number from 1 to 10000: for {} it counts the names in `target_hosts`, which are no more",
+                known.title
+            ))
+        })
+    }
+
+    /// What to say of offline hosts for whom the server can't do what is said of them.
+    fn offline_hosts(&self, violation: &Violation<'_>) -> Option<Problem> {
+        let is_meant = violation.path.last_key() == Some("offline_hosts");
+        let said = violation.value.filter(|_| is_meant)?.as_str()?;
+        Some(violation.says(self.server()?.refuses_offline_hosts(said)?))
     }
 
     /// What no pattern can say of hosts: that one text holds the names of several.
@@ -226,6 +246,9 @@ fn wrong_value(violation: &Violation<'_>) -> Option<Problem> {
         (Some("environment"), "pattern") => format!(
             "{subject} must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks or control characters"
         ),
+        (Some("tenant_id"), "pattern") => format!(
+            "{subject} must be the tenant's uuid, such as `0f0e0d0c-0b0a-4908-8706-050403020100`"
+        ),
         (Some("api_token"), "pattern") => format!(
             "{subject} must be ASCII without blanks and line breaks: a header can't hold anything else"
         ),
@@ -242,6 +265,15 @@ fn wrong_value(violation: &Violation<'_>) -> Option<Problem> {
         _ => return None,
     };
     Some(violation.says(message))
+}
+
+/// Of the two fields of a login, the other one.
+fn other_of_login(field: &str) -> &'static str {
+    match field {
+        "username" => "password",
+        "password" => "username",
+        _ => "",
+    }
 }
 
 fn wrong_target(violation: &Violation<'_>, subject: &str) -> String {

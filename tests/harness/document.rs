@@ -99,6 +99,8 @@ pub struct Planned {
     pub sql: String,
     pub hosts: Vec<String>,
     pub unknown: Vec<String>,
+    #[serde(default)]
+    pub unresolved: bool,
 }
 
 /// Which run a document is of.

@@ -11,9 +11,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use osquery_simulator::{
-    Answer, FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN,
-    Fault, HostSpec, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD,
-    OSCTRL_PLUGIN_TOKEN, Observations, Scenario, Simulator, Wire,
+    AISOC_CONSOLE_TOKEN, AISOC_SERVICE_TOKEN, AISOC_TENANT, Answer, FLEET_ADMIN_PASSWORD,
+    FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN, Fault, HostSpec,
+    OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD, OSCTRL_PLUGIN_TOKEN,
+    Observations, Scenario, Server, Simulator, Wire,
 };
 
 use serde_json::{Map, Value, json};
@@ -29,7 +30,9 @@ pub const WRONG_TOKEN: &str = "marker-of-a-token-that-is-wrong";
 /// A password that no server knows.
 pub const WRONG_PASSWORD: &str = "marker-of-a-password-that-is-wrong";
 
-const SECRETS: [&str; 10] = [
+const SECRETS: [&str; 12] = [
+    AISOC_SERVICE_TOKEN,
+    AISOC_CONSOLE_TOKEN,
     FLEET_ADMIN_TOKEN,
     FLEET_MAINTAINER_TOKEN,
     FLEET_OBSERVER_TOKEN,
@@ -49,6 +52,8 @@ pub enum Kind {
     Fleet,
     /// osctrl.
     Osctrl,
+    /// AiSOC's own osquery service.
+    AisocDirect,
 }
 
 impl Kind {
@@ -57,14 +62,16 @@ impl Kind {
         match self {
             Self::Fleet => "fleetdm",
             Self::Osctrl => "osctrl",
+            Self::AisocDirect => "aisoc_direct",
         }
     }
 
-    /// A part of the paths that find hosts.
+    /// A part of the paths that find hosts; where these can't be looked for, of those that look for answers.
     pub fn finding(self) -> Fault {
         match self {
             Self::Fleet => Fault::on_method("GET", "/fleet/hosts"),
             Self::Osctrl => Fault::on_method("GET", "/nodes/dev"),
+            Self::AisocDirect => Fault::on_method("GET", "/osquery/distributed/"),
         }
     }
 
@@ -73,6 +80,7 @@ impl Kind {
         match self {
             Self::Fleet => Fault::on_method("POST", "s/run"),
             Self::Osctrl => Fault::on_method("POST", "/queries/dev"),
+            Self::AisocDirect => Fault::on_method("POST", "/distributed/enqueue"),
         }
     }
 
@@ -90,11 +98,21 @@ impl Kind {
     }
 }
 
-/// Runs a test for both kinds of server at once: most of it is waiting.
+/// Runs a test for both kinds of server that find hosts before they ask them.
 pub fn on_both(test: impl Fn(Kind) + Sync) {
+    on_kinds([Kind::Fleet, Kind::Osctrl], test);
+}
+
+/// Runs a test for every kind of server at once.
+pub fn on_every(test: impl Fn(Kind) + Sync) {
+    on_kinds([Kind::Fleet, Kind::Osctrl, Kind::AisocDirect], test);
+}
+
+/// Runs a test for these kinds of server at once: most of it is waiting.
+fn on_kinds<const COUNT: usize>(kinds: [Kind; COUNT], test: impl Fn(Kind) + Sync) {
     let test = &test;
     std::thread::scope(|scope| {
-        for kind in [Kind::Fleet, Kind::Osctrl] {
+        for kind in kinds {
             let thread = std::thread::Builder::new().name(kind.backend().into());
             thread
                 .spawn_scoped(scope, move || test(kind))
@@ -143,6 +161,7 @@ impl Site {
         let wire = match kind {
             Kind::Fleet => Wire::Fleet,
             Kind::Osctrl => Wire::Osctrl,
+            Kind::AisocDirect => Wire::AisocDirect,
         };
         let simulator = Simulator::spawn(Scenario { wire, ..scenario }).expect("a simulator");
         Self { kind, simulator }
@@ -189,6 +208,10 @@ impl Site {
     pub fn assert_no_secret(&self, ran: &Ran) {
         assert_none(ran, SECRETS);
         let seen = self.seen();
+        // Whoever knows the id of such a query can write rows to it.
+        let queries = seen.campaigns.iter();
+        let queries = queries.filter(|query| query.server == Server::AisocDirect);
+        assert_none(ran, queries.map(|query| query.id.as_str()));
         let headers = seen
             .requests
             .iter()
@@ -291,8 +314,10 @@ impl Step {
             "target_hosts": hosts,
             "timeout_seconds": 30,
         });
-        if kind == Kind::Osctrl {
-            params["environment"] = "dev".into();
+        match kind {
+            Kind::Fleet => {}
+            Kind::Osctrl => params["environment"] = "dev".into(),
+            Kind::AisocDirect => params["tenant_id"] = AISOC_TENANT.into(),
         }
         let Value::Object(params) = params else {
             unreachable!("it is an object")
@@ -300,6 +325,7 @@ impl Step {
         let token = match kind {
             Kind::Fleet => FLEET_MAINTAINER_TOKEN,
             Kind::Osctrl => OSCTRL_ADMIN_TOKEN,
+            Kind::AisocDirect => AISOC_SERVICE_TOKEN,
         };
         Self {
             id: Some("ask"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::auth::Caller;
@@ -10,6 +11,7 @@ use super::{JSON, body, detail, failure, ok};
 use crate::agents::{self, Owner, Query};
 use crate::http::{Call, Reply};
 use crate::observe::{self, CampaignState, Fate, Server};
+use crate::pieces::Pieces;
 use crate::rows::{Answered, json_string};
 use crate::scenario::parse_uuid;
 use crate::world::{Shared, World, random_uuid};
@@ -159,29 +161,56 @@ pub(super) fn show(world: &World, caller: &Caller, id: &str) -> Reply {
         return detail(404, format!("Query '{id}' not found"));
     };
     let (status, rows) = match &query.answer {
-        None => ("pending", "null".to_owned()),
-        Some(stored) => ("completed", rows(world, stored)),
+        None => ("pending", held("null")),
+        Some(stored) => ("completed", rows(world, &query.sql, stored)),
     };
-    Reply::new(
-        200,
-        JSON,
-        format!(
-            "{{\"query_id\":{},\"status\":\"{status}\",\"rows\":{rows},\"error\":null}}",
-            json_string(id)
-        ),
-    )
+    let before = format!(
+        "{{\"query_id\":{},\"status\":\"{status}\",\"rows\":",
+        json_string(id)
+    );
+    Reply::made(200, JSON, rows.between(before, ",\"error\":null}"))
 }
 
-/// The rows as JSON. A host's error leaves none, and no trace.
-fn rows(world: &World, stored: &Stored) -> String {
-    match stored {
-        Stored::Written(rows) => Value::from(rows.clone()).to_string(),
-        Stored::Host(place, answer) => match (answer.as_ref(), world.hosts.get(*place)) {
-            (Answered::Rows(rows), Some(host)) => rows.json(host),
-            (Answered::Raw(text), _) => text.clone(),
-            _ => "[]".into(),
-        },
+fn held(text: impl Into<String>) -> Pieces {
+    let text = Bytes::from(text.into());
+    let length = text.len() as u64;
+    let mut pieces = Pieces::new(std::iter::once(text));
+    pieces.length = Some(length);
+    pieces
+}
+
+/// The rows as JSON. A host's error leaves none, and no trace. Rows that a scenario writes are what the
+/// statement finds: where it marks what it finds, a host would mark them.
+fn rows(world: &World, sql: &str, stored: &Stored) -> Pieces {
+    let (place, answer) = match stored {
+        Stored::Written(rows) => return held(Value::from(rows.clone()).to_string()),
+        Stored::Host(place, answer) => (place, answer.as_ref()),
+    };
+    let Some(host) = world.hosts.get(*place) else {
+        return held("[]");
+    };
+    let marker = marker(sql);
+    match answer {
+        Answered::Rows(rows) => held(match marker.filter(|_| host.said.is_some()) {
+            Some(marker) => rows.marked(marker).json(host),
+            None => rows.json(host),
+        }),
+        Answered::Made(made) => {
+            let mark = marker.map(|marker| format!("{}:\"1\"", json_string(marker)));
+            made.pieces(mark.as_deref(), 0)
+        }
+        Answered::Raw(text) => held(text.clone()),
+        Answered::Data(text) => held(host.fill(text, 1).into_owned()),
+        Answered::Missing => held("null"),
+        Answered::Error(_) | Answered::StatusOnly(_) => held("[]"),
     }
+}
+
+/// The column by which a statement tells rows that it found from the one that stands for none, where it has
+/// one: `SELECT t.* FROM (SELECT 1) AS asked LEFT JOIN (SELECT 1 AS MARKER, …) AS t`.
+fn marker(sql: &str) -> Option<&str> {
+    let rest = sql.strip_prefix("SELECT t.* FROM (SELECT 1) AS asked LEFT JOIN (SELECT 1 AS ")?;
+    rest.split_once(',').map(|(marker, _)| marker)
 }
 
 /// A simulated host's answer. `None`: its key is dead, somebody else enrolled under its identifier.

@@ -37,10 +37,16 @@ impl Scenario {
                     password: user.password.clone(),
                 })
             }
-            "aisoc_direct" => Some(WayIn {
-                token: self.aisoc_direct.service_token.clone()?,
-                ..WayIn::default()
-            }),
+            // A console's token carries its tenant, whatever the caller says.
+            "aisoc_direct" => {
+                let aisoc = &self.aisoc_direct;
+                let console = aisoc.console_tokens.first();
+                let console = console.map(|console| &console.token);
+                Some(WayIn {
+                    token: console.or(aisoc.service_token.as_ref())?.clone(),
+                    ..WayIn::default()
+                })
+            }
             _ => None,
         }
     }
@@ -68,7 +74,7 @@ impl Scenario {
 mod tests {
     use super::*;
     use crate::{
-        AISOC_SERVICE_TOKEN, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN, OSCTRL_PLUGIN_TOKEN,
+        AISOC_CONSOLE_TOKEN, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN, OSCTRL_PLUGIN_TOKEN,
     };
 
     #[test]
@@ -79,7 +85,7 @@ mod tests {
             ("fleetdm", FLEET_MAINTAINER_TOKEN),
             ("fleet", FLEET_MAINTAINER_TOKEN),
             ("osctrl", OSCTRL_PLUGIN_TOKEN),
-            ("aisoc_direct", AISOC_SERVICE_TOKEN),
+            ("aisoc_direct", AISOC_CONSOLE_TOKEN),
         ] {
             assert_eq!(token(&scenario, backend).as_deref(), Some(expected));
         }

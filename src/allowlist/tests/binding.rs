@@ -6,6 +6,7 @@ use crate::allowlist::check;
 use crate::allowlist::parameter::Bound;
 use crate::allowlist::sandbox::Sandbox;
 use crate::allowlist::{bind, load};
+use crate::known_servers::Proof;
 
 const TEMPLATE: &str = "name: one\nintent: Tries the binding by itself, past the types.\n\
     sql: SELECT pid FROM processes WHERE :value AND name = 'x'\nplatforms: [linux]\nseverity: info\n\
@@ -18,7 +19,8 @@ fn bound(value: Bound) -> Result<String, String> {
     let sandbox = Sandbox::open(&template).unwrap();
     let shape = check::check(&template, &sandbox).unwrap();
     let values = BTreeMap::from([("value", value)]);
-    bind::bind(&template, &sandbox, &shape, &values).map(|statement| statement.sql().to_owned())
+    bind::bind(&template, &sandbox, &shape, &values, Proof::Itself)
+        .map(|statement| statement.sql().to_owned())
 }
 
 #[test]
@@ -62,7 +64,8 @@ fn parameters_without_a_value_are_seen() {
     let shape = check::check(&template, &sandbox).unwrap();
     let other = BTreeMap::from([("other", Bound::Integer(1))]);
     assert_eq!(
-        bind::bind(&template, &sandbox, &shape, &other).map(|statement| statement.sql().to_owned()),
+        bind::bind(&template, &sandbox, &shape, &other, Proof::Itself)
+            .map(|statement| statement.sql().to_owned()),
         Err("the SQL has no parameter `:other`".into())
     );
 }

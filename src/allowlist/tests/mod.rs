@@ -8,6 +8,7 @@ mod files;
 mod forms;
 mod osquery;
 mod pack;
+mod proof;
 mod properties;
 mod rows;
 

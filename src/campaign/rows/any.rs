@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use super::{FEW_COLUMNS, Keep, MOST_COLUMNS, Rows, RowsError};
 use crate::json_text::push_string;
 
-/// Reads `[{column: scalar, …}, …]` into `text` and counts into `rows`, as [`Rows::read`] has it.
+/// Reads `[{column: scalar, …}, …]` into `text` and counts into `rows`, as [`Rows::read`] has it. A column that
+/// marks rows is left out, and counted.
 ///
 /// # Errors
 /// Where the text is not such an array.
@@ -21,6 +22,7 @@ pub(super) fn read(
     keep: Keep,
     text: &mut String,
     rows: &mut Rows,
+    marks: Option<(&str, &mut Marks)>,
 ) -> Result<(), RowsError> {
     let mut reader = serde_json::Deserializer::from_str(json);
     let seed = RowsSeed {
@@ -28,6 +30,7 @@ pub(super) fn read(
         keep,
         text,
         rows,
+        marks,
     };
     seed.deserialize(&mut reader)
         .and_then(|()| reader.end())
@@ -48,6 +51,36 @@ struct RowsSeed<'a> {
     keep: Keep,
     text: &'a mut String,
     rows: &'a mut Rows,
+    marks: Option<(&'a str, &'a mut Marks)>,
+}
+
+/// How many rows have a mark, and how many say that there are none.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    pub full: usize,
+    pub nothing: usize,
+}
+
+/// What one row says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// It has the mark.
+    Full,
+    /// The mark is there, and empty.
+    Empty,
+    /// It has none, two, or another.
+    Other,
+}
+
+impl Mark {
+    /// osquery writes numbers as texts, and no value as an empty one.
+    fn of(value: &str) -> Self {
+        match value {
+            "\"1\"" | "1" => Self::Full,
+            "\"\"" | "null" => Self::Empty,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for RowsSeed<'_> {
@@ -64,7 +97,7 @@ impl<'de> Visitor<'de> for RowsSeed<'_> {
         formatter.write_str("rows")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut rows: A) -> Result<(), A::Error> {
         let mut columns = Columns::default();
         loop {
             let before = self.text.len();
@@ -75,10 +108,16 @@ impl<'de> Visitor<'de> for RowsSeed<'_> {
                 added: self.added,
                 text: self.text,
                 columns: &mut columns,
+                marker: self.marks.as_ref().map(|(marker, _)| *marker),
             };
-            if rows.next_element_seed(row)?.is_none() {
+            let Some(mark) = rows.next_element_seed(row)? else {
                 self.text.truncate(before);
                 return Ok(());
+            };
+            if let Some((_, marks)) = &mut self.marks {
+                marks.full += usize::from(mark == Mark::Full);
+                let nothing = mark == Mark::Empty && columns.is_empty_row();
+                marks.nothing += usize::from(nothing);
             }
             self.rows.count(self.text, before, self.keep);
         }
@@ -137,6 +176,12 @@ impl<'de> Columns<'de> {
         true
     }
 
+    /// Whether nothing stands in any column.
+    fn is_empty_row(&self) -> bool {
+        let mut values = self.now.iter();
+        values.all(|(_, value)| Mark::of(value.get()) == Mark::Empty)
+    }
+
     fn end(&mut self) {
         if !self.same || self.before.len() != self.now.len() {
             let names = self.now.iter().map(|(name, _)| name.clone());
@@ -149,27 +194,34 @@ struct RowSeed<'a, 'de> {
     added: &'a [&'a str],
     text: &'a mut String,
     columns: &'a mut Columns<'de>,
+    marker: Option<&'a str>,
 }
 
 impl<'de> DeserializeSeed<'de> for RowSeed<'_, 'de> {
-    type Value = ();
-    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+    type Value = Mark;
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Mark, D::Error> {
         reader.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for RowSeed<'_, 'de> {
-    type Value = ();
+    type Value = Mark;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a row")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut row: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut row: A) -> Result<Mark, A::Error> {
         let columns = self.columns;
         columns.begin();
+        let mut mark = None;
         while let Some(Text(name)) = row.next_key::<Text<'de>>()? {
             let value: &'de RawValue = row.next_value()?;
+            if self.marker == Some(name.as_ref()) {
+                let found = Mark::of(value.get());
+                mark = Some(mark.map_or(found, |_| Mark::Other));
+                continue;
+            }
             if !self.added.contains(&name.as_ref()) && !columns.take(name, value) {
                 return Err(A::Error::custom("too many columns"));
             }
@@ -194,7 +246,7 @@ impl<'de> Visitor<'de> for RowSeed<'_, 'de> {
         }
         self.text.push('}');
         columns.end();
-        Ok(())
+        Ok(mark.unwrap_or(Mark::Other))
     }
 }
 

@@ -336,7 +336,7 @@ mod tests {
 
     fn anyhow(json: &str, keep: Keep) -> Option<(String, Rows)> {
         let (mut text, mut rows) = (String::new(), Rows::none());
-        any::read(json, ADDED, keep, &mut text, &mut rows).ok()?;
+        any::read(json, ADDED, keep, &mut text, &mut rows, None).ok()?;
         Some((text, rows))
     }
 

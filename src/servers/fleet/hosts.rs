@@ -56,6 +56,7 @@ pub(super) async fn find(
         named,
         grouped,
         seen,
+        unlisted: false,
     })
 }
 

@@ -59,7 +59,7 @@ pub const AROUND_LIST: Limit = Limit {
 
 /// One host's answer where it comes over HTTP.
 pub const ANSWER: Limit = Limit {
-    what: "one host's answer in a page of osctrl's results, or where Fleet's hosts are asked one by one",
+    what: "one host's answer in a page of osctrl's results, or where hosts are asked one by one (AiSOC's service; Fleet without its results stream)",
     bytes: 64 * MIB,
     why: "as much as a message of Fleet's results stream may have: 10,000 rows of 6 KB; rows beyond `max_rows_per_host` and `max_bytes` are cut in any case, and a larger answer is that host's error",
 };

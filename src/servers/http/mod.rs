@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
@@ -76,6 +76,9 @@ impl From<Instant> for Patience {
     }
 }
 
+/// Reads a 503: the error that it is, where no waiting helps.
+pub type ReadRefusal = fn(origin: &str, reply: &Reply) -> Option<BackendError>;
+
 /// One server's HTTP client. Built only once the step is checked: it costs some milliseconds.
 #[derive(Debug, Clone)]
 pub struct Http {
@@ -91,6 +94,10 @@ pub struct Http {
     reach: Arc<Reach>,
     /// Says with every request which trace it is part of.
     trace: Option<HeaderValue>,
+    /// What every request says besides.
+    says: Option<(HeaderName, HeaderValue)>,
+    /// Tells a 503 that no waiting helps from one that passes.
+    refusals: Option<ReadRefusal>,
     notices: Notices,
     /// Whose turn it is to read a large body: many answers at once are not many large ones in memory.
     large: Arc<Semaphore>,
@@ -174,6 +181,8 @@ impl Http {
                 until: patience.reach_within.map(|within| (now + within, within)),
             }),
             trace: None,
+            says: None,
+            refusals: None,
             notices,
             large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
             warned: Arc::default(),
@@ -185,6 +194,22 @@ impl Http {
     pub fn within(self, trace: Option<&TraceParent>) -> Self {
         let trace = trace.and_then(|trace| HeaderValue::from_str(trace.as_str()).ok());
         Self { trace, ..self }
+    }
+
+    /// The same client, whose requests all have this header besides.
+    #[must_use]
+    pub fn saying(self, name: &'static str, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).ok();
+        let says = value.map(|value| (HeaderName::from_static(name), value));
+        Self { says, ..self }
+    }
+
+    /// The same client, which reads what a server says with a 503: where that is an error for good, it is
+    /// not waited for.
+    #[must_use]
+    pub fn reading_refusals(self, read: ReadRefusal) -> Self {
+        let refusals = Some(read);
+        Self { refusals, ..self }
     }
 
     /// The same client with another deadline: tidying up happens after the step's.
@@ -228,11 +253,14 @@ impl Http {
             Repeat::Safe | Repeat::Once => &self.kept,
             Repeat::Unsent => &self.fresh,
         };
-        let request = client.request(method, url);
-        match &self.trace {
-            Some(trace) => request.header("traceparent", trace.clone()),
-            None => request,
+        let mut request = client.request(method, url);
+        if let Some(trace) = &self.trace {
+            request = request.header("traceparent", trace.clone());
         }
+        if let Some((name, value)) = &self.says {
+            request = request.header(name.clone(), value.clone());
+        }
+        request
     }
 
     /// Sends it; comes back when the head of an answer is there.

@@ -361,8 +361,8 @@ impl Attempts<'_> {
                 self.begun.elapsed().as_millis()
             )
         });
-        self.judge(&response)?;
-        Ok(Incoming::new(
+        let judged = self.judge(&response);
+        let incoming = Incoming::new(
             response,
             (*http).clone(),
             http.asked(request),
@@ -370,7 +370,16 @@ impl Attempts<'_> {
                 200..=299 => request.max_bytes,
                 _ => request.max_bytes.min(limits::SMALL.bytes),
             },
-        ))
+        );
+        match (judged, http.refusals) {
+            (Ok(()), _) => Ok(incoming),
+            (Err(failure), Some(read)) if status == 503 => {
+                let said = incoming.read_whole().await;
+                let refusal = said.ok().and_then(|reply| read(&http.origin(), &reply));
+                Err(refusal.map_or(failure, Failure::final_))
+            }
+            (Err(failure), _) => Err(failure),
+        }
     }
 
     /// What means the same everywhere.

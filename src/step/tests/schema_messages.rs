@@ -79,11 +79,11 @@ fn schema_messages_word_for_word() {
         ),
         (
             json!({"backend": MARKER}),
-            "params.backend: enum: `backend` must be one of `osctrl`, `fleetdm`, `fleet`",
+            "params.backend: enum: `backend` must be one of `osctrl`, `fleetdm`, `fleet`, `aisoc_direct`",
         ),
         (
             json!({"backend": null}),
-            "params.backend: required: `backend` is required: `fleetdm` or `osctrl`",
+            "params.backend: required: `backend` is required: `fleetdm`, `osctrl` or `aisoc_direct`",
         ),
         (
             json!({"username": MARKER}),
@@ -355,4 +355,59 @@ fn the_schema_is_a_schema_and_its_examples_keep_it() {
         }
     }
     assert!(properties > 25);
+}
+
+/// What is wrong with a step for a server that lists no hosts, whatever else the step says.
+#[test]
+fn what_some_servers_have_not_is_said_in_their_words() {
+    let known = &crate::known_servers::ALL[2];
+    let title = known.title;
+    let aisoc = |changes: Value| {
+        let mut all = json!({"backend": known.name, "environment": null});
+        all.as_object_mut()
+            .unwrap()
+            .extend(changes.as_object().unwrap().clone());
+        refused(&with(all), json!({}))
+    };
+    for (changes, problem) in [
+        (
+            json!({"tenant_id": "m4rk3r"}),
+            "params.tenant_id: pattern: `tenant_id` must be the tenant's uuid, such as `0f0e0d0c-0b0a-4908-8706-050403020100`".to_owned(),
+        ),
+        (
+            json!({"tenant_id": 7}),
+            "params.tenant_id: type: `tenant_id` must be text, not a number: put it in quotes".to_owned(),
+        ),
+        (
+            json!({"target_platforms": ["linux"]}),
+            format!("params.target_platforms: not: `target_platforms` is not for {title}: it tells nothing of its hosts, name each host in `target_hosts`"),
+        ),
+        (
+            json!({"target_labels": ["m4rk3r"]}),
+            format!("params.target_labels: not: `target_labels` is not for {title}: it has no groups of hosts, name each host in `target_hosts`"),
+        ),
+        (
+            json!({"api_token": null, "username": "m4rk3r"}),
+            format!("params.username: not: `username` is not for {title}: it knows tokens only, give `api_token`"),
+        ),
+        (
+            json!({"api_token": null}),
+            "params.api_token: required: no credentials: give `api_token`".to_owned(),
+        ),
+        (
+            json!({"max_hosts": 10_001}),
+            format!("params.max_hosts: maximum: `max_hosts` must be a whole number from 1 to 10000: for {title} it counts the names in `target_hosts`, which are no more"),
+        ),
+        (
+            json!({"offline_hosts": "skip"}),
+            format!("params.offline_hosts: enum: `offline_hosts: skip` is not for {title}, which does not tell who is offline: write `wait`"),
+        ),
+        (
+            json!({"environment": "m4rk3r"}),
+            format!("params.environment: not: `environment` is for osctrl only: remove it, {title} has none"),
+        ),
+    ] {
+        let told = ("schema", vec![problem]);
+        assert_eq!(aisoc(changes.clone()), told, "{changes}");
+    }
 }

@@ -59,7 +59,8 @@ pub enum ExportFormat {
 impl ValueEnum for ExportFormat {
     fn value_variants<'a>() -> &'a [Self] {
         static FORMATS: LazyLock<Vec<ExportFormat>> = LazyLock::new(|| {
-            let saved = ALL.iter().map(|known| ExportFormat::SavedBy(known.kind));
+            let keeping = ALL.iter().filter(|known| known.saved_queries.is_some());
+            let saved = keeping.map(|known| ExportFormat::SavedBy(known.kind));
             saved.chain([ExportFormat::OsqueryPack]).collect()
         });
         &FORMATS
@@ -68,7 +69,7 @@ impl ValueEnum for ExportFormat {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
             Self::SavedBy(kind) => {
-                let form = &kind.known().saved_queries;
+                let form = kind.known().saved_queries.as_ref()?;
                 PossibleValue::new(form.format).help(form.what)
             }
             Self::OsqueryPack => PossibleValue::new("osquery-pack")

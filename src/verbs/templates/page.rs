@@ -59,7 +59,7 @@ pub(super) fn text(template: &Template) -> String {
 /// A step that calls the template with its defaults and examples, as YAML. It passes every check.
 pub(super) fn example_step(template: &Template) -> String {
     let server = &ALL[0];
-    let needs = server.needs.iter();
+    let needs = server.needs.iter().filter(|need| need.required);
     let needs: String = needs
         .map(|need| format!("  {}: {}\n", need.field, need.example))
         .collect();
