@@ -108,7 +108,7 @@ fn faults_answers_that_end_early() {
 /// One host's answer that can't be read is that host's error; the others' rows are whole.
 #[test]
 fn faults_rows_that_are_none() {
-    on_every(|kind| {
+    on_both(|kind| {
         let raw =
             |name: &str, rows: &str| HostSpec::named(name).answering(Answer::RawRows(rows.into()));
         let scenario = Scenario::of([

@@ -14,11 +14,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::allowlist::Template;
+use crate::allowlist::{Registry, Template, embedded_files};
 use crate::call_error::CallError;
 use crate::exit::Exit;
+use crate::known_servers::{self, KnownServer};
 use crate::policy::Policy;
 use crate::process::Process;
 use crate::session::failure::Failure;
@@ -172,7 +173,7 @@ pub fn text(args: &TemplatesArgs, warn: &dyn Fn(&str)) -> Result<String, Failure
     };
     Ok(match (args.format, args.name.is_some()) {
         (TemplatesFormat::Json, _) => {
-            let templates: Vec<_> = shown.iter().map(|template| template.to_json()).collect();
+            let templates: Vec<_> = shown.iter().map(|one| described(registry, one)).collect();
             format!("{:#}\n", json!({ "templates": templates }))
         }
         (TemplatesFormat::Markdown, _) => markdown::text(&shown),
@@ -182,14 +183,56 @@ pub fn text(args: &TemplatesArgs, warn: &dyn Fn(&str)) -> Result<String, Failure
                 "`--format step` prints the example of one template: name it",
             ));
         }
-        (TemplatesFormat::Text, true) => shown.iter().map(|one| page::text(one)).collect(),
+        (TemplatesFormat::Text, true) => shown
+            .iter()
+            .map(|one| page::text(one, &refused_by(registry, one)))
+            .collect(),
         (TemplatesFormat::Text, false) if shown.is_empty() => format!(
             "no template fits; `osquery-live-query templates` lists all {}\n",
             registry.names().count()
         ),
-        (TemplatesFormat::Text, false) if std::io::stdout().is_terminal() => table::grouped(&shown),
-        (TemplatesFormat::Text, false) => table::lines(&shown),
+        (TemplatesFormat::Text, false) => {
+            for template in &shown {
+                for (known, reason) in refused_by(registry, template) {
+                    warn(&format!(
+                        "`{}` can't be asked for through {}: it {reason}",
+                        template.name(),
+                        known.title
+                    ));
+                }
+            }
+            match std::io::stdout().is_terminal() {
+                true => table::grouped(&shown),
+                false => table::lines(&shown),
+            }
+        }
     })
+}
+
+/// Servers through which a template can't be asked for, each with the reason, as the end of a sentence that
+/// begins with "it". Those that are built in go through all.
+fn refused_by(registry: &Registry, template: &Template) -> Vec<(&'static KnownServer, String)> {
+    let built_in = |(name, _): &(&str, &str)| *name == template.name();
+    if embedded_files().iter().any(built_in) {
+        return Vec::new();
+    }
+    let refuses = |known: &KnownServer| registry.unprovable(template, known.proof);
+    let all = known_servers::ALL.iter();
+    all.filter_map(|known| Some((known, refuses(known)?)))
+        .collect()
+}
+
+fn described(registry: &Registry, template: &Template) -> Value {
+    let mut document = template.to_json();
+    let refused = refused_by(registry, template);
+    if !refused.is_empty() {
+        let refused = refused.into_iter();
+        let refused: serde_json::Map<String, Value> = refused
+            .map(|(known, reason)| (known.name.to_owned(), format!("it {reason}").into()))
+            .collect();
+        document["refused_by"] = refused.into();
+    }
+    document
 }
 
 fn usage(message: &str) -> Failure {

@@ -3,15 +3,15 @@
 use serde_json::Value;
 
 use crate::allowlist::Template;
-use crate::known_servers::ALL;
+use crate::known_servers::{ALL, KnownServer};
 
 use super::platforms;
 
 /// What an empty answer means where nothing limits it.
 pub(super) const PROVES: &str = "proves that there is nothing.";
 
-/// The page of one template.
-pub(super) fn text(template: &Template) -> String {
+/// The page of one template, with the servers through which it can't be asked for.
+pub(super) fn text(template: &Template, refused_by: &[(&KnownServer, String)]) -> String {
     let tables: Vec<&str> = template.tables().keys().map(String::as_str).collect();
     let mut text = format!(
         "{}\n\n  {}\n\n  platforms   {}\n  tables      {}\n  severity    {}\n",
@@ -33,6 +33,12 @@ pub(super) fn text(template: &Template) -> String {
         for limit in limits {
             text.push_str(&format!("  - {limit}\n"));
         }
+    }
+    if !refused_by.is_empty() {
+        text.push_str("\nServers\n\n");
+    }
+    for (known, reason) in refused_by {
+        text.push_str(&format!("  not through {}: it {reason}\n", known.title));
     }
     if !template.parameters().is_empty() {
         text.push_str("\nParameters\n\n");
