@@ -369,7 +369,7 @@ impl Campaign {
         host.asked = false;
         self.online_silent -= usize::from(!host.offline);
         self.targeted -= 1;
-        for target in &self.targets_of[index] {
+        for target in self.targets_of.get(index) {
             self.roster.targets[*target].host = None;
         }
     }

@@ -13,6 +13,10 @@ const UNKNOWN: &str = "not enrolled, or not visible to these credentials";
 const RUNS_ON: &str =
     "the query can't be taken back, and runs whenever these check in, hours or days from now";
 
+/// The same where the answer to the first dispatch never came.
+const MAY_RUN: &str =
+    "the query may be queued for the first of the hosts, where it can't be taken back";
+
 /// The kinds in the order in which they are told. Names that nobody has, and phones, are told when the
 /// targets are resolved: that is known before anybody is waited for.
 const KINDS: [(Status, &str); 4] = [
@@ -27,9 +31,14 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<String> {
     let (Outcome::Ran { .. }, Some(campaign)) = (outcome, outcome.campaign()) else {
         return Vec::new();
     };
+    let about = outcome.about();
+    let has = about.and_then(|about| Some(&KnownServer::named(about.backend)?.has));
+    // What can't be stopped goes on, whatever the document says.
+    let runs_on = about.is_some_and(|about| about.may_be_running);
+    let runs_on = runs_on && has.is_some_and(|has| !has.stop);
     // Nothing was dispatched: the error says why, of all of them alike.
     if outcome.error().is_some() && !campaign.asked_any() {
-        return Vec::new();
+        return runs_on.then(|| MAY_RUN.to_owned()).into_iter().collect();
     }
     let of_kind = |kind: Status| -> Vec<&str> {
         let targets = campaign.roster().targets.iter();
@@ -38,15 +47,10 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<String> {
             .map(|target| target.key.as_str())
             .collect()
     };
-    let about = outcome.about();
-    let has = about.and_then(|about| Some(&KnownServer::named(about.backend)?.has));
     let late = has.is_some_and(|has| !has.count) && outcome.error().is_none();
     let unknown = late.then_some((Status::Unknown, UNKNOWN));
     let kinds = unknown.into_iter().chain(KINDS);
     let kinds = kinds.map(|(kind, what)| (of_kind(kind), what));
-    // What can't be stopped goes on, whatever the document says.
-    let runs_on = about.is_some_and(|about| about.may_be_running);
-    let runs_on = runs_on && has.is_some_and(|has| !has.stop);
     let running = runs_on.then(|| (of_kind(Status::NoAnswer), RUNS_ON));
     kinds
         .chain(running)

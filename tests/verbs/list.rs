@@ -259,22 +259,52 @@ fn templates_that_a_server_refuses_say_why() {
     let policy = policy.to_str().expect("UTF-8");
     let why = "it has a result column called `live_query_matched`, by which an answer without rows is told from one that failed";
     let list = args(["templates", "--search", "marks", "--policy", policy]).run();
-    let told = format!("warning: `one` can't be asked for through AiSOC's osquery service: {why}\n");
-    assert_eq!((list.status, names(&list.stdout), list.stderr), (0, vec!["one"], told));
+    let told =
+        format!("warning: `one` can't be asked for through AiSOC's osquery service: {why}\n");
+    assert_eq!(
+        (list.status, names(&list.stdout), list.stderr),
+        (0, vec!["one"], told)
+    );
     let page = printed(["templates", "one", "--policy", policy]);
     let told = format!("\nServers\n\n  not through AiSOC's osquery service: {why}\n");
     assert!(page.contains(&told), "{page}");
-    let document = json_of(&printed(["templates", "one", "--format", "json", "--policy", policy]));
+    let document = json_of(&printed([
+        "templates",
+        "one",
+        "--format",
+        "json",
+        "--policy",
+        policy,
+    ]));
     valid("templates", &document);
-    assert_eq!(document["templates"][0]["refused_by"], json!({"aisoc_direct": why}));
-    let document = json_of(&printed(["templates", "uptime", "--format", "json", "--policy", policy]));
+    assert_eq!(
+        document["templates"][0]["refused_by"],
+        json!({"aisoc_direct": why})
+    );
+    let document = json_of(&printed([
+        "templates",
+        "uptime",
+        "--format",
+        "json",
+        "--policy",
+        policy,
+    ]));
     assert_eq!(document["templates"][0].get("refused_by"), None);
     // A step for it is refused there, and goes through elsewhere.
     let run = |backend: &str| {
-        let text = format!("id: a\ntype: osquery_live_query\nparams:\n  backend: {backend}\n  base_url: https://h.example\n  api_token: token-1\n  template: one\n  target_hosts: [a]\n");
-        step(text).args(&["dry-run", "-"]).arg("--policy").arg(policy).run()
+        let text = format!(
+            "id: a\ntype: osquery_live_query\nparams:\n  backend: {backend}\n  base_url: https://h.example\n  api_token: token-1\n  template: one\n  target_hosts: [a]\n"
+        );
+        step(text)
+            .args(&["dry-run", "-"])
+            .arg("--policy")
+            .arg(policy)
+            .run()
     };
     let refused = run("aisoc_direct");
-    assert!(refused.status != 0 && refused.stdout.contains(why), "{refused:?}");
+    assert!(
+        refused.status != 0 && refused.stdout.contains(why),
+        "{refused:?}"
+    );
     assert_eq!(run("fleetdm").status, 0);
 }
