@@ -32,6 +32,8 @@ pub struct KnownServer {
     pub only: &'static [Only],
     /// What it can do.
     pub has: Has,
+    /// What `collect` can ask of it.
+    pub collects: Collects,
     /// Words that no SQL may hold that it is sent, in lower case.
     pub forbidden_words: &'static [ForbiddenWord],
     /// What an answer without rows proves.
@@ -86,6 +88,42 @@ pub struct Has {
     pub saved_queries: bool,
     /// Whether a query can stay there for hosts that come back when nobody listens any more.
     pub queue: bool,
+}
+
+/// What a server has for `collect`.
+#[derive(Debug)]
+pub struct Collects {
+    /// What can be polled.
+    pub streams: &'static [Stream],
+    /// Fields of a connector that no other server takes.
+    pub only: &'static [Only],
+}
+
+/// What can be polled of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// Its hosts, and whether they are there.
+    Hosts,
+    /// Results of the queries that it keeps or has dispatched.
+    Queries,
+}
+
+impl Stream {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Hosts, Self::Queries];
+
+    /// The word in a connector's `streams`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hosts => "hosts",
+            Self::Queries => "queries",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stream| stream.name() == name)
+    }
 }
 
 /// A word that makes a server do something else than ask.
@@ -178,6 +216,13 @@ pub static ALL: [KnownServer; 3] = [
             saved_queries: true,
             queue: false,
         },
+        collects: Collects {
+            streams: &[Stream::Hosts, Stream::Queries],
+            only: &[Only {
+                field: "team_id",
+                what: "teams",
+            }],
+        },
         forbidden_words: &[],
         proof: Proof::Itself,
         saved_queries: Some(SavedQueries {
@@ -228,6 +273,13 @@ pub static ALL: [KnownServer; 3] = [
             saved_queries: false,
             queue: true,
         },
+        collects: Collects {
+            streams: &[Stream::Queries],
+            only: &[Only {
+                field: "include_hidden",
+                what: "hidden queries",
+            }],
+        },
         forbidden_words: &[ForbiddenWord {
             word: "carves",
             why: "osctrl takes any SQL with that word for a file carve",
@@ -274,6 +326,10 @@ pub static ALL: [KnownServer; 3] = [
             stop: false,
             saved_queries: false,
             queue: false,
+        },
+        collects: Collects {
+            streams: &[],
+            only: &[],
         },
         forbidden_words: &[],
         proof: Proof::Marker,
@@ -325,8 +381,17 @@ impl KnownServer {
         if let Some(what) = self.unheard_of(field) {
             return Some(format!("`{field}` is not for {}: {what}", self.title));
         }
-        let takes = |known: &Self| known.only.iter().any(|only| only.field == field);
-        let mut all = ALL.iter().flat_map(|known| known.only);
+        self.lacks_of(|known| known.only, field)
+    }
+
+    /// The same of a field of a connector.
+    pub fn lacks_in_polls(&self, field: &str) -> Option<String> {
+        self.lacks_of(|known| known.collects.only, field)
+    }
+
+    fn lacks_of(&self, only: fn(&Self) -> &'static [Only], field: &str) -> Option<String> {
+        let takes = |known: &Self| only(known).iter().any(|only| only.field == field);
+        let mut all = ALL.iter().flat_map(only);
         let only = all
             .find(|only| only.field == field)
             .filter(|_| !takes(self))?;
@@ -405,7 +470,8 @@ pub fn names() -> String {
     alternatives(ALL.iter().map(|known| format!("`{}`", known.name)))
 }
 
-fn alternatives(of: impl Iterator<Item = String>) -> String {
+/// `a, b or c`.
+pub fn alternatives(of: impl Iterator<Item = String>) -> String {
     let mut of: Vec<String> = of.collect();
     let last = of.pop().unwrap_or_default();
     if of.is_empty() {

@@ -17,6 +17,8 @@ mod bug;
 mod call_error;
 mod campaign;
 mod cli;
+mod collect;
+mod connector;
 mod events;
 mod exit;
 mod input;

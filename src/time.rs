@@ -58,6 +58,22 @@ pub(crate) fn milliseconds(text: &str) -> Option<i64> {
     valid.then_some(seconds * 1_000 + fraction)
 }
 
+/// The microseconds since 1970 of a moment in UTC with `Z`, as far as they are written.
+pub(crate) fn microseconds(text: &str) -> Option<i64> {
+    let fraction = text.strip_suffix(['Z', 'z'])?.split_once('.');
+    let digits = fraction.map_or("", |(_, digits)| digits);
+    let below = format!("{digits:0<6}").get(3..6)?.parse::<i64>().ok()?;
+    milliseconds(text)?.checked_mul(1_000)?.checked_add(below)
+}
+
+/// `2026-11-27T07:04:51.123456Z`.
+pub(crate) fn rfc3339_us(microseconds: i64) -> String {
+    let since = Duration::from_micros(u64::try_from(microseconds).unwrap_or_default());
+    let text = rfc3339(UNIX_EPOCH + since);
+    let text = text.trim_end_matches('Z');
+    format!("{text}{:03}Z", since.subsec_micros() % 1_000)
+}
+
 /// A moment as [`rfc3339`] writes it; `None` where it is no such.
 pub(crate) fn moment(text: &str) -> Option<SystemTime> {
     const TO_THE_SECOND: usize = "2026-11-27T07:04:51".len();

@@ -6,6 +6,7 @@ mod alert;
 mod backend_fleet;
 mod backend_osctrl;
 mod cases;
+mod collect;
 mod collected;
 mod dry_run;
 mod early_signals;

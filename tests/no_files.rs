@@ -85,10 +85,16 @@ struct Way {
 
 const STEP: &str = "id: s\ntype: osquery_live_query\nname: s\nparams: {backend: fleetdm, base_url: 'https://127.0.0.1:9', template: logged_in_users, target_hosts: [web-01], api_token: 'TOKEN'}\n";
 
+const CONNECTOR: &str = "connector: fleetdm\nbase_url: 'https://127.0.0.1:9'\napi_token: 'TOKEN'\n";
+
 const WEBHOOK: &str = r#"{"type": "a", "details": {}}"#;
 
 fn of_a_step() -> Binary {
     step(STEP)
+}
+
+fn of_a_connector() -> Binary {
+    step(CONNECTOR)
 }
 
 fn with(binary: Binary, flags: &[&str], path: &Path) -> Binary {
@@ -263,6 +269,29 @@ const WAYS: &[Way] = &[
             let signed = ["alert", "--signature", "00", "--signature-secret", "token"];
             let binary = step(WEBHOOK).args(&signed);
             with(binary, &["--secrets-dir"], &put(own, "token", path))
+        },
+        spared: &[],
+    },
+    Way {
+        name: "collect --state",
+        binary: |path, _| with(of_a_connector(), &["collect", "--state"], path),
+        // It grows with the rows; what is in a file that is none of ours is not asked for.
+        spared: &["is larger"],
+    },
+    Way {
+        name: "collect --policy",
+        binary: |path, _| with(of_a_connector(), &["collect", "--policy"], path),
+        spared: &[],
+    },
+    Way {
+        name: "collect --secrets-dir",
+        binary: |path, own| {
+            let connector = step(CONNECTOR.replace("TOKEN", "{{ secrets.token }}"));
+            with(
+                connector,
+                &["collect", "--secrets-dir"],
+                &put(own, "token", path),
+            )
         },
         spared: &[],
     },

@@ -49,6 +49,16 @@ and SIGTERM stop the campaign and write the document as far as it came.
 A credential is written {{ secrets.NAME }} in the step. Its value comes from the invocation, from
 a file NAME in --secrets-dir, or from the variable OSQUERY_LIVE_QUERY_SECRET_NAME.";
 
+/// What `collect` is for.
+pub(crate) const COLLECT_EXAMPLES: &str = "\
+Examples:
+  osquery-live-query collect --check < connector.yaml
+  osquery-live-query collect --state /var/lib/events/corp.state < connector.yaml >> events.ndjson
+
+Exit status: 0, 3 a stream failed or is not whole, 2 wrong flags or a state that can't be used, 10 to 14
+the connector is refused, 20 to 25 nothing could be polled (24: the state is in use), 74 events or state
+can't be written, 130 and 143 a signal: what was read to its end lasts.";
+
 /// What `alert` is for.
 pub(crate) const ALERT_EXAMPLES: &str = "\
 Examples:

@@ -16,13 +16,14 @@ use crate::process::stderr::Settings;
 use crate::process::{EventLoop, Process};
 use crate::session::failure::Failure;
 use crate::verbs::alert::AlertArgs;
+use crate::verbs::collect::CollectArgs;
 use crate::verbs::dry_run::DryRunArgs;
 use crate::verbs::mcp::McpArgs;
 use crate::verbs::run::{RunArgs, StepArgs};
 use crate::verbs::schema::SchemaArgs;
 use crate::verbs::show::ShowArgs;
 use crate::verbs::templates::TemplatesArgs;
-use crate::verbs::{alert, check, dry_run, mcp, run, schema, show, templates};
+use crate::verbs::{alert, check, collect, dry_run, mcp, run, schema, show, templates};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -55,6 +56,9 @@ pub enum Verb {
     /// Everything that `run` does up to the dispatch, and what would be sent to whom.
     #[command(long_about = help::CHECK)]
     Check(StepArgs),
+    /// Poll a server once: its hosts' posture and its queries' results as events, a line each.
+    #[command(long_about = include_str!("../verbs/collect/help.txt"), after_long_help = help::COLLECT_EXAMPLES)]
+    Collect(CollectArgs),
     /// Show a document of `run`: as a table, for a ticket, for spreadsheets and for a SIEM.
     #[command(long_about = show::HELP, after_help = show::EXAMPLES)]
     Show(ShowArgs),
@@ -193,6 +197,7 @@ fn verb(cli: Cli, process: &Process, early: Option<EventLoop>) -> Exit {
         None => run::run(cli.run, process, early),
         Some(Verb::Run(args)) => run::run(args, process, early),
         Some(Verb::Check(args)) => check::run(args, process, early),
+        Some(Verb::Collect(args)) => collect::run(args, process, early),
         Some(Verb::Templates(args)) => templates::run(&args, process),
         Some(Verb::Show(args)) => show::run(&args, process),
         Some(Verb::Alert(args)) => alert::run(&args, process),
@@ -249,6 +254,7 @@ fn writes_document(args: &[OsString]) -> bool {
         Some(
             "alert"
                 | "mcp"
+                | "collect"
                 | "show"
                 | "dry-run"
                 | "templates"
@@ -266,7 +272,7 @@ fn writes_document(args: &[OsString]) -> bool {
 /// do. (Not so where a flag's value stands before the verb; then the loop is made a little later.)
 fn executes(args: &[OsString]) -> bool {
     let text = |arg: &OsString| arg == "--help" || arg == "-h" || arg == "--version" || arg == "-V";
-    matches!(verb_of(args), None | Some("run" | "check")) && !args.iter().any(text)
+    matches!(verb_of(args), None | Some("run" | "check" | "collect")) && !args.iter().any(text)
 }
 
 fn verb_of(args: &[OsString]) -> Option<&str> {

@@ -473,7 +473,9 @@ impl Serialize for Event<'_> {
         }
         match &self.found {
             Found::Row(row, change) => {
-                event.serialize_entry("row", row)?;
+                if !row.is_forgotten() {
+                    event.serialize_entry("row", row)?;
+                }
                 event.serialize_entry("change", change.name())?;
             }
             Found::Error(error) => event.serialize_entry("error", error)?,

@@ -20,6 +20,7 @@ const MOST_COLUMNS: usize = 2_000;
 pub struct Row<'a> {
     cells: Vec<(Cow<'a, str>, Cell<'a>)>,
     digest: Digest,
+    is_forgotten: bool,
 }
 
 /// What stands in a column.
@@ -68,7 +69,25 @@ impl<'a> Row<'a> {
         }
         let digest = parts.digest();
         let cells = if is_repeated { last(cells) } else { cells };
-        Ok(Self { cells, digest })
+        Ok(Self {
+            cells,
+            digest,
+            is_forgotten: false,
+        })
+    }
+
+    /// A row of which nothing is left but its name: what a state remembers.
+    pub fn forgotten(digest: Digest) -> Self {
+        Self {
+            cells: Vec::new(),
+            digest,
+            is_forgotten: true,
+        }
+    }
+
+    /// Whether nothing is left of it but its name.
+    pub fn is_forgotten(&self) -> bool {
+        self.is_forgotten
     }
 
     /// Its name: the same for the same columns and values.

@@ -168,6 +168,29 @@ pub fn decode_json(bytes: &[u8], most: usize) -> Result<Map<String, Value>, Deco
     }
 }
 
+/// Decodes a connector's configuration: a YAML or JSON mapping, as strictly as a step.
+///
+/// # Errors
+/// Where the bytes are not exactly one such document.
+pub fn decode_connector(bytes: &[u8]) -> Result<Document, DecodeError> {
+    let decoded = || {
+        let document = Document::parse_as(text_of(bytes)?, yaml::Repeats::Refused)?;
+        match document.value() {
+            Value::Object(_) => within_depth(document),
+            Value::Null => Err(DecodeError::new(
+                "stdin is empty: expected a connector's configuration as YAML or JSON",
+            )
+            .hint("for example: osquery-live-query collect < connector.yaml")),
+            other => Err(DecodeError::new(format!(
+                "expected a connector's configuration (a mapping with `connector` and `base_url`), found {}",
+                kind(other)
+            ))
+            .at(document.position_of_value(&Path::default()))),
+        }
+    };
+    decoded().map_err(|error| error.of(bytes))
+}
+
 /// Decodes one of the three forms.
 ///
 /// # Errors

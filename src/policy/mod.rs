@@ -26,7 +26,7 @@ use crate::path::Path;
 use crate::problem::{Placed, Problem};
 use crate::secret::{Secret, SecretSources};
 use crate::step;
-use crate::step::model::{AskedLimits, NamedServer, RenderedStep};
+use crate::step::model::{Asked, AskedLimits, NamedServer, RenderedStep, Server};
 use crate::step::render::SecretUse;
 use crate::step::render::credential_references;
 
@@ -245,7 +245,7 @@ impl Policy {
         // Without secrets this is not the machine that will run the step; its files are not there.
         if let SecretUse::Resolve(secrets) = secrets {
             if own {
-                problems.extend(self.borrowed_secrets(step, written, secrets));
+                problems.extend(self.borrowed_secrets(server, written, secrets));
             }
             if let Some(path) = &server.ca_file {
                 problems.extend(rules::ca_file(path, !own));
@@ -268,6 +268,33 @@ impl Policy {
             audit: self.audit_log.clone().map(AuditLog::new),
             saved_queries_only,
         })
+    }
+
+    /// What the policy grants a connector: until when it may poll. `step` is the connector as a step has the
+    /// same, as it is written; `own` is its address and whether certificates are checked there, where it
+    /// writes one.
+    ///
+    /// # Errors
+    /// Every rule that it breaks, in the words of [`Policy::grant`].
+    pub(crate) fn grant_poll(
+        &self,
+        server: &Server,
+        own: Option<(&Url, bool)>,
+        timeout: Asked<Duration>,
+        step: &Value,
+        secrets: &SecretSources,
+    ) -> Result<Duration, PolicyError> {
+        let mut problems = Vec::new();
+        if let Some((base_url, verify_tls)) = own {
+            problems.extend(self.rules.address(base_url, verify_tls));
+            problems.extend(self.borrowed_secrets(server, step, secrets));
+        }
+        problems.extend(self.rules.too_long(timeout));
+        if let Some(path) = &server.ca_file {
+            problems.extend(rules::ca_file(path, own.is_none()));
+        }
+        self.unless_none(problems)?;
+        Ok(self.rules.lowered_timeout(timeout))
     }
 
     /// What the policy would have against a step that something else speaks against already.
@@ -305,7 +332,7 @@ impl Policy {
     /// under another name.
     fn borrowed_secrets(
         &self,
-        step: &RenderedStep,
+        server: &Server,
         written: &Value,
         secrets: &SecretSources,
     ) -> Vec<Problem> {
@@ -323,7 +350,7 @@ impl Policy {
         // Only what came from a reference: its author does not know it. What is written out would be told
         // whether it was guessed right.
         credential_references(written)
-            .filter(|(field, _)| match (&step.server.credentials, *field) {
+            .filter(|(field, _)| match (&server.credentials, *field) {
                 (Credentials::Token(token), "api_token") => is_theirs(token),
                 (Credentials::Login { password, .. }, "password") => is_theirs(password),
                 (Credentials::Login { username, .. }, "username") => is_theirs(username),

@@ -16,7 +16,7 @@ use crate::known_servers::KnownServer;
 use crate::nearest::question;
 use crate::path::Path;
 use crate::problem::Problem;
-use crate::step::model::AskedLimits;
+use crate::step::model::{Asked, AskedLimits};
 
 /// Hosts of a step at most where a policy does not say.
 const MAX_HOSTS: usize = 1_000;
@@ -139,11 +139,6 @@ impl Rules {
 
     /// What is asked for beyond the limits.
     pub(super) fn excess(&self, asked: &AskedLimits) -> Vec<Problem> {
-        let refused = |field: &str, key: &str, most: u64| {
-            let message =
-                format!("`{field}` is above the policy's `{key}` of {most}: ask for less");
-            Problem::new(Path::of(&["params", field]), "limit", message)
-        };
         let sizes = [
             ("max_hosts", asked.max_hosts, self.max_hosts),
             (
@@ -157,12 +152,25 @@ impl Rules {
             let most = most.filter(|most| asked.written && asked.value > *most)?;
             Some(refused(field, field, most as u64))
         });
-        let timeout = self
+        sizes.chain(self.too_long(asked.timeout)).collect()
+    }
+
+    /// Whether more time is asked for than may be.
+    pub(super) fn too_long(&self, asked: Asked<Duration>) -> Option<Problem> {
+        let most = self
             .max_timeout
-            .filter(|most| asked.timeout.written && asked.timeout.value > *most);
-        let timeout =
-            timeout.map(|most| refused("timeout_seconds", "max_timeout_seconds", most.as_secs()));
-        sizes.chain(timeout).collect()
+            .filter(|most| asked.written && asked.value > *most)?;
+        Some(refused(
+            "timeout_seconds",
+            "max_timeout_seconds",
+            most.as_secs(),
+        ))
+    }
+
+    /// The deadline that holds.
+    pub(super) fn lowered_timeout(&self, asked: Asked<Duration>) -> Duration {
+        let timeout = asked.value;
+        self.max_timeout.map_or(timeout, |most| timeout.min(most))
     }
 
     /// The limits that hold: what is not asked for is lowered to what is allowed.
@@ -173,9 +181,7 @@ impl Rules {
             max_rows_per_host: least(asked.max_rows_per_host.value, self.max_rows_per_host),
             max_bytes: least(asked.max_bytes.value, self.max_bytes),
         };
-        let timeout = asked.timeout.value;
-        let timeout = self.max_timeout.map_or(timeout, |most| timeout.min(most));
-        (limits, timeout)
+        (limits, self.lowered_timeout(asked.timeout))
     }
 
     /// Whether steps may name the template; why not, in a sentence.
@@ -223,6 +229,11 @@ impl Rules {
             "the template `{name}` reads the table `{table}`, which `tables_denied` lists{why}"
         ))
     }
+}
+
+fn refused(field: &str, key: &str, most: u64) -> Problem {
+    let message = format!("`{field}` is above the policy's `{key}` of {most}: ask for less");
+    Problem::new(Path::of(&["params", field]), "limit", message)
 }
 
 /// Whether the server runs queries by the id that it keeps them under.

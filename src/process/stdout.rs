@@ -263,6 +263,20 @@ pub(crate) fn was_closed() -> bool {
     }
 }
 
+/// Where stdout is a file: has the system keep what was written to it, whatever happens next.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn make_last() -> Result<(), Broken> {
+    let out = rustix::stdio::stdout();
+    let is_file =
+        rustix::fs::fstat(out).is_ok_and(|out| FileType::from_raw_mode(out.st_mode).is_file());
+    if !is_file {
+        return Ok(());
+    }
+    rustix::fs::fsync(out).map_err(|error| Broken::of(&error.into()))
+}
+
 /// How many columns the terminal has that stdout is: of the variable COLUMNS where that says so, and 80 where
 /// nobody does.
 pub(crate) fn columns() -> usize {

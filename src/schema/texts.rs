@@ -20,3 +20,5 @@ pub const DRY_RUN: &str = include_str!("../../schemas/dry-run.schema.json");
 pub const ALERT: &str = include_str!("../../schemas/alert.schema.json");
 /// A line of `collect`: an event, or its summary.
 pub const EVENT: &str = include_str!("../../schemas/event.schema.json");
+/// A connector, as `collect` reads it on stdin.
+pub const COLLECT: &str = include_str!("../../schemas/collect.schema.json");

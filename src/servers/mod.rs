@@ -4,6 +4,7 @@
 pub mod aisoc_direct;
 pub mod alerts;
 mod away;
+pub mod collecting;
 pub mod error;
 pub mod export;
 pub mod fleet;

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use super::alerts::Shape;
+use super::collecting::{Collector, Wanted};
 use super::export::ExportedQuery;
 use super::http::{Http, Patience};
 use super::{Backend, BackendError, Event, Found, Left, SavedQuery, aisoc_direct, fleet, osctrl};
@@ -57,6 +58,35 @@ pub fn open(
         Access::AisocDirect { tenant } => {
             let tenant = tenant.as_deref();
             Box::new(aisoc_direct::AisocDirect::new(server, tenant, http, keep))
+        }
+    })
+}
+
+/// A client that polls a connector's server; nothing is sent yet.
+///
+/// # Errors
+/// As [`Http::new`].
+pub fn collector(
+    server: &Server,
+    patience: impl Into<Patience>,
+    wanted: Wanted,
+    trace: Option<&TraceParent>,
+    notices: Notices,
+) -> Result<Box<dyn Collector>, BackendError> {
+    let http = Http::new(server, patience, notices)?.within(trace);
+    Ok(match &server.access {
+        Access::Fleet => Box::new(fleet::collector::Fleet::new(server, http, wanted)),
+        Access::Osctrl { environment } => {
+            let osctrl = osctrl::collector::Osctrl::new(server, environment, http, wanted);
+            Box::new(osctrl)
+        }
+        // A connector that names it is refused before: it has no streams.
+        Access::AisocDirect { .. } => {
+            let title = server.access.known().title;
+            return Err(BackendError::Setup {
+                message: format!("{title} has nothing that can be polled"),
+                hint: None,
+            });
         }
     })
 }

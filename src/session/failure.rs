@@ -14,6 +14,7 @@ use super::drive::DriveError;
 use crate::allowlist::AllowlistError;
 use crate::bug::Bug;
 use crate::call_error::CallError;
+use crate::collect::{NoState, PollError, StateError};
 use crate::exit::Code;
 use crate::input::{ContextError, DecodeError};
 use crate::memory::NoMemory;
@@ -147,6 +148,24 @@ impl Objection {
                 ..error.clone().into()
             },
         }
+    }
+}
+
+impl Failure {
+    /// A connector that can't be polled as it is written: what one stage has against it, with its problems
+    /// where they stand in the text.
+    pub(crate) fn of_connector(
+        objection: &Objection,
+        problems: Vec<Placed>,
+        of_one_line: bool,
+    ) -> Self {
+        let mut failure = objection.failure(problems, of_one_line);
+        let of_connector = |text: &str| text.replace("the step", "the connector");
+        failure.message = of_connector(&failure.message);
+        if let Some(above) = &mut failure.above {
+            above.what = of_connector(&above.what);
+        }
+        failure
     }
 }
 
@@ -363,6 +382,61 @@ impl From<DriveError> for Failure {
             ),
         };
         Self::new(code, error.to_string()).hint(hint)
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        let words = error.to_string();
+        let (code, hint) = match error.what {
+            NoState::File(error) => (Code::Usage, error.advice()),
+            NoState::Foreign => (
+                Code::Usage,
+                "nothing was written to it: name the file of a state, or one that does not exist yet",
+            ),
+            NoState::Newer => (
+                Code::Usage,
+                "nothing was written to it: use the version that wrote it, or name another file",
+            ),
+            NoState::Another(_) => (
+                Code::Usage,
+                "nothing was written to it: each connector needs a state of its own, so name another file",
+            ),
+            NoState::Damaged => (
+                Code::Usage,
+                "nothing was written to it: put it aside, and the next poll begins anew (`since_seconds` says how far back)",
+            ),
+            NoState::Busy => (
+                Code::Busy,
+                "another poll of this connector runs: start the next one when it has ended",
+            ),
+            NoState::Refused(_) => (
+                Code::Output,
+                "look at the disk and the folder that it lies on; the events that were written come again, under the same ids",
+            ),
+        };
+        Self::new(code, words).hint(hint)
+    }
+}
+
+impl From<PollError> for Failure {
+    fn from(error: PollError) -> Self {
+        match error {
+            PollError::Backend(error) => error.into(),
+            PollError::State(error) => error.into(),
+            PollError::TooLate(timeout) => Self::new(
+                Code::Deadline,
+                format!("the poll did not end within {} s", timeout.as_secs()),
+            )
+            .hint(
+                "raise `timeout_seconds`, or poll fewer `queries`; what was read to its end lasts",
+            ),
+            PollError::Cancelled => Self::new(
+                Code::Deadline,
+                "the poll was ended from outside before it was through",
+            ),
+            PollError::Unread => Self::not_written("its reader has gone"),
+        }
     }
 }
 

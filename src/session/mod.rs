@@ -6,6 +6,7 @@
 
 pub mod aftermath;
 pub mod cancel;
+pub(crate) mod connector;
 pub mod drive;
 mod earlier;
 pub mod failure;

@@ -106,7 +106,7 @@ fn only_paths() -> GrammarError {
 }
 
 /// Whether text is more than text.
-pub(super) fn holds_expression(text: &str) -> bool {
+pub(crate) fn holds_expression(text: &str) -> bool {
     next_mark(text).is_some()
 }
 
@@ -129,7 +129,7 @@ pub(super) fn secret_reference(text: &str) -> Option<&str> {
 
 /// The name in text that is meant for a reference to a secret and is none: braces are missing or too many,
 /// `secrets` is mistyped, the name stands in brackets, or filters follow.
-pub(super) fn meant_reference(text: &str) -> Option<&str> {
+pub(crate) fn meant_reference(text: &str) -> Option<&str> {
     let braces = |letter: char| matches!(letter, '{' | '}' | '$') || letter.is_whitespace();
     if !text.contains(['{', '}']) || secret_reference(text).is_some() {
         return None;

@@ -127,7 +127,7 @@ pub(super) fn offers_sql(key: &str) -> bool {
 }
 
 /// The number that a numeric string means: decimal digits without leading zeros.
-pub(super) fn whole_number(text: &str) -> Option<u64> {
+pub(crate) fn whole_number(text: &str) -> Option<u64> {
     let plain = !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_digit())
         && (text.len() == 1 || !text.starts_with('0'));

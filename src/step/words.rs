@@ -340,7 +340,7 @@ fn no_name(name: &str) -> Option<&'static str> {
 }
 
 /// Why text is not the URL of a server.
-fn why_not_a_url(text: &str) -> Option<String> {
+pub(crate) fn why_not_a_url(text: &str) -> Option<String> {
     let words = match address::server(text).err()? {
         NoServer::NoUrl => return Some(not_a_url()),
         NoServer::User => format!(

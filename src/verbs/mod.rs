@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod check;
+pub mod collect;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod dry_run;

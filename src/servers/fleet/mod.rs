@@ -4,6 +4,7 @@
 //! The facts about Fleet that the code depends on are recorded in `tests/transcripts/fleet/`.
 
 mod attempts;
+pub(in crate::servers) mod collector;
 mod dispatch;
 mod frames;
 pub mod gitops;

@@ -17,13 +17,15 @@ use super::wire::{
 use crate::notices::Notices;
 use crate::secret::Secret;
 use crate::servers::BackendError;
-use crate::servers::http::{Http, Method, Repeat, Reply, Request, Undelivered, limits};
+use crate::servers::http::{Http, Incoming, Method, Repeat, Reply, Request, Undelivered, limits};
 use crate::step::model::Credentials;
 
 /// Answers about users, labels and campaigns are small.
 const SMALL_ANSWER_BYTES: usize = limits::SMALL.bytes;
 /// Labels and settings may be more.
 const WHOLE_BYTES: usize = limits::WHOLE.bytes;
+/// The filter of the list of hosts.
+const MISSING: (&str, &str) = ("status", "missing");
 /// Hosts of one page at most: of those beyond what was asked for nothing is wanted.
 const MOST_OF_PAGE: usize = 10_000;
 
@@ -405,11 +407,18 @@ impl Rest {
                 query.insert(0, ("query", name));
                 &["api", "v1", "fleet", "hosts"]
             }
-            HostsOf::Team(team) => {
+            HostsOf::Team(team) | HostsOf::Missing(Some(team)) => {
                 // Which teams there are was asked before: the spelling is known.
                 let spelling = self.spellings()[0];
                 id = team.to_string();
                 query.insert(0, (spelling.teams().1, &id));
+                if let HostsOf::Missing(_) = of {
+                    query.insert(0, MISSING);
+                }
+                &["api", "v1", "fleet", "hosts"]
+            }
+            HostsOf::Missing(None) => {
+                query.insert(0, MISSING);
                 &["api", "v1", "fleet", "hosts"]
             }
             HostsOf::Label(label) => {
@@ -595,19 +604,22 @@ impl Rest {
         self.reply(&path, &[], SMALL_ANSWER_BYTES).await.map(drop)
     }
 
-    /// One page of the saved queries that this user sees, by id.
+    /// One page of the saved queries that this user sees, by id: those of all teams, or those of one.
     pub(super) async fn saved_queries(
         &self,
+        team: Option<u64>,
         page: usize,
         per_page: usize,
     ) -> Result<(Spelling, Vec<SavedListed>), BackendError> {
         let (page, per_page) = (page.to_string(), per_page.to_string());
-        let query = [
-            ("order_key", "id"),
-            ("page", page.as_str()),
-            ("per_page", per_page.as_str()),
-        ];
+        let team = team.map(|team| team.to_string());
         for spelling in self.spellings() {
+            let mut query = vec![
+                ("order_key", "id"),
+                ("page", page.as_str()),
+                ("per_page", per_page.as_str()),
+            ];
+            query.extend(team.as_deref().map(|team| (spelling.teams().1, team)));
             let path = ["api", "v1", "fleet", spelling.folder()];
             let reply = self.reply(&path, &query, WHOLE_BYTES).await?;
             if self.spells(*spelling, &reply) {
@@ -618,6 +630,56 @@ impl Rest {
             }
         }
         Err(never_asked())
+    }
+
+    /// Opens a page of a saved query's report; `None` where there is no such query any more. Which spelling
+    /// is the server's was learnt from the list of queries.
+    pub(super) async fn report(
+        &self,
+        query: u64,
+        team: Option<u64>,
+        page: usize,
+        per_page: usize,
+    ) -> Result<Option<Incoming>, BackendError> {
+        let spelling = self.spellings()[0];
+        let (id, page, per_page) = (query.to_string(), page.to_string(), per_page.to_string());
+        let team = team.map(|team| team.to_string());
+        let path = ["api", "v1", "fleet", spelling.folder(), &id, "report"];
+        let mut query = vec![("page", page.as_str()), ("per_page", per_page.as_str())];
+        query.extend(team.as_deref().map(|team| (spelling.teams().1, team)));
+        let request = self.getting(&path, &query, limits::LIST.bytes)?;
+        let mut patience = Patience::until(self.http.deadline());
+        loop {
+            let incoming = self.http.open(request).await?;
+            if incoming.is_success() {
+                self.known.worked.store(true, Ordering::Relaxed);
+                return Ok(Some(incoming));
+            }
+            let reply = incoming.whole().await?;
+            if reply.status == 404 {
+                return Ok(None);
+            }
+            let error = self.refusal(&reply, Purpose::Read("reports"));
+            match patience.next() {
+                Some(at) if self.is_away(&reply) => {
+                    if patience.is_long() {
+                        self.tell_of_waiting(&error);
+                    }
+                    tokio::time::sleep_until(at).await;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Proves that the credentials are good.
+    pub(super) async fn recognized(&self) -> Result<(), BackendError> {
+        let path = ["api", "v1", "fleet", "me"];
+        let me: Me = self.get(&path, &[], Purpose::Read("itself")).await?;
+        match me.user.force_password_reset.0 {
+            Some(true) => Err(self.reset_required("")),
+            _ => Ok(()),
+        }
     }
 
     /// Asks one host and waits for it, as long as the server does.
@@ -797,6 +859,9 @@ pub(super) enum HostsOf<'a> {
     Label(u64),
     /// A team's hosts, by its id.
     Team(u64),
+    /// Those of all, or of a team, that were not seen for 30 days: only this filter tells (transcript
+    /// `host-posture`).
+    Missing(Option<u64>),
 }
 
 /// How one host is addressed.

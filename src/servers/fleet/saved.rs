@@ -64,7 +64,7 @@ pub(super) async fn find(
     let mut closed = None;
     let mut seen = 0;
     for page in 0..MOST_PAGES {
-        let (spelling, queries) = rest.saved_queries(page, PAGE).await?;
+        let (spelling, queries) = rest.saved_queries(None, page, PAGE).await?;
         let last = queries.len() < PAGE;
         seen += queries.len();
         for query in queries {

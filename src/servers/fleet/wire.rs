@@ -15,12 +15,27 @@ use crate::campaign::host::Host;
 use crate::campaign::host::HostId;
 use crate::campaign::host::Platform;
 use crate::campaign::names::address;
+use crate::servers::collecting::{PolledHost, Posture, ReportRow};
+use crate::time::milliseconds;
 
 /// Columns that the server adds to every row of a websocket answer; osquery never sent them.
 pub(super) const ADDED_COLUMNS: &[&str] = &["host_hostname", "host_display_name"];
 
 /// What the one-host calls say instead of rows when a host was silent for the server's own wait.
 pub(super) const ONE_HOST_TIMEOUT: &str = "timeout waiting for results";
+
+/// A host is offline when it is silent for so much longer than its interval (wire notes, hosts).
+const GRACE_MS: i64 = 60_000;
+/// A host is missing when it is silent for so long.
+const MISSING_MS: i64 = 30 * 24 * 3_600_000;
+/// A phone counts as online for so long after its device management spoke.
+const PHONE_ONLINE_MS: i64 = 3_600_000;
+const DAY_SECONDS: u64 = 24 * 3_600;
+
+/// A moment in milliseconds since 1970; Go's zero time stands for never, and its Unix zero with it.
+fn moment(text: &str) -> Option<i64> {
+    milliseconds(text).filter(|moment| *moment > DAY_SECONDS as i64 * 1_000)
+}
 
 /// A value that is used where it can be read, and otherwise as good as missing.
 #[derive(Debug)]
@@ -53,10 +68,15 @@ pub(super) struct AroundHosts {
 impl AroundHosts {
     /// Why the page is not whole, where it is not.
     pub(super) fn failure(&self) -> Option<String> {
-        match self.error.as_ref()? {
-            serde_json::Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        }
+        self.error.as_ref().map(words_of)
+    }
+}
+
+/// What a list says went wrong with it.
+fn words_of(error: &serde_json::Value) -> String {
+    match error {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -82,9 +102,65 @@ pub(super) struct ListedHost {
     seen_time: Maybe<String>,
     #[serde(default)]
     distributed_interval: Maybe<u64>,
+    #[serde(default)]
+    config_tls_refresh: Maybe<u64>,
+    #[serde(default)]
+    display_name: Maybe<String>,
+    #[serde(default)]
+    team_id: Maybe<u64>,
+    #[serde(default)]
+    fleet_id: Maybe<u64>,
+    #[serde(default)]
+    created_at: Maybe<String>,
+    /// What moves at phones, where `seen_time` does not.
+    #[serde(default)]
+    last_mdm_checked_in_at: Maybe<String>,
 }
 
 impl ListedHost {
+    /// The host as it is polled; `missing`: the list's filter says so, for the document never does (transcript
+    /// `host-posture`).
+    pub(super) fn polled(self, missing: bool) -> PolledHost {
+        let phone = self.runs_no_osquery();
+        let moment = |text: &Maybe<String>| text.0.as_deref().and_then(moment);
+        let (seen, spoke) = (
+            moment(&self.seen_time),
+            moment(&self.last_mdm_checked_in_at),
+        );
+        let posture = match self.status.0.as_deref() {
+            Some("online") => Posture::Online,
+            // `seen_time`, by which the filter goes, says nothing of a phone.
+            Some("mia" | "missing") if !phone => Posture::Missing,
+            _ if missing && !phone => Posture::Missing,
+            _ => Posture::Offline,
+        };
+        let intervals = [self.distributed_interval.0, self.config_tls_refresh.0];
+        let interval = intervals.into_iter().flatten().min().unwrap_or_default();
+        let interval = i64::try_from(interval.min(DAY_SECONDS)).unwrap_or_default();
+        let changed = match posture {
+            Posture::Online => None,
+            Posture::Offline if phone => spoke.map(|spoke| spoke + PHONE_ONLINE_MS),
+            Posture::Offline => seen.map(|seen| seen + interval * 1_000 + GRACE_MS),
+            Posture::Missing => seen.map(|seen| seen + MISSING_MS),
+        };
+        let last_seen = match phone {
+            true => self.last_mdm_checked_in_at.0,
+            false => self.seen_time.0,
+        };
+        PolledHost {
+            id: self.id,
+            uuid: self.uuid.0.unwrap_or_default(),
+            hostname: self.hostname.0.unwrap_or_default(),
+            display_name: self.display_name.0.unwrap_or_default(),
+            platform: self.platform.0.unwrap_or_default(),
+            team: self.fleet_id.0.or(self.team_id.0).filter(|team| *team > 0),
+            posture,
+            changed,
+            enrolled: self.created_at.0.as_deref().and_then(self::moment),
+            last_seen: last_seen.filter(|text| self::moment(text).is_some()),
+        }
+    }
+
     /// The platform, where the server's word for it is known.
     pub(super) fn platform(&self) -> Option<Platform> {
         self.platform.0.as_deref().and_then(Platform::of_host)
@@ -213,6 +289,65 @@ impl SavedPage {
     }
 }
 
+/// A row of `GET /reports/{id}/report`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Reported<'a> {
+    pub(super) host_id: u64,
+    #[serde(default, borrow)]
+    host_name: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    last_fetched: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    columns: Option<&'a RawValue>,
+}
+
+impl Reported<'_> {
+    /// The row; `None` where there is none.
+    pub(super) fn row(self) -> Option<ReportRow> {
+        let columns = self.columns.filter(|columns| columns.get() != "null")?;
+        Some(ReportRow {
+            host: self.host_id,
+            name: self.host_name.unwrap_or_default().into_owned(),
+            at: self
+                .last_fetched
+                .as_deref()
+                .and_then(milliseconds)
+                .unwrap_or_default(),
+            row: columns.to_owned(),
+        })
+    }
+}
+
+/// What stands around the rows of a report; newer servers page it, and say so in `meta`.
+#[derive(Debug, Deserialize)]
+pub(super) struct AroundReport {
+    #[serde(default)]
+    pub(super) report_clipped: Maybe<bool>,
+    #[serde(default)]
+    meta: Maybe<PageMeta>,
+    #[serde(default)]
+    error: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PageMeta {
+    #[serde(default)]
+    has_next_results: Maybe<bool>,
+}
+
+impl AroundReport {
+    /// Whether another page follows.
+    pub(super) fn goes_on(&self) -> bool {
+        let meta = self.meta.0.as_ref();
+        meta.is_some_and(|meta| meta.has_next_results.0 == Some(true))
+    }
+
+    /// Why it is not whole, where it is not.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.error.as_ref().map(words_of)
+    }
+}
+
 /// A saved query, as the list has it.
 #[derive(Debug, Deserialize)]
 pub(super) struct SavedListed {
@@ -222,6 +357,12 @@ pub(super) struct SavedListed {
     query: Maybe<String>,
     #[serde(default)]
     observer_can_run: Maybe<bool>,
+    #[serde(default)]
+    interval: Maybe<u64>,
+    #[serde(default)]
+    logging: Maybe<String>,
+    #[serde(default)]
+    discard_data: Maybe<bool>,
     #[serde(default)]
     fleet_id: Maybe<u64>,
     #[serde(default)]
@@ -237,6 +378,21 @@ impl SavedListed {
     /// Whether it belongs to one fleet (before 4.82: team), and not to all.
     pub(super) fn is_of_one_fleet(&self) -> bool {
         self.fleet_id.0.or(self.team_id.0).is_some_and(|id| id > 0)
+    }
+
+    /// Why its report stays empty; `None` where it does not (transcript `reports`). What the list does not say
+    /// is not held against it.
+    pub(super) fn no_report(&self) -> Option<&'static str> {
+        let logs = self.logging.0.as_deref();
+        if self.interval.0 == Some(0) {
+            Some("is not scheduled")
+        } else if logs.is_some_and(|logging| logging != "snapshot") {
+            Some("logs changes, not snapshots")
+        } else if self.discard_data.0 == Some(true) {
+            Some("keeps no results (`discard_data`)")
+        } else {
+            None
+        }
     }
 
     /// Whether every role may run it.

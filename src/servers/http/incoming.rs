@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Http;
@@ -204,6 +205,14 @@ impl List {
     /// # Errors
     /// [`BackendError::Answer`], which says which item it is but never shows it.
     pub fn read<I: DeserializeOwned>(&self, item: &Item) -> Result<I, BackendError> {
+        self.borrowed(item)
+    }
+
+    /// As [`List::read`], for types that borrow from the item.
+    ///
+    /// # Errors
+    /// As [`List::read`].
+    pub fn borrowed<'a, I: Deserialize<'a>>(&self, item: &'a Item) -> Result<I, BackendError> {
         serde_json::from_slice(&item.json).map_err(|error| {
             let place = format!("item {} of its list", self.items_seen);
             let (asked, status) = (&self.incoming.asked, self.incoming.status());

@@ -2,6 +2,7 @@
 //! `wire.rs`, `rest.rs` and the transcripts have them, and nothing of names, deadlines or documents.
 
 mod asking;
+pub(in crate::servers) mod collector;
 mod dispatch;
 pub mod export;
 mod login;

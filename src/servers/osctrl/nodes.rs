@@ -123,6 +123,17 @@ pub async fn with_status(
     Ok((listed, Inactive(knows_inactive.then_some(inactive))))
 }
 
+/// Reads every node, each once perhaps, whatever kind of list the server has.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn every(rest: &Rest, mut each: impl FnMut(Node)) -> Result<(), BackendError> {
+    match list(rest, &[], None, &mut each).await? {
+        Listed::Whole => Ok(()),
+        Listed::Unsupported => all(rest, each).await,
+    }
+}
+
 /// Reads all pages of a listing, each node once.
 async fn list(
     rest: &Rest,

@@ -20,7 +20,9 @@ use crate::campaign::host::Platform;
 use crate::campaign::names::address;
 use crate::campaign::rows::Keep;
 use crate::campaign::rows::Rows;
+use crate::servers::collecting;
 use crate::servers::http::limits;
+use crate::time::microseconds;
 
 /// A number that counts: what is negative counts as nothing, what is too large as the largest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -216,6 +218,20 @@ impl Node {
         }))
     }
 
+    /// What the node is called, by its uuid in upper case; `None` where it has none.
+    pub fn named(self) -> Option<(String, collecting::Named)> {
+        let uuid = self.id()?.0.to_string();
+        let named = collecting::Named {
+            hostname: self.hostname.unwrap_or_default().into(),
+            platform: self.platform.unwrap_or_default().into(),
+            last_seen: self
+                .last_seen
+                .filter(|seen| !seen.is_empty() && !seen.starts_with("0001-01-01"))
+                .map(Into::into),
+        };
+        Some((uuid, named))
+    }
+
     /// The host that the node is; `None` where it has no uuid.
     pub fn into_host(self) -> Option<Host> {
         let (id, platform) = (self.id()?, self.platform());
@@ -290,6 +306,41 @@ struct Item<'a> {
     data: Option<&'a RawValue>,
 }
 
+/// A query, as every list of them has it.
+#[derive(Debug, Deserialize)]
+pub struct ListedQuery {
+    /// Its number.
+    #[serde(default, alias = "ID")]
+    pub id: Count,
+    /// Its name.
+    #[serde(alias = "Name")]
+    pub name: String,
+    /// Its SQL.
+    #[serde(default, alias = "Query")]
+    pub query: String,
+    /// `query`, or `carve` for one that takes files.
+    #[serde(default, rename = "type", alias = "Type")]
+    pub kind: String,
+    /// Answers without an error.
+    #[serde(default, alias = "Executions")]
+    pub executions: Count,
+    /// Answers with one.
+    #[serde(default, alias = "Errors")]
+    pub errors: Count,
+    /// Every node has answered.
+    #[serde(default, alias = "Completed")]
+    pub completed: bool,
+    /// Its time ran out.
+    #[serde(default, alias = "Expired")]
+    pub expired: bool,
+    /// Somebody deleted it.
+    #[serde(default, alias = "Deleted")]
+    pub deleted: bool,
+    /// It is not shown to everybody.
+    #[serde(default, alias = "Hidden")]
+    pub hidden: bool,
+}
+
 /// What tells an item from others, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
@@ -351,6 +402,19 @@ impl Unread {
             whole,
             data,
         })
+    }
+}
+
+impl Unread {
+    /// When it was stored, in microseconds since 1970, where it says so.
+    pub fn stored_at_us(&self) -> Option<i64> {
+        #[derive(Deserialize)]
+        struct Stored<'a> {
+            #[serde(borrow, default, alias = "CreatedAt")]
+            created_at: Option<Cow<'a, str>>,
+        }
+        let stored: Stored<'_> = serde_json::from_slice(&self.json).ok()?;
+        microseconds(stored.created_at.as_deref()?)
     }
 }
 

@@ -21,6 +21,8 @@ pub enum SchemaName {
     Alert,
     /// A line of `collect`: an event, or the summary.
     Event,
+    /// A connector, as `collect` reads it on stdin.
+    Collect,
     /// A template of the allowlist, as its file is written.
     Template,
     /// The operator's policy.
@@ -65,6 +67,7 @@ pub(crate) fn run(args: &SchemaArgs, process: &Process) -> Exit {
         (SchemaName::Output, _) => parsed(texts::OUTPUT),
         (SchemaName::Alert, _) => parsed(texts::ALERT),
         (SchemaName::Event, _) => parsed(texts::EVENT),
+        (SchemaName::Collect, _) => parsed(texts::COLLECT),
         (SchemaName::Template, _) => parsed(texts::TEMPLATE),
         (SchemaName::Policy, _) => parsed(texts::POLICY),
         (SchemaName::DryRun, _) => parsed(texts::DRY_RUN),

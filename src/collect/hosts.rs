@@ -1,0 +1,146 @@
+//! The stream of hosts: who went offline, is missing, came back. A host that the state knows is compared with
+//! it; of one that it does not know the clock says whether its change falls into the time that is looked back.
+
+use std::collections::HashMap;
+
+use futures_util::TryStreamExt;
+
+use super::ids::Ids;
+use super::state::KnownHost;
+use super::{Hosts, Poll, PollError, Progress};
+use crate::events::{Host, Status, When};
+use crate::servers::collecting::{PolledHost, Posture};
+use crate::time::milliseconds;
+
+/// Of so many hosts that are not listed any more each is asked for by itself; of more the list is read again.
+const MOST_SINGLE: usize = 50;
+
+impl Poll<'_> {
+    pub(super) async fn hosts(&self, progress: &Progress) -> Result<(), PollError> {
+        let mut seen = Ids::default();
+        let mut counted = Hosts::default();
+        let mut pages = self.server.hosts();
+        while let Some(page) = pages.try_next().await? {
+            let (Some(first), Some(last)) = (page.first(), page.last()) else {
+                continue;
+            };
+            let known = self.state.hosts(first.id, last.id)?;
+            let known: HashMap<u64, KnownHost> = known.into_iter().collect();
+            for host in &page {
+                if seen.insert(host.id) {
+                    counted.count(host.posture);
+                    self.host(host, known.get(&host.id), progress).await?;
+                }
+            }
+        }
+        drop(pages);
+        self.found.hosts.set(Some(counted));
+        progress.parts.set(progress.parts.get() + 1);
+        self.forget(seen).await
+    }
+
+    /// Looks at one host. Its change and what is remembered of it move together.
+    async fn host(
+        &self,
+        host: &PolledHost,
+        known: Option<&KnownHost>,
+        progress: &Progress,
+    ) -> Result<(), PollError> {
+        let seen = host.last_seen.as_deref().and_then(milliseconds);
+        let mut since = known.map_or(0, |known| known.since);
+        let when = match known {
+            Some(known) if known.posture == host.posture => None,
+            Some(known) => {
+                let time = host.changed.or(seen).unwrap_or(self.now);
+                // Later than the change before, whatever the server's clock says: it tells the next one apart.
+                since = time.max(known.since.saturating_add(1));
+                Some(When::at(time, self.now).since(known.since))
+            }
+            None => {
+                let changed = match host.posture {
+                    Posture::Online => host.enrolled,
+                    Posture::Offline | Posture::Missing => host.changed,
+                };
+                since = changed.unwrap_or(0);
+                let changed = changed.filter(|changed| *changed >= self.state.horizon());
+                changed.map(|changed| When::at(changed, self.now))
+            }
+        };
+        let now = KnownHost::new(host, since);
+        if known != Some(&now) {
+            self.state.put_host(host.id, &now)?;
+        }
+        let Some(when) = when else {
+            return Ok(());
+        };
+        let named = named(host, self.notices);
+        let event = self.origin.host(&named, status(host.posture), when);
+        self.put(progress, &event).await
+    }
+
+    /// Forgets who is deleted. A host that was deleted while the list was read moved others from one page to
+    /// the one before, which had been read: not to be listed is no proof.
+    async fn forget(&self, mut seen: Ids) -> Result<(), PollError> {
+        let unseen = self.state.hosts_but(&seen)?;
+        if unseen.len() > MOST_SINGLE {
+            let mut pages = self.server.hosts();
+            while let Some(page) = pages.try_next().await? {
+                for host in page {
+                    seen.insert(host.id);
+                }
+            }
+            for id in unseen {
+                if !seen.contains(id) {
+                    self.state.drop_host(id)?;
+                }
+            }
+            return Ok(());
+        }
+        for id in unseen {
+            if self.server.host(id).await?.is_none() {
+                self.state.drop_host(id)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Hosts {
+    fn count(&mut self, posture: Posture) {
+        self.total += 1;
+        match posture {
+            Posture::Online => self.online += 1,
+            Posture::Offline => self.offline += 1,
+            Posture::Missing => {
+                self.offline += 1;
+                self.missing += 1;
+            }
+        }
+    }
+}
+
+/// The host as events have it.
+fn named(host: &PolledHost, notices: &crate::notices::Notices) -> Host {
+    let text = |text: &str| Some(notices.name(text)).filter(|text| !text.is_empty());
+    Host {
+        id: Some(host.id),
+        uuid: text(&host.uuid),
+        hostname: text(&host.hostname)
+            .or_else(|| text(&host.display_name))
+            .unwrap_or_default(),
+        display_name: text(&host.display_name),
+        platform: text(&host.platform),
+        status: Some(status(host.posture)),
+        team_id: host.team,
+        last_seen: host.last_seen.clone(),
+    }
+}
+
+/// The word of events for a posture.
+pub(super) fn status(posture: Posture) -> Status {
+    match posture {
+        Posture::Online => Status::Online,
+        Posture::Offline => Status::Offline,
+        Posture::Missing => Status::Missing,
+    }
+}

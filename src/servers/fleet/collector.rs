@@ -1,0 +1,414 @@
+//! Fleet for `collect`: hosts by pages, who is missing by the list's filter, saved queries and their reports.
+//! Facts: transcripts `host-posture` and `reports`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{self, LocalBoxStream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use tokio::time::Instant;
+
+use super::LOGOUT_WITHIN;
+use super::patience::Patience;
+use super::rest::{HostsOf, Rest};
+use super::wire::{AroundReport, ListedHost, Reported};
+use crate::servers::BackendError;
+use crate::servers::collecting::{
+    Collector, Named, Piece, PolledHost, PolledQuery, Results, Wanted,
+};
+use crate::servers::http::{Http, List, limits};
+use crate::step::model::Server;
+
+/// Hosts of one page: about 0.75 MB.
+const HOSTS_PAGE: usize = 500;
+/// No list of hosts is longer than so many pages; a server that never stops is an error.
+const MOST_HOST_PAGES: usize = 4_000;
+/// Pages of hosts that are under way at once.
+const PAGES_AT_ONCE: usize = 4;
+/// Queries of one page, and pages at most.
+const QUERIES_PAGE: usize = 100;
+const MOST_QUERY_PAGES: usize = 200;
+/// Rows of one page of a report, where the server has pages.
+const ROWS_PAGE: usize = 5_000;
+/// How often a report is begun anew whose connection broke.
+const READINGS: usize = 4;
+
+/// One Fleet server that is polled.
+pub struct Fleet {
+    rest: Rest,
+    wanted: Wanted,
+}
+
+impl Fleet {
+    /// The connector's server; nothing is sent yet.
+    pub fn new(server: &Server, http: Http, wanted: Wanted) -> Self {
+        Self {
+            rest: Rest::new(http, server.credentials.clone()),
+            wanted,
+        }
+    }
+
+    /// Who is missing, of all or of the team.
+    async fn missing(&self) -> Result<HashSet<u64>, BackendError> {
+        let mut missing = HashSet::new();
+        for page in 0..MOST_HOST_PAGES {
+            let of = HostsOf::Missing(self.wanted.team);
+            let hosts = self.rest.hosts(of, page, HOSTS_PAGE).await?;
+            let known = missing.len();
+            missing.extend(hosts.iter().map(|host| host.id));
+            if missing.len() == known {
+                break;
+            }
+        }
+        Ok(missing)
+    }
+
+    fn all(&self) -> HostsOf<'static> {
+        match self.wanted.team {
+            Some(team) => HostsOf::Team(team),
+            None => HostsOf::All,
+        }
+    }
+
+    /// Pages of hosts as they are numbered; only a full first one promises more than one other.
+    fn pages(
+        &self,
+    ) -> impl stream::Stream<Item = Result<(usize, Vec<ListedHost>), BackendError>> + '_ {
+        let page = move |page| async move {
+            let hosts = self.rest.hosts(self.all(), page, HOSTS_PAGE).await?;
+            Ok::<_, BackendError>((page, hosts))
+        };
+        let first = stream::once(page(0));
+        first
+            .map_ok(move |(number, hosts)| {
+                let at_once = match hosts.len() < HOSTS_PAGE {
+                    true => 1,
+                    false => PAGES_AT_ONCE,
+                };
+                let others = stream::iter(1..MOST_HOST_PAGES).map(page).buffered(at_once);
+                stream::once(std::future::ready(Ok((number, hosts)))).chain(others)
+            })
+            .try_flatten()
+    }
+
+    fn endless(&self, what: &str) -> BackendError {
+        BackendError::Answer {
+            status: None,
+            message: format!("{}'s list of {what} does not end", self.rest.server()),
+            hint: Some("look at what listens at `base_url`".into()),
+        }
+    }
+
+    /// Every saved query of one team, or of all.
+    async fn saved(
+        &self,
+        team: Option<u64>,
+        found: &mut HashMap<u64, PolledQuery>,
+    ) -> Result<(), BackendError> {
+        for page in 0..MOST_QUERY_PAGES {
+            let (_, listed) = self.rest.saved_queries(team, page, QUERIES_PAGE).await?;
+            let last = listed.len() < QUERIES_PAGE;
+            for query in listed {
+                let results = match query.no_report() {
+                    Some(why) => Results::None(why),
+                    None => Results::Report,
+                };
+                let sql = query.sql().to_owned();
+                found.entry(query.id).or_insert(PolledQuery {
+                    key: query.id.cast_signed(),
+                    id: Some(query.id),
+                    name: query.name,
+                    sql,
+                    results,
+                });
+            }
+            if last {
+                return Ok(());
+            }
+        }
+        Err(self.endless("saved queries"))
+    }
+}
+
+/// The hosts of a list, page by page.
+struct Hosts<'a, S> {
+    fleet: &'a Fleet,
+    pages: S,
+    missing: HashSet<u64>,
+    /// The last one seen: the order is by id.
+    last: Option<u64>,
+    ended: bool,
+}
+
+impl<S> Hosts<'_, S>
+where
+    S: stream::Stream<Item = Result<(usize, Vec<ListedHost>), BackendError>> + Unpin,
+{
+    async fn next(&mut self) -> Result<Option<Vec<PolledHost>>, BackendError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let Some((number, mut page)) = self.pages.try_next().await? else {
+            return Err(self.fleet.endless("hosts"));
+        };
+        let is_new = |host: &ListedHost| self.last.is_none_or(|last| host.id > last);
+        // A host that was deleted meanwhile has moved those behind it.
+        if page.first().is_some_and(|first| !is_new(first)) {
+            page = (self.fleet.rest)
+                .hosts(self.fleet.all(), number, HOSTS_PAGE)
+                .await?;
+        }
+        page.retain(is_new);
+        page.sort_unstable_by_key(|host| host.id);
+        // A list may come in smaller pages than were asked for: it ends where nothing new comes.
+        let Some(last) = page.last() else {
+            self.ended = true;
+            return Ok(None);
+        };
+        self.last = Some(last.id);
+        let missing = &self.missing;
+        let hosts = page.into_iter().map(|host| {
+            let is_missing = missing.contains(&host.id);
+            host.polled(is_missing)
+        });
+        Ok(Some(hosts.collect()))
+    }
+}
+
+/// A report that is read row by row.
+struct Report<'a> {
+    rest: &'a Rest,
+    query: Arc<PolledQuery>,
+    team: Option<u64>,
+    page: usize,
+    /// The page that is on its way.
+    list: Option<List>,
+    /// Whether it has brought anything.
+    brought: bool,
+    readings: usize,
+    patience: Patience,
+    ended: bool,
+}
+
+impl Report<'_> {
+    async fn next(&mut self) -> Result<Option<Piece>, BackendError> {
+        if self.ended {
+            return Ok(None);
+        }
+        loop {
+            let Some(list) = &mut self.list else {
+                let id = self.query.id.unwrap_or_default();
+                let opened = self
+                    .rest
+                    .report(id, self.team, self.page, ROWS_PAGE)
+                    .await?;
+                let Some(incoming) = opened else {
+                    // Deleted since it was listed.
+                    return Ok(Some(self.end(false)));
+                };
+                self.brought = false;
+                self.list = Some(incoming.list("results", limits::ANSWER.bytes));
+                continue;
+            };
+            match list.next().await {
+                Ok(Some(item)) => {
+                    self.brought = true;
+                    if !item.whole {
+                        return Err(self.too_large());
+                    }
+                    let row: Reported<'_> = list.borrowed(&item)?;
+                    if let Some(row) = row.row() {
+                        return Ok(Some(Piece::Row(row)));
+                    }
+                }
+                Ok(None) => {
+                    let Some(list) = self.list.take() else {
+                        continue;
+                    };
+                    let around: AroundReport = list.end()?.json()?;
+                    if let Some(error) = around.failure() {
+                        let message = format!(
+                            "{} broke off the report of `{}`: {}",
+                            self.rest.server(),
+                            self.rest.notices().name(&self.query.name),
+                            self.rest.shown(&error)
+                        );
+                        self.again(BackendError::Answer {
+                            status: Some(200),
+                            message,
+                            hint: Some("the server's log says more".into()),
+                        })
+                        .await?;
+                        return Ok(Some(Piece::Again));
+                    }
+                    if around.goes_on() && self.brought {
+                        self.page += 1;
+                        continue;
+                    }
+                    let clipped = around.report_clipped.0 == Some(true);
+                    return Ok(Some(self.end(clipped)));
+                }
+                Err(error @ BackendError::Unreachable { .. }) => {
+                    self.again(error).await?;
+                    return Ok(Some(Piece::Again));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn end(&mut self, clipped: bool) -> Piece {
+        self.ended = true;
+        Piece::End { clipped }
+    }
+
+    /// Begins anew, after a pause.
+    async fn again(&mut self, error: BackendError) -> Result<(), BackendError> {
+        self.readings += 1;
+        let at = self.patience.next();
+        let Some(at) = at.filter(|_| self.readings < READINGS) else {
+            return Err(error);
+        };
+        self.rest
+            .notices()
+            .debug(|| format!("{error}; the report is read again"));
+        tokio::time::sleep_until(at).await;
+        self.list = None;
+        self.page = 0;
+        Ok(())
+    }
+
+    fn too_large(&self) -> BackendError {
+        BackendError::Answer {
+            status: None,
+            message: format!(
+                "{} has a row of more than {} in the report of `{}`",
+                self.rest.server(),
+                limits::ANSWER.words(),
+                self.rest.notices().name(&self.query.name)
+            ),
+            hint: Some("no host sends such a row: look at what listens at `base_url`".into()),
+        }
+    }
+}
+
+impl Collector for Fleet {
+    fn begin(&mut self) -> LocalBoxFuture<'_, Result<(), BackendError>> {
+        async {
+            self.rest.login().await?;
+            let Some(team) = self.wanted.team else {
+                return Ok(());
+            };
+            // A server takes a parameter that it does not know for none: the list would hold all hosts.
+            let teams = self.rest.teams().await?;
+            if teams.iter().any(|known| known.id == team) {
+                return Ok(());
+            }
+            Err(BackendError::Targets {
+                message: format!(
+                    "{} has no team {team}, or this user can't see it",
+                    self.rest.server()
+                ),
+                hint: Some("`fleetctl get teams` lists them all".into()),
+            })
+        }
+        .boxed_local()
+    }
+
+    fn verify(&mut self) -> LocalBoxFuture<'_, Result<(), BackendError>> {
+        self.rest.recognized().boxed_local()
+    }
+
+    fn hosts(&self) -> LocalBoxStream<'_, Result<Vec<PolledHost>, BackendError>> {
+        stream::once(self.missing())
+            .map_ok(move |missing| {
+                let hosts = Hosts {
+                    fleet: self,
+                    pages: Box::pin(self.pages()),
+                    missing,
+                    last: None,
+                    ended: false,
+                };
+                stream::try_unfold(hosts, |mut hosts| async move {
+                    Ok(hosts.next().await?.map(|page| (page, hosts)))
+                })
+            })
+            .try_flatten()
+            .boxed_local()
+    }
+
+    fn host(&self, id: u64) -> LocalBoxFuture<'_, Result<Option<PolledHost>, BackendError>> {
+        async move {
+            let host = self.rest.host(id).await?.map(|host| host.polled(false));
+            let is_polled =
+                |host: &PolledHost| self.wanted.team.is_none() || host.team == self.wanted.team;
+            Ok(host.filter(is_polled))
+        }
+        .boxed_local()
+    }
+
+    fn queries(&self) -> LocalBoxFuture<'_, Result<Vec<PolledQuery>, BackendError>> {
+        async {
+            let mut found = HashMap::new();
+            self.saved(None, &mut found).await?;
+            // A list that names no team leaves theirs out.
+            let teams = match self.wanted.team {
+                Some(team) => vec![team],
+                None => match self.rest.teams().await {
+                    Ok(teams) => teams.into_iter().map(|team| team.id).collect(),
+                    // None are licensed, or this user sees none.
+                    Err(
+                        BackendError::Targets { .. }
+                        | BackendError::Auth { .. }
+                        | BackendError::Answer {
+                            status: Some(400..=404),
+                            ..
+                        },
+                    ) => Vec::new(),
+                    Err(error) => return Err(error),
+                },
+            };
+            for team in teams {
+                self.saved(Some(team), &mut found).await?;
+            }
+            let mut queries: Vec<PolledQuery> = found.into_values().collect();
+            queries.sort_unstable_by_key(|query| query.key);
+            Ok(queries)
+        }
+        .boxed_local()
+    }
+
+    fn results(
+        &self,
+        query: &Arc<PolledQuery>,
+        _since_us: Option<i64>,
+    ) -> LocalBoxStream<'_, Result<Piece, BackendError>> {
+        let report = Report {
+            rest: &self.rest,
+            query: Arc::clone(query),
+            team: self.wanted.team,
+            page: 0,
+            list: None,
+            brought: false,
+            readings: 0,
+            patience: Patience::until(self.rest.http.deadline()),
+            ended: false,
+        };
+        stream::try_unfold(report, |mut report| async move {
+            Ok(report.next().await?.map(|piece| (piece, report)))
+        })
+        .boxed_local()
+    }
+
+    fn names(&self) -> LocalBoxFuture<'_, Result<HashMap<String, Named>, BackendError>> {
+        // Its rows name their hosts.
+        std::future::ready(Ok(HashMap::new())).boxed_local()
+    }
+
+    fn end(&mut self) -> LocalBoxFuture<'_, ()> {
+        let by = Instant::now() + Duration::min(LOGOUT_WITHIN, Duration::from_secs(1));
+        self.rest.logout(by).boxed_local()
+    }
+}

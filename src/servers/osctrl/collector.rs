@@ -1,0 +1,346 @@
+//! osctrl for `collect`: the lists of queries, and what hosts answered since the last poll. Facts: transcript
+//! `query-lists`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{self, LocalBoxStream};
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::Instant;
+
+use super::nodes;
+use super::rest::{Call, ITEMS, Purpose, Rest, SMALL, error_of, is_unknown_environment};
+use super::wire::{Count, ListedQuery, Page, Reader, Unread, total_of_results};
+use crate::campaign::host::Answer;
+use crate::campaign::rows::Keep;
+use crate::servers::collecting::{
+    Answered, Collector, Named, Piece, PolledAnswer, PolledHost, PolledQuery, Results, Wanted,
+};
+use crate::servers::http::{self, Http, List, limits};
+use crate::servers::{BackendError, away};
+use crate::step::model::Server;
+use crate::time::rfc3339_us;
+
+/// Queries of one page: the most that the server gives (transcript `query-lists`).
+const QUERIES_PAGE: usize = 500;
+const MOST_QUERY_PAGES: usize = 2_000;
+/// Answers of one page: the most that the server gives.
+const RESULTS_PAGE: usize = 1_000;
+const MOST_RESULT_PAGES: usize = 20_000;
+/// How often results are read again of which some are missing, or whose connection broke.
+const READINGS: usize = 4;
+/// The pause before that.
+const PAUSE: Duration = Duration::from_millis(300);
+/// Hosts that one uuid names at most; a server that claims more nodes is not followed.
+const MOST_NAMES: usize = 2_000_000;
+
+const READ: Purpose = Purpose {
+    what: "read queries and their results",
+    level: "query",
+};
+
+/// One environment of one osctrl server that is polled.
+pub struct Osctrl {
+    rest: Rest,
+    wanted: Wanted,
+}
+
+impl Osctrl {
+    /// The connector's server; nothing is sent yet.
+    pub fn new(server: &Server, environment: &str, http: Http, wanted: Wanted) -> Self {
+        Self {
+            rest: Rest::new(server, environment, http),
+            wanted,
+        }
+    }
+
+    /// All queries of a list, the oldest first.
+    async fn list(
+        &self,
+        which: &str,
+        found: &mut HashMap<String, ListedQuery>,
+    ) -> Result<(), BackendError> {
+        for number in 1..=MOST_QUERY_PAGES {
+            let (page, size) = (number.to_string(), QUERIES_PAGE.to_string());
+            let path = ["queries", self.rest.environment(), "list", which];
+            let query = [
+                ("page", page.as_str()),
+                ("page_size", size.as_str()),
+                // New ones come last, so that pages do not shift.
+                ("sort", "created"),
+                ("dir", "asc"),
+            ];
+            let call = Call::get(&path, &query, limits::LIST.bytes);
+            let take = |queries: &mut Vec<ListedQuery>, query| {
+                queries.push(query);
+                Ok(())
+            };
+            let (queries, reply) = self.rest.each(call, Vec::new, take).await?;
+            let none = error_of(&reply).is_some_and(|error| error.starts_with("no queries"));
+            if reply.status == 404 && none && !is_unknown_environment(&reply) {
+                return Ok(());
+            }
+            let reply = self.rest.judge(reply, READ)?;
+            let brought = queries.len();
+            found.extend(queries.into_iter().map(|query| (query.name.clone(), query)));
+            let total = match reply.body.first() {
+                // Servers before 0.5 have no pages: this is all.
+                Some(b'[' | b'n') => return Ok(()),
+                _ => reply.json::<Page<serde::de::IgnoredAny>>()?.total_items,
+            };
+            let more = total.is_none_or(|Count(total)| total > (number * QUERIES_PAGE) as u64);
+            if brought == 0 || !more {
+                return Ok(());
+            }
+        }
+        Err(BackendError::Answer {
+            status: None,
+            message: format!("the list of queries of {} does not end", self.rest.origin()),
+            hint: Some("look at what listens at `base_url`".into()),
+        })
+    }
+}
+
+/// A query's answers, page by page.
+struct Answers<'a> {
+    rest: &'a Rest,
+    query: Arc<PolledQuery>,
+    since: Option<String>,
+    page: usize,
+    list: Option<List>,
+    /// Whether the page has brought anything.
+    brought: bool,
+    /// Those that were handed on.
+    told: HashSet<u64>,
+    /// Those that were seen in this reading.
+    seen: HashSet<u64>,
+    readings: usize,
+    ended: bool,
+}
+
+impl Answers<'_> {
+    async fn next(&mut self) -> Result<Option<Piece>, BackendError> {
+        if self.ended {
+            return Ok(None);
+        }
+        loop {
+            let Some(list) = &mut self.list else {
+                let Some(incoming) = self.open().await? else {
+                    return Ok(Some(self.end()));
+                };
+                self.brought = false;
+                self.list = Some(incoming.list(ITEMS, limits::ANSWER.bytes));
+                continue;
+            };
+            match list.next().await {
+                Ok(Some(item)) => {
+                    self.brought = true;
+                    let bytes = item.json.len();
+                    let notices = self.rest.notices().clone();
+                    let read = away(bytes, move || read(item, |text| notices.shown(text)));
+                    let answer = read.await.ok_or_else(|| list.no_item())?;
+                    self.seen.insert(answer.id);
+                    if self.told.insert(answer.id) {
+                        return Ok(Some(Piece::Answer(answer)));
+                    }
+                }
+                Ok(None) => {
+                    let Some(list) = self.list.take() else {
+                        continue;
+                    };
+                    let Some(total) = list.end()?.parse(total_of_results)? else {
+                        return Ok(Some(self.end()));
+                    };
+                    let read = (self.page * RESULTS_PAGE) as u64;
+                    if self.brought && read < total && self.page < MOST_RESULT_PAGES {
+                        self.page += 1;
+                        continue;
+                    }
+                    // Items of one moment have no order between pages: one may have been passed by.
+                    if (self.seen.len() as u64) < total && self.again(None).await.is_ok() {
+                        continue;
+                    }
+                    return Ok(Some(self.end()));
+                }
+                Err(error @ BackendError::Unreachable { .. }) => self.again(Some(error)).await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Asks for the page; `None` where the query is gone.
+    async fn open(&self) -> Result<Option<http::Incoming>, BackendError> {
+        let (page, size) = (self.page.to_string(), RESULTS_PAGE.to_string());
+        let path = [
+            "queries",
+            self.rest.environment(),
+            "results",
+            &self.query.name,
+        ];
+        let mut query = vec![("page", page.as_str()), ("page_size", size.as_str())];
+        query.extend(self.since.as_deref().map(|since| ("since", since)));
+        let call = Call::get(&path, &query, limits::LIST.bytes);
+        let (incoming, reply) = self.rest.open(call).await?;
+        if reply.status == 404 && !is_unknown_environment(&reply) {
+            return Ok(None);
+        }
+        self.rest.judge(reply, READ)?;
+        Ok(incoming)
+    }
+
+    /// Begins anew, after a pause.
+    async fn again(&mut self, error: Option<BackendError>) -> Result<(), BackendError> {
+        self.readings += 1;
+        let at = Instant::now() + PAUSE;
+        if self.readings >= READINGS || at >= self.rest.deadline() {
+            return Err(error.unwrap_or(BackendError::Busy {
+                message: "some results were passed by".into(),
+            }));
+        }
+        tokio::time::sleep_until(at).await;
+        self.list = None;
+        self.page = 1;
+        self.seen.clear();
+        Ok(())
+    }
+
+    fn end(&mut self) -> Piece {
+        self.ended = true;
+        Piece::End { clipped: false }
+    }
+}
+
+/// An item as an answer; `None` where it is not JSON.
+fn read(item: http::Item, shown: impl Fn(&str) -> String) -> Option<PolledAnswer> {
+    let keep = Keep {
+        rows: usize::MAX,
+        bytes: usize::MAX,
+    };
+    let item = Unread::of(item.json, item.whole)?;
+    let at_us = item.stored_at_us().unwrap_or_default();
+    let id = &item.named.id;
+    let id = id.parse().unwrap_or_else(|_| hash(id));
+    let host = item.named.host.as_ref();
+    let uuid = host.map_or(String::new(), |host| host.0.to_string());
+    let found = match (Reader { keep, shown }).answer(item) {
+        Answer::Rows(rows) => Answered::Rows(rows.json().into()),
+        Answer::Error(error) => Answered::Error(error),
+    };
+    Some(PolledAnswer {
+        id,
+        uuid,
+        at_us,
+        found,
+    })
+}
+
+/// A number for what has none; the same in every run.
+fn hash(text: &str) -> u64 {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest.as_ref()[..8]);
+    u64::from_le_bytes(first)
+}
+
+impl Collector for Osctrl {
+    fn begin(&mut self) -> LocalBoxFuture<'_, Result<(), BackendError>> {
+        self.rest.authenticate().boxed_local()
+    }
+
+    fn verify(&mut self) -> LocalBoxFuture<'_, Result<(), BackendError>> {
+        async {
+            // Older servers have no such call; a token that is refused (401) is an error in any case.
+            self.rest
+                .send(Call::get(&["checks-auth"], &[], SMALL))
+                .await?;
+            nodes::verify(&self.rest).await
+        }
+        .boxed_local()
+    }
+
+    fn hosts(&self) -> LocalBoxStream<'_, Result<Vec<PolledHost>, BackendError>> {
+        // Its nodes have no status of their own that a poll could compare.
+        stream::empty().boxed_local()
+    }
+
+    fn host(&self, _id: u64) -> LocalBoxFuture<'_, Result<Option<PolledHost>, BackendError>> {
+        std::future::ready(Ok(None)).boxed_local()
+    }
+
+    fn queries(&self) -> LocalBoxFuture<'_, Result<Vec<PolledQuery>, BackendError>> {
+        async {
+            let mut found = HashMap::new();
+            self.list("all", &mut found).await?;
+            if self.wanted.hidden {
+                self.list("hidden", &mut found).await?;
+            }
+            let is_polled = |query: &ListedQuery| {
+                let is_query = query.kind.is_empty() || query.kind == "query";
+                is_query && !query.deleted && (self.wanted.hidden || !query.hidden)
+            };
+            let queries = found.into_values().filter(is_polled);
+            let mut queries: Vec<PolledQuery> = queries
+                .map(|query| PolledQuery {
+                    key: match query.id {
+                        Count(0) => hash(&query.name).cast_signed(),
+                        Count(id) => id.cast_signed(),
+                    },
+                    id: None,
+                    sql: query.query,
+                    results: Results::Answers {
+                        count: query.executions.0.saturating_add(query.errors.0),
+                        over: query.completed || query.expired,
+                    },
+                    name: query.name,
+                })
+                .collect();
+            queries.sort_unstable_by_key(|query| query.key);
+            Ok(queries)
+        }
+        .boxed_local()
+    }
+
+    fn results(
+        &self,
+        query: &Arc<PolledQuery>,
+        since_us: Option<i64>,
+    ) -> LocalBoxStream<'_, Result<Piece, BackendError>> {
+        let answers = Answers {
+            rest: &self.rest,
+            query: Arc::clone(query),
+            since: since_us.map(rfc3339_us),
+            page: 1,
+            list: None,
+            brought: false,
+            told: HashSet::new(),
+            seen: HashSet::new(),
+            readings: 0,
+            ended: false,
+        };
+        stream::try_unfold(answers, |mut answers| async move {
+            Ok(answers.next().await?.map(|piece| (piece, answers)))
+        })
+        .boxed_local()
+    }
+
+    fn names(&self) -> LocalBoxFuture<'_, Result<HashMap<String, Named>, BackendError>> {
+        async {
+            let mut names = HashMap::new();
+            nodes::every(&self.rest, |node| {
+                if names.len() < MOST_NAMES {
+                    names.extend(node.named());
+                }
+            })
+            .await?;
+            Ok(names)
+        }
+        .boxed_local()
+    }
+
+    fn end(&mut self) -> LocalBoxFuture<'_, ()> {
+        // A token of a login ends by itself, within the hour.
+        std::future::ready(()).boxed_local()
+    }
+}
