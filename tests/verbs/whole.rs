@@ -14,7 +14,7 @@ fn describe_names_every_exit_code() {
     assert_eq!(description["protocols"], serde_json::json!([1]));
     assert_eq!(
         description["backends"],
-        serde_json::json!(["fleetdm", "osctrl"])
+        serde_json::json!(["fleetdm", "osctrl", "aisoc_direct"])
     );
     let codes = description["exit_codes"].as_array().expect("a list");
     let named: Vec<(u64, &str, Option<bool>)> = codes
