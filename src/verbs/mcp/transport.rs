@@ -3,7 +3,9 @@
 //! never ends the server.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::{
@@ -21,12 +23,19 @@ use crate::session::{Cancel, Cancelled, Canceller};
 pub(super) const MOST_BYTES: usize = 1024 * 1024;
 /// Messages that wait for the client to read; while there are more, nothing is read from it.
 const MOST_QUEUED: usize = 16;
+/// Requests that are not answered yet; while there are more, nothing is read either. More than the calls that
+/// are served at once: those beyond are refused at once.
+const MOST_OPEN: usize = 48;
+/// How long is waited before it is looked again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// stdin and stdout as the SDK's transport.
 pub(super) struct Stdio {
     frames: mpsc::Receiver<Frame>,
     stdout: Stdout,
     open: OpenRequests,
+    /// Answers that wait for room in the queue.
+    sending: Arc<AtomicUsize>,
     /// Ends the server, and every call with it.
     closer: Canceller,
     closing: Cancel,
@@ -52,11 +61,16 @@ impl Stdio {
             frames,
             stdout,
             open: OpenRequests::default(),
+            sending: Arc::default(),
             closer,
             closing,
             owed: None,
             begun: false,
         }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.sending.load(Ordering::Relaxed) >= MOST_QUEUED || self.open.locked().len() >= MOST_OPEN
     }
 
     /// The message that a line is; `None` where it is none, or none that is heard.
@@ -141,7 +155,10 @@ impl Transport<RoleServer> for Stdio {
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Closed>> + Send + 'static {
         let (stdout, closer) = (self.stdout.clone(), self.closer.clone());
+        // Counted from now on, however late the future is polled.
+        let waiting = Waiting::new(&self.sending);
         async move {
+            let _waiting = waiting;
             if stdout.room(MOST_QUEUED).await.is_err() {
                 closer.cancel(Cancelled::Unread);
                 return Err(Closed);
@@ -154,6 +171,13 @@ impl Transport<RoleServer> for Stdio {
     /// May be dropped at any await: nothing that was read is lost.
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
+            while self.is_crowded() {
+                tokio::select! {
+                    biased;
+                    _ = self.closing.word() => return None,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            }
             let room = tokio::select! {
                 biased;
                 _ = self.closing.word() => return None,
@@ -184,6 +208,22 @@ impl Transport<RoleServer> for Stdio {
 
     async fn close(&mut self) -> Result<(), Closed> {
         Ok(())
+    }
+}
+
+/// Counts an answer as long as it waits.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
