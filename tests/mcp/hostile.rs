@@ -137,7 +137,11 @@ fn calls_that_are_cancelled_at_once_leave_nothing() {
     }
     assert!(client.ask("ping", json!({}))["result"].is_object());
     let left = client.end();
-    assert_eq!((left.status, left.rest.len()), (0, 0), "{:?}", left.rest);
+    assert_eq!(left.status, 0);
+    // Where too many were under way, one may have been refused before its cancellation was read.
+    for answer in left.rest {
+        assert_eq!(error_of(&answer)["code"], "busy", "{answer}");
+    }
     site.wait_until_stopped();
 }
 
