@@ -24,9 +24,17 @@ const found = await call("find_templates", { text: "running processes" });
 assert.equal(found.templates[0].name, "running_processes");
 assert.ok((await call("describe_template", { name: "running_processes" })).columns.includes("pid"));
 const told = [];
+const unlisted = [];
 const instances = tools[2].inputSchema.properties.instance.enum;
 for (const instance of instances) {
-  const hosts = await call("find_hosts", { instance, text: "web" });
+  const searched = await client.callTool({ name: "find_hosts", arguments: { instance, text: "web" } });
+  if (searched.isError) {
+    // One kind of server lists no hosts, and takes no groups of them.
+    assert.match(searched.content[0].text, /can't be searched for hosts/);
+    unlisted.push(instance);
+    continue;
+  }
+  const hosts = searched.structuredContent;
   assert.deepEqual(hosts.hosts.map((host) => host.name).sort(), ["web-01", "web-02"]);
   const query = { instance, template: "running_processes", target_hosts: ["web-01", "web-02"] };
   assert.equal((await call("plan_live_query", query)).targeted, 2);
@@ -37,7 +45,8 @@ for (const instance of instances) {
   const many = { instance, template: "logged_in_users", target_platforms: ["linux"], timeout_seconds: 3 };
   assert.equal((await call("run_live_query", many)).counts.targets, 4);
 }
-assert.equal(asked.length, instances.length);
+assert.equal(asked.length, instances.length - unlisted.length);
+assert.ok(asked.length >= 2);
 assert.match(asked[0], /on 4 hosts/);
 assert.ok(told.length > 0 && told.every((progress) => progress.total === 2));
 const refused = await client.callTool({ name: "run_live_query", arguments: { instance: instances[0], template: "no_such", target_hosts: ["web-01"] } });

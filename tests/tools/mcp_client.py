@@ -11,7 +11,7 @@ TOOLS = ["find_templates", "describe_template", "find_hosts", "plan_live_query",
 
 
 async def everything(mode: str) -> None:
-    asked, told = [], []
+    asked, told, unlisted = [], [], []
 
     async def elicit(context, params):
         asked.append(params.message)
@@ -37,7 +37,13 @@ async def everything(mode: str) -> None:
         described = await call("describe_template", {"name": "running_processes"})
         assert "pid" in described["columns"], described
         for instance in instances:
-            hosts = await call("find_hosts", {"instance": instance, "text": "web"})
+            searched = await client.call_tool("find_hosts", {"instance": instance, "text": "web"})
+            if searched.is_error:
+                # One kind of server lists no hosts, and takes no groups of them.
+                assert "can't be searched for hosts" in searched.content[0].text, searched
+                unlisted.append(instance)
+                continue
+            hosts = searched.structured_content
             assert {host["name"] for host in hosts["hosts"]} == {"web-01", "web-02"}, hosts
             query = {"instance": instance, "template": "running_processes", "target_hosts": ["web-01", "web-02"]}
             plan = await call("plan_live_query", query)
@@ -50,7 +56,7 @@ async def everything(mode: str) -> None:
             many = {"instance": instance, "template": "logged_in_users", "target_platforms": ["linux"], "timeout_seconds": 3}
             document = await call("run_live_query", many)
             assert document["counts"]["targets"] == 4, document
-        assert len(asked) == len(instances) and "on 4 hosts" in asked[0], asked
+        assert len(asked) == len(instances) - len(unlisted) >= 2 and "on 4 hosts" in asked[0], asked
         assert told and told[-1][1] == 2, told
         refused = await client.call_tool("run_live_query", {**query, "template": "no_such"})
         assert refused.is_error and '"code":"allowlist"' in refused.content[0].text, refused
