@@ -64,7 +64,13 @@ def fleet(server: str, **params: Any) -> dict[str, Any]:
     return published(backend="fleetdm", base_url=server, api_token=FLEET_TOKEN, **params)
 
 
-@pytest.mark.parametrize("of", [osctrl, fleet])
+def direct(server: str, **params: Any) -> dict[str, Any]:
+    tenant = "00000000-0000-0000-0000-000000000001"
+    where = {"backend": "aisoc_direct", "base_url": server, "tenant_id": tenant, "api_token": "aisoc-service-token"}
+    return published(**where, **params)
+
+
+@pytest.mark.parametrize("of", [osctrl, fleet, direct])
 def test_rows_come_back_and_nothing_of_the_alert_is_replaced(server: str, of: Any) -> None:
     alert = {"host": "web-01", "hosts": ["as the alert has it"], "run": 7, "error": None}
     context = played(of(server, target_hosts=["{{ host }}"]), alert)

@@ -83,10 +83,10 @@ class CampaignSavedQuery:
 class Campaign:
     """The campaign."""
 
-    backend: Literal["fleetdm", "osctrl"]
+    backend: Literal["fleetdm", "osctrl", "aisoc_direct"]
     """Which server."""
     id: str | None
-    """The server's id. Fleet's campaign id or osctrl's query name; null where there is none."""
+    """The server's id. Fleet's campaign id or osctrl's query name; null where there is none. AiSOC's osquery service gives each host's query an id by which its rows can be written, so that none is shown."""
     targeted: int
     """Hosts asked. Enrolled hosts that the targets mean and that run osquery."""
     responded: int
@@ -188,6 +188,8 @@ class Planned:
     """Who would be asked. Keys as they would stand in `results`."""
     unknown: list[str]
     """Targets that are not enrolled."""
+    unresolved: bool = False
+    """Whether the hosts are enrolled is not known. The server lists no hosts: whether one is enrolled comes out when it is asked, which runs the query there."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Planned:
@@ -196,6 +198,7 @@ class Planned:
             sql=value["sql"],
             hosts=list(value["hosts"]),
             unknown=list(value["unknown"]),
+            unresolved=value.get("unresolved", False),
         )
 
 
@@ -203,12 +206,14 @@ class Planned:
 class RunServer:
     """Which server was asked."""
 
-    backend: Literal["fleetdm", "osctrl"]
+    backend: Literal["fleetdm", "osctrl", "aisoc_direct"]
     """Which kind of server."""
     url: str
     """Its address."""
     environment: str | None = None
     """osctrl's environment."""
+    tenant_id: str | None = None
+    """The tenant at AiSOC's osquery service."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunServer:
@@ -217,6 +222,7 @@ class RunServer:
             backend=value["backend"],
             url=value["url"],
             environment=value.get("environment"),
+            tenant_id=value.get("tenant_id"),
         )
 
 
@@ -464,7 +470,7 @@ class DryRunStep:
     """The allowlisted template's name."""
     sql: str | None
     """The SQL that would be sent; values that are not known yet stand in it as the step has them."""
-    backend: Literal["fleetdm", "osctrl"] | None
+    backend: Literal["fleetdm", "osctrl", "aisoc_direct"] | None
     targets: DryRunStepTargets | None
     timeout_seconds: int | str | None
     """The one deadline; as text where it is an expression."""
