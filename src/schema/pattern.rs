@@ -100,7 +100,7 @@ impl Step {
         let Self::One { ranges, blank, not } = self else {
             return false;
         };
-        let is = *blank && character.is_whitespace()
+        let is = *blank && is_blank(character)
             || ranges
                 .iter()
                 .any(|(from, to)| (*from..=*to).contains(&character));
@@ -114,6 +114,11 @@ impl Step {
             not: false,
         }
     }
+}
+
+/// `\s` as ECMA-262 has it, which JSON Schema's patterns go by: a byte order mark is one, a next line is none.
+fn is_blank(character: char) -> bool {
+    character == '\u{feff}' || character.is_whitespace() && character != '\u{85}'
 }
 
 fn put(node: &Node, program: &mut Vec<Step>) {

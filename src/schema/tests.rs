@@ -380,6 +380,23 @@ proptest! {
     }
 }
 
+#[test]
+fn classes_hold_the_characters_that_they_hold_in_the_other_engine() {
+    for pattern in ["^\\s$", "^[^\\s]$", "^[a-z0-9_-]$"] {
+        let ours = Pattern::read(pattern).unwrap();
+        let asked = json!({"pattern": pattern});
+        let theirs = jsonschema::options()
+            .with_pattern_options(jsonschema::PatternOptions::regex())
+            .build(&asked)
+            .unwrap();
+        for character in '\0'..=char::MAX {
+            let text = character.to_string();
+            let other = theirs.is_valid(&json!(text));
+            assert_eq!(ours.is_in(&text), other, "{pattern} and {character:?}");
+        }
+    }
+}
+
 /// A schema may have no keyword that is not asked.
 #[test]
 fn all_of_every_schema_is_understood() {
