@@ -85,7 +85,8 @@ fn each_host_is_asked_once_over_a_connection_of_its_own() {
             Some(osquery_simulator::AISOC_TENANT)
         );
     }
-    assert!(seen.most_connections <= 32, "{}", seen.most_connections);
+    // 32 at once, and those whose end the server has not seen yet.
+    assert!(seen.most_connections < 64, "{}", seen.most_connections);
 }
 
 /// Under a burst the service resets connections that were kept, with whatever comes on them.
