@@ -389,7 +389,7 @@ fn classes_hold_the_characters_that_they_hold_in_the_other_engine() {
             .with_pattern_options(jsonschema::PatternOptions::regex())
             .build(&asked)
             .unwrap();
-        for character in '\0'..=char::MAX {
+        for character in '\0'..='\u{ffff}' {
             let text = character.to_string();
             let other = theirs.is_valid(&json!(text));
             assert_eq!(ours.is_in(&text), other, "{pattern} and {character:?}");
