@@ -5,20 +5,18 @@
 mod words;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use url::Url;
 
-use crate::known_servers::{Access, KnownServer, Stream};
+use crate::known_servers::{KnownServer, Stream};
 use crate::path::{Path, Segment};
 use crate::problem::Problem;
 use crate::secret::Secret;
 use crate::severity::Severity;
-use crate::step::model::{Asked, Credentials, NamedServer, Server};
+use crate::step::model::{Asked, NamedServer, Server};
 use crate::step::render::{ContextIs, SecretUse, render};
-use crate::step::{self, holds_expression, whole_number};
+use crate::step::{self, holds_expression, whole_number_of};
 
 pub use words::violations;
 
@@ -28,8 +26,6 @@ const DEFAULT_TIMEOUT_SECONDS: u64 = 120;
 const DEFAULT_SINCE_SECONDS: u64 = 300;
 /// The fields that a secret goes into.
 const CREDENTIALS: [&str; 3] = ["api_token", "username", "password"];
-/// The fields that say where the server is.
-const ADDRESS: [&str; 3] = ["base_url", "verify_tls", "ca_file"];
 
 /// What is polled.
 #[derive(Debug, Clone)]
@@ -205,29 +201,13 @@ pub fn typed(
 ) -> Result<Connector, Problem> {
     let fields = Fields(written);
     let mut warnings = rendered.warnings;
-    let (server, secrets) = match named {
-        Some(named) => {
-            let path = Path::of(&["instance"]);
-            let exposed = named.warnings.into_iter();
-            warnings.extend(exposed.map(|warning| Problem::new(&path, "secret_exposed", warning)));
-            fields.fit(named.server.access.known())?;
-            (named.server, named.secrets)
-        }
-        None => {
-            let secrets = rendered
-                .credentials
-                .iter()
-                .filter(|(field, credential)| **field != "username" || credential.referenced)
-                .map(|(field, credential)| match *field {
-                    "username" => credential.text.clone().as_user_name(),
-                    _ => credential.text.clone(),
-                });
-            let secrets = secrets.collect();
-            let insecure = step::insecure(&as_step(written));
-            warnings.extend(insecure.map(said_of_connector));
-            (fields.server(&rendered.credentials)?, secrets)
-        }
-    };
+    let reached = step::reach(&as_step(written), &rendered.credentials, named);
+    let reached = reached.map_err(said_of_connector)?;
+    warnings.extend(reached.warnings.into_iter().map(said_of_connector));
+    let server = reached.server;
+    if reached.instance.is_some() {
+        fields.fit(server.access.known())?;
+    }
     let streams = fields.streams(server.access.known())?;
     Ok(Connector {
         team: fields.number("team_id")?,
@@ -249,17 +229,8 @@ pub fn typed(
         severities: fields.severities()?,
         server,
         warnings,
-        secrets,
+        secrets: reached.secrets,
     })
-}
-
-/// The address that a connector writes itself, and whether certificates are checked there; `None` where it
-/// names an instance, or its address is none.
-pub fn own_address(written: &Value) -> Option<(Url, bool)> {
-    let fields = Fields(written);
-    let url = Url::parse(fields.text("base_url")?).ok()?;
-    let own = fields.text("instance").is_none();
-    own.then(|| (url, fields.flag("verify_tls").unwrap_or(true)))
 }
 
 fn fault(field: &str) -> Problem {
@@ -289,17 +260,10 @@ impl<'a> Fields<'a> {
     }
 
     fn number(&self, field: &str) -> Result<Option<u64>, Problem> {
-        let number = match self.0.get(field) {
-            None => return Ok(None),
-            Some(Value::String(text)) => whole_number(text.trim()),
-            // JSON Schema holds 60.0 for an integer; so does this.
-            Some(Value::Number(number)) => number.as_u64().or_else(|| {
-                let whole = number.as_f64().filter(|number| number.fract() == 0.0);
-                whole.map(|number| number as u64)
-            }),
-            Some(_) => None,
+        let Some(value) = self.0.get(field) else {
+            return Ok(None);
         };
-        number.map(Some).ok_or_else(|| fault(field))
+        whole_number_of(value).map(Some).ok_or_else(|| fault(field))
     }
 
     fn timeout(&self) -> Result<Asked<Duration>, Problem> {
@@ -307,42 +271,6 @@ impl<'a> Fields<'a> {
         Ok(Asked {
             value: Duration::from_secs(written.unwrap_or(DEFAULT_TIMEOUT_SECONDS)),
             written: written.is_some(),
-        })
-    }
-
-    fn server(
-        &self,
-        credentials: &BTreeMap<&'static str, step::render::Credential>,
-    ) -> Result<Server, Problem> {
-        let step = as_step(self.0);
-        let params = step.get("params").and_then(Value::as_object);
-        let credential = |field: &'static str| -> Result<Secret, Problem> {
-            match credentials.get(field) {
-                Some(credential) => Ok(credential.text.clone()),
-                None => {
-                    let text = self.text(field).ok_or_else(|| fault(field))?;
-                    Ok(Secret::new(text.to_owned()))
-                }
-            }
-        };
-        let [base_url, verify_tls, ca_file] = ADDRESS;
-        Ok(Server {
-            access: params
-                .and_then(Access::of)
-                .ok_or_else(|| fault("connector"))?,
-            base_url: self
-                .text(base_url)
-                .and_then(|url| Url::parse(url).ok())
-                .ok_or_else(|| fault(base_url))?,
-            credentials: match self.0.get("api_token") {
-                Some(_) => Credentials::Token(credential("api_token")?),
-                None => Credentials::Login {
-                    username: credential("username")?,
-                    password: credential("password")?,
-                },
-            },
-            verify_tls: self.flag(verify_tls).unwrap_or(true),
-            ca_file: self.text(ca_file).map(PathBuf::from),
         })
     }
 

@@ -6,7 +6,10 @@ use crate::known_servers::{self, ALL, KnownServer, Stream};
 use crate::path::Path;
 use crate::problem::Problem;
 use crate::schema::{Schema, Violation, Words, texts, value_at};
-use crate::step::{holds_expression, meant_reference, whole_number, why_not_a_url};
+use crate::step::{
+    TWO_WAYS_IN, for_others_only, holds_expression, meant_reference, no_login, not_with_instance,
+    whole_number, why_not_a_url, wrong_way_in,
+};
 
 static SCHEMA: Schema = Schema::new("connector", texts::COLLECT);
 
@@ -64,18 +67,13 @@ impl ConnectorWords<'_> {
     }
 
     fn missing(&self, violation: &Violation<'_>) -> Option<Problem> {
-        let mut pair = ["username", "password"].into_iter();
         let key = violation.path.last_key().unwrap_or_default();
         let message = match key {
-            "username" | "password" => match pair.find(|field| self.has(field)) {
-                // They are only one way to get in: the message names both.
-                None => {
-                    let path = violation.path.parent().key("api_token");
-                    let message = "no credentials: give `api_token`, or `username` and `password`";
-                    return Some(Problem::new(path, violation.rule, message));
-                }
-                Some(other) => format!("`{key}` is required with `{other}`"),
-            },
+            // The one that is missing is not there: what is, is the other.
+            "username" | "password" => {
+                let given = self.has("username") || self.has("password");
+                return Some(no_login(violation, given, true));
+            }
             "connector" => {
                 let names = known_servers::alternatives(
                     ALL.iter()
@@ -95,25 +93,17 @@ impl ConnectorWords<'_> {
     fn not_here(&self, violation: &Violation<'_>) -> Option<Problem> {
         let field = violation.path.last_key().unwrap_or_default();
         if self.has("instance") {
-            return Some(violation.says(format!(
-                "`{field}` does not go with `instance`: the operator's policy says where the instance is and how to get in"
-            )));
+            return Some(violation.says(not_with_instance(violation.path, "instance")));
         }
         if let Some(lacks) = self.server().and_then(|known| known.lacks_in_polls(field)) {
             return Some(violation.says(lacks));
         }
-        if let Some((_, titles)) = known_servers::need(field) {
-            let has_none = self
-                .server()
-                .map_or_else(String::new, |known| format!(", {} has none", known.title));
-            return Some(violation.says(format!(
-                "`{field}` is for {titles} only: remove it{has_none}"
-            )));
+        if let Some(message) = for_others_only(field, self.server()) {
+            return Some(violation.says(message));
         }
-        let both = "two ways to get in: give `api_token`, or `username` and `password`, not both";
         ["username", "password"]
             .contains(&field)
-            .then(|| violation.says(both))
+            .then(|| violation.says(TWO_WAYS_IN))
     }
 }
 
@@ -146,16 +136,10 @@ impl Words for ConnectorWords<'_> {
                 format!("{subject} is an empty list: name at least one, or remove it")
             }
             ("uniqueItems" | "schema", "streams") => format!("{subject} names one twice"),
-            ("pattern", "environment") => format!(
-                "{subject} must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks and control characters"
-            ),
-            ("pattern", "api_token") => format!(
-                "{subject} must be ASCII without blanks and line breaks: anything else can't stand in a header"
-            ),
             ("pattern", "queries") => format!(
                 "{subject} must be a query's name: a `*` may only stand at its ends, and control characters nowhere"
             ),
-            ("pattern", "base_url") => item.and_then(why_not_a_url)?,
+            ("pattern", _) if let Some(message) = wrong_way_in(violation) => message,
             ("propertyNames", _) => {
                 format!("{subject} must name osquery tables: letters, digits and `_`")
             }

@@ -82,11 +82,12 @@ fn examined(
         return Err(Objection::Render(unrendered));
     }
     let schema = |problem: Problem| Objection::Schema(vec![problem]);
+    let own = named.is_none();
     let connector = connector::typed(written, rendered, named).map_err(schema)?;
-    let own = connector::own_address(written);
-    let own = own.as_ref().map(|(url, verify_tls)| (url, *verify_tls));
+    let server = &connector.server;
+    let own = own.then_some((&server.base_url, server.verify_tls));
     let timeout = policy
-        .grant_poll(&connector.server, own, connector.timeout, &step, secrets)
+        .grant_poll(server, own, connector.timeout, &step, secrets)
         .map_err(|error| Objection::Policy(of_connector(error)))?;
     Ok(CheckedConnector { connector, timeout })
 }

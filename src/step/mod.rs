@@ -19,9 +19,11 @@ use crate::known_servers::KnownServer;
 use crate::path::Path;
 use crate::problem::Problem;
 pub(crate) use expression::{holds_expression, is_only_a_reference, meant_reference};
-pub(crate) use schema::whole_number;
-pub(crate) use typed::{DEFAULT_TIMEOUT_SECONDS, insecure, sketch, typed};
-pub(crate) use words::why_not_a_url;
+pub(crate) use schema::{whole_number, whole_number_of};
+pub(crate) use typed::{DEFAULT_TIMEOUT_SECONDS, insecure, reach, sketch, typed};
+pub(crate) use words::{
+    TWO_WAYS_IN, for_others_only, no_login, not_with_instance, why_not_a_url, wrong_way_in,
+};
 
 /// The instance of the operator's policy that a step names, after the key of `params` that names it:
 /// `instance`, or `instance_id`, which means the same.

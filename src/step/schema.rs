@@ -135,6 +135,21 @@ pub(crate) fn whole_number(text: &str) -> Option<u64> {
     plain.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
+/// The whole number that a value is, as a number or as a numeric string. JSON Schema holds 60.0 for an integer; so
+/// does this.
+pub(crate) fn whole_number_of(value: &Value) -> Option<u64> {
+    match value {
+        Value::String(text) => whole_number(text.trim()),
+        Value::Number(number) => number.as_u64().or_else(|| {
+            number
+                .as_f64()
+                .filter(|number| number.fract() == 0.0 && (0.0..9.0e15).contains(number))
+                .map(|number| number as u64)
+        }),
+        _ => None,
+    }
+}
+
 /// The step with numeric strings as numbers, so that minimum and maximum are said of them, too.
 fn whole_numbers_as_numbers(step: &Value, stage: Stage) -> Cow<'_, Value> {
     let Some(params) = step.get("params").and_then(Value::as_object) else {

@@ -13,7 +13,7 @@ use super::model::{
     Asked, AskedLimits, Credentials, NamedServer, RenderedStep, Server, TemplateCall,
 };
 use super::render::{Credential, Rendering};
-use super::schema::whole_number;
+use super::schema::whole_number_of;
 use crate::address;
 use crate::campaign::OfflineHosts;
 use crate::campaign::host::Platform;
@@ -49,29 +49,12 @@ pub(crate) fn typed(
     } = rendering;
     let fields = Fields::of(&step);
     fields.one_key_each()?;
-    let (instance, server, secrets) = match named {
-        Some(named) => {
-            let key = super::instance(&step).map_or("instance", |(key, _)| key);
-            let path = Path::of(&["params", key]);
-            let exposed = named.warnings.into_iter();
-            warnings.extend(exposed.map(|warning| Problem::new(&path, "secret_exposed", warning)));
-            warnings.extend(insecure_instance(&named.server, path));
-            fields.fit(named.server.access.known())?;
-            (Some(named.name), named.server, named.secrets)
-        }
-        None => {
-            let secrets = credentials
-                .iter()
-                .filter(|(field, credential)| **field != "username" || credential.referenced)
-                .map(|(field, credential)| match *field {
-                    "username" => credential.text.clone().as_user_name(),
-                    _ => credential.text.clone(),
-                })
-                .collect();
-            warnings.extend(insecure(&step));
-            (None, type_server(&fields, &credentials)?, secrets)
-        }
-    };
+    let reached = reach(&step, &credentials, named)?;
+    let (instance, server) = (reached.instance, reached.server);
+    warnings.extend(reached.warnings);
+    if instance.is_some() {
+        fields.fit(server.access.known())?;
+    }
     let platforms = fields
         .names("target_platforms")
         .iter()
@@ -110,7 +93,59 @@ pub(crate) fn typed(
         },
         offline_hosts,
         warnings,
-        secrets,
+        secrets: reached.secrets,
+    })
+}
+
+/// Which server is meant and how to get in, as a step says it.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// The name of the instance that it is.
+    pub instance: Option<String>,
+    /// The server.
+    pub server: Server,
+    /// What is to be masked in everything that is shown.
+    pub secrets: Vec<Secret>,
+    /// What its author should know although it works.
+    pub warnings: Vec<Problem>,
+}
+
+/// The server of a step, or of what is written as a step has it; `named` is that of its instance, where it names
+/// one.
+///
+/// # Errors
+/// Only where the schema would let something pass that has no type here, which is a bug.
+pub(crate) fn reach(
+    step: &Value,
+    credentials: &BTreeMap<&'static str, Credential>,
+    named: Option<NamedServer>,
+) -> Result<Reached, Problem> {
+    let Some(named) = named else {
+        let secrets = credentials
+            .iter()
+            .filter(|(field, credential)| **field != "username" || credential.referenced)
+            .map(|(field, credential)| match *field {
+                "username" => credential.text.clone().as_user_name(),
+                _ => credential.text.clone(),
+            });
+        return Ok(Reached {
+            instance: None,
+            server: type_server(&Fields::of(step), credentials)?,
+            secrets: secrets.collect(),
+            warnings: insecure(step).into_iter().collect(),
+        });
+    };
+    let key = super::instance(step).map_or("instance", |(key, _)| key);
+    let path = Path::of(&["params", key]);
+    let exposed = named.warnings.into_iter();
+    let exposed = exposed.map(|warning| Problem::new(&path, "secret_exposed", warning));
+    let mut warnings: Vec<Problem> = exposed.collect();
+    warnings.extend(insecure_instance(&named.server, path));
+    Ok(Reached {
+        instance: Some(named.name),
+        server: named.server,
+        secrets: named.secrets,
+        warnings,
     })
 }
 
@@ -287,23 +322,13 @@ impl<'a> Fields<'a> {
         Ok(also)
     }
 
-    /// JSON Schema holds 60.0 for an integer; so does this.
     fn number(&self, field: &str) -> Result<Option<u64>, Problem> {
         match self.get(field) {
-            None => return Ok(None),
+            None => Ok(None),
             // What it is, is not known yet.
-            Some(Value::String(text)) if holds_expression(text) => return Ok(None),
-            Some(Value::String(text)) => whole_number(text.trim()),
-            Some(Value::Number(number)) => number.as_u64().or_else(|| {
-                number
-                    .as_f64()
-                    .filter(|number| number.fract() == 0.0 && (0.0..9.0e15).contains(number))
-                    .map(|number| number as u64)
-            }),
-            Some(_) => None,
+            Some(Value::String(text)) if holds_expression(text) => Ok(None),
+            Some(value) => whole_number_of(value).map(Some).ok_or_else(|| fault(field)),
         }
-        .map(Some)
-        .ok_or_else(|| fault(field))
     }
 
     fn size(&self, field: &str, default: usize) -> Result<Asked<usize>, Problem> {

@@ -81,23 +81,12 @@ impl StepWords<'_> {
 
     /// What to say of a missing key.
     fn missing(&self, violation: &Violation<'_>) -> Option<Problem> {
-        let given = ["username", "password"]
-            .into_iter()
-            .find(|field| self.has(field));
         let key = violation.path.last_key().unwrap_or_default();
         let message = match key {
-            "username" | "password" => match given {
-                // They are only one way to get in: the message names both.
-                None => {
-                    let path = violation.path.parent().key("api_token");
-                    let message = match self.lacks_logins() {
-                        true => "no credentials: give `api_token`",
-                        false => "no credentials: give `api_token`, or `username` and `password`",
-                    };
-                    return Some(Problem::new(path, violation.rule, message));
-                }
-                Some(other) => format!("`{key}` is required with `{other}`"),
-            },
+            "username" | "password" => {
+                let given = self.has(other_of_login(key));
+                return Some(no_login(violation, given, !self.lacks_logins()));
+            }
             "backend" => format!("`backend` is required: {}", known_servers::names()),
             "template" => "`template` is required: the name of an allowlisted template".into(),
             "type" => "`type` is required: `osquery_live_query`".into(),
@@ -122,23 +111,13 @@ impl StepWords<'_> {
                         .says("`instance_id` is another word for `instance`: give one of them"),
                 );
             }
-            return Some(violation.says(format!(
-                "`{}` does not go with `{instance}`: the operator's policy says where the instance is and how to get in",
-                violation.path.subject()
-            )));
+            return Some(violation.says(not_with_instance(violation.path, instance)));
         }
-        if let Some((_, titles)) = known_servers::need(field) {
-            let has_none = self
-                .server()
-                .map_or_else(String::new, |known| format!(", {} has none", known.title));
-            return Some(violation.says(format!(
-                "`{field}` is for {titles} only: remove it{has_none}"
-            )));
+        if let Some(message) = for_others_only(field, self.server()) {
+            return Some(violation.says(message));
         }
         let message = match field {
-            "username" | "password" => {
-                "two ways to get in: give `api_token`, or `username` and `password`, not both"
-            }
+            "username" | "password" => TWO_WAYS_IN,
             "queue_hours" => {
                 "`queue_hours` goes with `offline_hosts: queue` only: add that, or remove it"
             }
@@ -243,28 +222,72 @@ fn wrong_value(violation: &Violation<'_>) -> Option<Problem> {
         (Some("target_host_ids"), _) => {
             format!("{subject} must be the number that the server has for a host, such as 17")
         }
-        (Some("environment"), "pattern") => format!(
-            "{subject} must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks or control characters"
-        ),
-        (Some("tenant_id"), "pattern") => format!(
-            "{subject} must be the tenant's uuid, such as `0f0e0d0c-0b0a-4908-8706-050403020100`"
-        ),
-        (Some("api_token"), "pattern") => format!(
-            "{subject} must be ASCII without blanks and line breaks: a header can't hold anything else"
-        ),
-        (Some("base_url"), "pattern") => {
-            match violation.value.and_then(Value::as_str).map(why_not_a_url) {
-                Some(Some(reason)) => reason,
-                _ => not_a_url(),
-            }
-        }
         (Some("id"), _) => return None,
+        (_, "pattern") if let Some(message) = wrong_way_in(violation) => message,
         (_, "pattern") if violation.keyword("maximum").is_none() => {
             format!("{subject} must not hold control characters")
         }
         _ => return None,
     };
     Some(violation.says(message))
+}
+
+/// Both are written.
+pub(crate) const TWO_WAYS_IN: &str =
+    "two ways to get in: give `api_token`, or `username` and `password`, not both";
+
+/// What to say of a login of which something is missing: a half, where the other is given, else any way in.
+pub(crate) fn no_login(violation: &Violation<'_>, other_is_given: bool, logins: bool) -> Problem {
+    let key = violation.path.last_key().unwrap_or_default();
+    if other_is_given {
+        let other = other_of_login(key);
+        return violation.says(format!("`{key}` is required with `{other}`"));
+    }
+    // They are only one way to get in: the message names both.
+    let path = violation.path.parent().key("api_token");
+    let message = match logins {
+        false => "no credentials: give `api_token`",
+        true => "no credentials: give `api_token`, or `username` and `password`",
+    };
+    Problem::new(path, violation.rule, message)
+}
+
+/// What to say of a field that an instance has settled.
+pub(crate) fn not_with_instance(path: &Path, instance: &str) -> String {
+    format!(
+        "`{}` does not go with `{instance}`: the operator's policy says where the instance is and how to get in",
+        path.subject()
+    )
+}
+
+/// What to say of a field that only some servers need; `server` is the one that is named.
+pub(crate) fn for_others_only(field: &str, server: Option<&KnownServer>) -> Option<String> {
+    let (_, titles) = known_servers::need(field)?;
+    let has_none = server.map_or_else(String::new, |known| format!(", {} has none", known.title));
+    Some(format!(
+        "`{field}` is for {titles} only: remove it{has_none}"
+    ))
+}
+
+/// What to say of where the server is, or how to get in, that its pattern refuses.
+pub(crate) fn wrong_way_in(violation: &Violation<'_>) -> Option<String> {
+    let subject = format!("`{}`", violation.path.subject());
+    Some(match violation.path.field()? {
+        "environment" => format!(
+            "{subject} must be an environment's name or uuid: not `.` or `..`, and without slashes, backslashes, leading blanks or control characters"
+        ),
+        "tenant_id" => format!(
+            "{subject} must be the tenant's uuid, such as `0f0e0d0c-0b0a-4908-8706-050403020100`"
+        ),
+        "api_token" => format!(
+            "{subject} must be ASCII without blanks and line breaks: a header can't hold anything else"
+        ),
+        "base_url" => {
+            let url = violation.value.and_then(Value::as_str);
+            url.and_then(why_not_a_url).unwrap_or_else(not_a_url)
+        }
+        _ => return None,
+    })
 }
 
 /// Of the two fields of a login, the other one.
