@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 /// The entries of a mapping in their order, repeated keys too.
 pub(crate) struct Entries<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
-#[derive(PartialEq, Eq, Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+/// A string that borrows from the input where it has no escapes (`Cow` alone always copies).
+#[derive(Deserialize)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
@@ -24,7 +25,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut mapping: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::new();
-                while let Some(Key(key)) = mapping.next_key()? {
+                while let Some(Text(key)) = mapping.next_key()? {
                     entries.push((key, mapping.next_value()?));
                 }
                 Ok(Entries(entries))

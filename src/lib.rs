@@ -71,9 +71,10 @@ pub use cli::main;
 pub mod inside {
     /// What a poll found out.
     pub mod events {
+        pub use crate::collect::HostCounts;
         pub use crate::events::*;
         pub use crate::output::collected::EventFormat;
-        pub use crate::output::collected::gauges::{Gauges, HostCounts};
+        pub use crate::output::collected::gauges::Gauges;
     }
     pub use crate::allowlist::{Registry, Statement, Template};
     pub use crate::campaign::host::{Answer, Asked, Candidates, Host, HostId, Platform};

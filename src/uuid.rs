@@ -20,15 +20,14 @@ pub(crate) fn random() -> String {
     let bits = (u128::from(half()) << 64) | u128::from(half());
     let version = (bits & !(0xf << 76)) | (0x4 << 76);
     let variant = (version & !(0x3 << 62)) | (0x2 << 62);
-    let digits = format!("{variant:032x}");
-    [
-        &digits[..8],
-        &digits[8..12],
-        &digits[12..16],
-        &digits[16..20],
-        &digits[20..],
-    ]
-    .join("-")
+    written(variant)
+}
+
+/// The usual form of a uuid's 128 bits, in lower case.
+pub(crate) fn written(bits: u128) -> String {
+    let digits = format!("{bits:032x}");
+    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);
+    parts.join("-")
 }
 
 #[cfg(test)]

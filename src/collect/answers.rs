@@ -12,7 +12,7 @@ use super::digests::{Digests, RowDigest};
 use super::state::KnownResult;
 use super::{Poll, PollError, Progress};
 use crate::connector::RowsWanted;
-use crate::events::{Change, Digest, Host, Query, Reply, Row, When};
+use crate::events::{Change, Digest, Host, Query, Reply, Row, When, number_for};
 use crate::servers::collecting::{Answered, Named, Piece, PolledAnswer, PolledQuery};
 
 /// Answers may be stored a little out of their order: those of so long before the last one are asked for
@@ -108,7 +108,7 @@ impl Poll<'_> {
             }
             Answered::Rows(json) => json,
         };
-        let number = number_of(&answer.uuid);
+        let number = number_for(&answer.uuid).cast_signed();
         let before = match self.state.aside(key, number)? {
             Some(result) => Some(result),
             None => self.state.result(key, number)?,
@@ -164,25 +164,16 @@ impl Poll<'_> {
             })
         });
         let named = names.await.get(uuid);
-        let text = |text: &str| Some(self.notices.name(text)).filter(|text| !text.is_empty());
         Host {
             id: None,
-            uuid: text(uuid),
+            uuid: self.text(uuid),
             hostname: named
-                .and_then(|named| text(&named.hostname))
-                .or_else(|| text(uuid))
+                .and_then(|named| self.text(&named.hostname))
+                .or_else(|| self.text(uuid))
                 .unwrap_or_default(),
-            platform: named.and_then(|named| text(&named.platform)),
+            platform: named.and_then(|named| self.text(&named.platform)),
             last_seen: named.and_then(|named| named.last_seen.as_deref().map(str::to_owned)),
             ..Host::default()
         }
     }
-}
-
-/// A number that stands for a uuid in the state.
-fn number_of(uuid: &str) -> i64 {
-    let digest = ring::digest::digest(&ring::digest::SHA256, uuid.as_bytes());
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest.as_ref()[..8]);
-    i64::from_le_bytes(first)
 }

@@ -7,9 +7,9 @@ use futures_util::TryStreamExt;
 
 use super::ids::Ids;
 use super::state::KnownHost;
-use super::{Hosts, Poll, PollError, Progress};
+use super::{HostCounts, Poll, PollError, Progress};
 use crate::events::{Host, Status, When};
-use crate::servers::collecting::{PolledHost, Posture};
+use crate::servers::collecting::PolledHost;
 use crate::time::milliseconds;
 
 /// Of so many hosts that are not listed any more each is asked for by itself; of more the list is read again.
@@ -18,7 +18,7 @@ const MOST_SINGLE: usize = 50;
 impl Poll<'_> {
     pub(super) async fn hosts(&self, progress: &Progress) -> Result<(), PollError> {
         let mut seen = Ids::default();
-        let mut counted = Hosts::default();
+        let mut counted = HostCounts::default();
         let mut pages = self.server.hosts();
         while let Some(page) = pages.try_next().await? {
             let (Some(first), Some(last)) = (page.first(), page.last()) else {
@@ -58,8 +58,8 @@ impl Poll<'_> {
             }
             None => {
                 let changed = match host.posture {
-                    Posture::Online => host.enrolled,
-                    Posture::Offline | Posture::Missing => host.changed,
+                    Status::Online => host.enrolled,
+                    Status::Offline | Status::Missing => host.changed,
                 };
                 since = changed.unwrap_or(0);
                 let changed = changed.filter(|changed| *changed >= self.state.horizon());
@@ -73,9 +73,26 @@ impl Poll<'_> {
         let Some(when) = when else {
             return Ok(());
         };
-        let named = named(host, self.notices);
-        let event = self.origin.host(&named, status(host.posture), when);
+        let named = self.named(host);
+        let event = self.origin.host(&named, host.posture, when);
         self.put(progress, &event).await
+    }
+
+    /// The host as events have it.
+    fn named(&self, host: &PolledHost) -> Host {
+        let hostname = self.text(&host.hostname);
+        Host {
+            id: Some(host.id),
+            uuid: self.text(&host.uuid),
+            hostname: hostname
+                .or_else(|| self.text(&host.display_name))
+                .unwrap_or_default(),
+            display_name: self.text(&host.display_name),
+            platform: self.text(&host.platform),
+            status: Some(host.posture),
+            team_id: host.team,
+            last_seen: host.last_seen.clone(),
+        }
     }
 
     /// Forgets who is deleted. A host that was deleted while the list was read moved others from one page to
@@ -105,42 +122,16 @@ impl Poll<'_> {
     }
 }
 
-impl Hosts {
-    fn count(&mut self, posture: Posture) {
+impl HostCounts {
+    fn count(&mut self, posture: Status) {
         self.total += 1;
         match posture {
-            Posture::Online => self.online += 1,
-            Posture::Offline => self.offline += 1,
-            Posture::Missing => {
+            Status::Online => self.online += 1,
+            Status::Offline => self.offline += 1,
+            Status::Missing => {
                 self.offline += 1;
                 self.missing += 1;
             }
         }
-    }
-}
-
-/// The host as events have it.
-fn named(host: &PolledHost, notices: &crate::notices::Notices) -> Host {
-    let text = |text: &str| Some(notices.name(text)).filter(|text| !text.is_empty());
-    Host {
-        id: Some(host.id),
-        uuid: text(&host.uuid),
-        hostname: text(&host.hostname)
-            .or_else(|| text(&host.display_name))
-            .unwrap_or_default(),
-        display_name: text(&host.display_name),
-        platform: text(&host.platform),
-        status: Some(status(host.posture)),
-        team_id: host.team,
-        last_seen: host.last_seen.clone(),
-    }
-}
-
-/// The word of events for a posture.
-pub(super) fn status(posture: Posture) -> Status {
-    match posture {
-        Posture::Online => Status::Online,
-        Posture::Offline => Status::Offline,
-        Posture::Missing => Status::Missing,
     }
 }

@@ -105,14 +105,14 @@ pub struct Poll<'a> {
 #[derive(Debug, Default)]
 pub struct Found {
     /// The hosts, where all of them were listed.
-    pub hosts: Cell<Option<Hosts>>,
+    pub hosts: Cell<Option<HostCounts>>,
     /// Rows of each query whose results were read to their end, by its name.
     pub results: RefCell<BTreeMap<String, u64>>,
 }
 
 /// How many hosts there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Hosts {
+pub struct HostCounts {
     /// All of them.
     pub total: u64,
     /// Those that check in.
@@ -200,6 +200,11 @@ impl Poll<'_> {
             }
         });
         join_all(polled).await
+    }
+
+    /// What a server says, as it may be shown; `None` where it says nothing.
+    fn text(&self, said: &str) -> Option<String> {
+        Some(self.notices.name(said)).filter(|text| !text.is_empty())
     }
 
     /// Hands an event on.

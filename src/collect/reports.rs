@@ -11,7 +11,6 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 
 use super::digests::{Digests, RowDigest};
-use super::hosts::status;
 use super::ids::Ids;
 use super::state::{KnownQuery, KnownResult};
 use super::{Poll, PollError, Progress};
@@ -258,7 +257,7 @@ impl Report<'_> {
 
     /// The host as events have it: as the list of hosts does, where the state has it from there.
     fn host(&self, row: &ReportRow) -> Result<Host, PollError> {
-        let text = |text: &str| Some(self.poll.notices.name(text)).filter(|text| !text.is_empty());
+        let text = |text: &str| self.poll.text(text);
         let host = match self.poll.state.host(row.host)? {
             Some(known) => Host {
                 id: Some(row.host),
@@ -268,7 +267,7 @@ impl Report<'_> {
                     .unwrap_or_default(),
                 display_name: text(&known.display_name),
                 platform: text(&known.platform),
-                status: Some(status(known.posture)),
+                status: Some(known.posture),
                 team_id: known.team,
                 last_seen: None,
             },

@@ -9,8 +9,10 @@ use rusqlite::ffi::ErrorCode;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::digests::Digests;
+use crate::events::Status;
 use crate::regular_file::{self, Access, Links, NoFile};
-use crate::servers::collecting::{PolledHost, Posture};
+use crate::servers::collecting::PolledHost;
+use crate::uuid;
 
 /// `olqc`, by which such a file is known among databases.
 const APPLICATION: i32 = 0x6f6c_7163;
@@ -111,7 +113,7 @@ pub struct Belongs {
 /// A host as it was when the last poll saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KnownHost {
-    pub posture: Posture,
+    pub posture: Status,
     /// What the next change is compared with, in milliseconds since 1970.
     pub since: i64,
     pub hostname: String,
@@ -512,9 +514,9 @@ impl KnownHost {
         let team: Option<i64> = row.get(7)?;
         Ok(Self {
             posture: match row.get(1)? {
-                0 => Posture::Online,
-                1 => Posture::Offline,
-                _ => Posture::Missing,
+                0 => Status::Online,
+                1 => Status::Offline,
+                _ => Status::Missing,
             },
             since: row.get(2)?,
             uuid: unpacked(row.get_ref(4)?),
@@ -543,11 +545,11 @@ impl KnownHost {
     }
 }
 
-fn number_of(posture: Posture) -> i64 {
+fn number_of(posture: Status) -> i64 {
     match posture {
-        Posture::Online => 0,
-        Posture::Offline => 1,
-        Posture::Missing => 2,
+        Status::Online => 0,
+        Status::Offline => 1,
+        Status::Missing => 2,
     }
 }
 
@@ -573,9 +575,7 @@ fn unpacked(uuid: rusqlite::types::ValueRef<'_>) -> String {
 }
 
 fn written(bytes: &[u8; 16]) -> String {
-    let digits = format!("{:032X}", u128::from_be_bytes(*bytes));
-    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);
-    parts.join("-")
+    uuid::written(u128::from_be_bytes(*bytes)).to_ascii_uppercase()
 }
 
 /// Numbers in their order as the differences between them, seven bits a byte.

@@ -10,6 +10,14 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 16]);
 
+/// A number for what has none, such as a name or a uuid; the same in every run.
+pub fn number_for(text: &str) -> u64 {
+    let digest = ring::digest::digest(&SHA256, text.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest.as_ref()[..8]);
+    u64::from_le_bytes(first)
+}
+
 /// Makes a [`Digest`] of parts.
 pub(super) struct Parts(Context);
 

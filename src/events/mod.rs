@@ -12,7 +12,7 @@ mod row;
 mod severities;
 mod tables;
 
-pub use digest::Digest;
+pub use digest::{Digest, number_for};
 pub use event::{
     CATEGORY, Change, Event, Found, Host, Kind, Origin, Query, Reply, Status, Tables, When,
 };

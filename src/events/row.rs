@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::digest::{Digest, Parts};
+use crate::json_parts::Text;
 
 /// SQLite refuses results of more columns, so no osquery host can send them.
 const MOST_COLUMNS: usize = 2_000;
@@ -169,10 +170,6 @@ impl Serialize for Row<'_> {
 }
 
 struct Cells<'a>(Vec<(Cow<'a, str>, Cell<'a>)>);
-
-/// A string that borrows from the input where it has no escapes (`Cow` alone always copies).
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Cells<'a> {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {

@@ -19,11 +19,6 @@ pub const LONG: usize = 256 * 1024;
 ///
 /// A panic of the work goes on in whoever waits, with its place. Where the system gives no further thread, the work is
 /// done in place: late is better than not at all.
-///
-/// ```ignore
-/// let body = reply.body;
-/// let page: Page = away(body.len(), move || serde_json::from_slice(&body)).await?;
-/// ```
 pub async fn away<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
     if bytes < LONG {
         return work();

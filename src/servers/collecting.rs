@@ -9,6 +9,7 @@ use futures_util::stream::LocalBoxStream;
 use serde_json::value::RawValue;
 
 use super::BackendError;
+use crate::events::Status;
 
 /// A host, as a list of hosts has it. Moments are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,24 +27,13 @@ pub struct PolledHost {
     /// The server's number for its team.
     pub team: Option<u64>,
     /// Whether it is there.
-    pub posture: Posture,
+    pub posture: Status,
     /// When it became so, where that can be told.
     pub changed: Option<i64>,
     /// When it first enrolled.
     pub enrolled: Option<i64>,
     /// When the server last saw it, as the server writes it.
     pub last_seen: Option<String>,
-}
-
-/// Whether a host is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Posture {
-    /// It checks in.
-    Online,
-    /// It has not checked in when it should have.
-    Offline,
-    /// It has not checked in for very long.
-    Missing,
 }
 
 /// A query whose results the server has.

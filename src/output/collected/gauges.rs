@@ -5,20 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::collect::HostCounts;
 use crate::known_servers::KnownServer;
-
-/// How many hosts there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HostCounts {
-    /// All of them.
-    pub total: u64,
-    /// Those that check in.
-    pub online: u64,
-    /// Those that do not, the missing ones included.
-    pub offline: u64,
-    /// Those that have not for very long.
-    pub missing: u64,
-}
 
 /// What a poll found, in numbers.
 #[derive(Debug)]

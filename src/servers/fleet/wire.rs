@@ -15,7 +15,8 @@ use crate::campaign::host::Host;
 use crate::campaign::host::HostId;
 use crate::campaign::host::Platform;
 use crate::campaign::names::address;
-use crate::servers::collecting::{PolledHost, Posture, ReportRow};
+use crate::events::Status;
+use crate::servers::collecting::{PolledHost, ReportRow};
 use crate::time::milliseconds;
 
 /// Columns that the server adds to every row of a websocket answer; osquery never sent them.
@@ -128,20 +129,20 @@ impl ListedHost {
             moment(&self.last_mdm_checked_in_at),
         );
         let posture = match self.status.0.as_deref() {
-            Some("online") => Posture::Online,
+            Some("online") => Status::Online,
             // `seen_time`, by which the filter goes, says nothing of a phone.
-            Some("mia" | "missing") if !phone => Posture::Missing,
-            _ if missing && !phone => Posture::Missing,
-            _ => Posture::Offline,
+            Some("mia" | "missing") if !phone => Status::Missing,
+            _ if missing && !phone => Status::Missing,
+            _ => Status::Offline,
         };
         let intervals = [self.distributed_interval.0, self.config_tls_refresh.0];
         let interval = intervals.into_iter().flatten().min().unwrap_or_default();
         let interval = i64::try_from(interval.min(DAY_SECONDS)).unwrap_or_default();
         let changed = match posture {
-            Posture::Online => None,
-            Posture::Offline if phone => spoke.map(|spoke| spoke + PHONE_ONLINE_MS),
-            Posture::Offline => seen.map(|seen| seen + interval * 1_000 + GRACE_MS),
-            Posture::Missing => seen.map(|seen| seen + MISSING_MS),
+            Status::Online => None,
+            Status::Offline if phone => spoke.map(|spoke| spoke + PHONE_ONLINE_MS),
+            Status::Offline => seen.map(|seen| seen + interval * 1_000 + GRACE_MS),
+            Status::Missing => seen.map(|seen| seen + MISSING_MS),
         };
         let last_seen = match phone {
             true => self.last_mdm_checked_in_at.0,

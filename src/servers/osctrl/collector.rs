@@ -15,6 +15,7 @@ use super::rest::{Call, ITEMS, Purpose, Rest, SMALL, error_of, is_unknown_enviro
 use super::wire::{Count, ListedQuery, Page, Reader, Unread, total_of_results};
 use crate::campaign::host::Answer;
 use crate::campaign::rows::Keep;
+use crate::events::number_for;
 use crate::servers::collecting::{
     Answered, Collector, Named, Piece, PolledAnswer, PolledHost, PolledQuery, Results, Wanted,
 };
@@ -221,7 +222,7 @@ fn read(item: http::Item, shown: impl Fn(&str) -> String) -> Option<PolledAnswer
     let item = Unread::of(item.json, item.whole)?;
     let at_us = item.stored_at_us().unwrap_or_default();
     let id = &item.named.id;
-    let id = id.parse().unwrap_or_else(|_| hash(id));
+    let id = id.parse().unwrap_or_else(|_| number_for(id));
     let host = item.named.host.as_ref();
     let uuid = host.map_or(String::new(), |host| host.0.to_string());
     let found = match (Reader { keep, shown }).answer(item) {
@@ -234,14 +235,6 @@ fn read(item: http::Item, shown: impl Fn(&str) -> String) -> Option<PolledAnswer
         at_us,
         found,
     })
-}
-
-/// A number for what has none; the same in every run.
-fn hash(text: &str) -> u64 {
-    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest.as_ref()[..8]);
-    u64::from_le_bytes(first)
 }
 
 impl Collector for Osctrl {
@@ -284,7 +277,7 @@ impl Collector for Osctrl {
             let mut queries: Vec<PolledQuery> = queries
                 .map(|query| PolledQuery {
                     key: match query.id {
-                        Count(0) => hash(&query.name).cast_signed(),
+                        Count(0) => number_for(&query.name).cast_signed(),
                         Count(id) => id.cast_signed(),
                     },
                     id: None,

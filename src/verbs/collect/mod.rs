@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::known_servers::Stream;
 use crate::notices::Notices;
 use crate::output::collected::EventFormat;
-use crate::output::collected::gauges::{Gauges, HostCounts};
+use crate::output::collected::gauges::Gauges;
 use crate::process::stdout::{self, Broken, Stdout};
 use crate::process::{Ears, EventLoop, Process, stdin};
 use crate::servers::collecting::{Collector, Wanted};
@@ -307,12 +307,7 @@ impl Polling<'_> {
         let has_queries = ended.iter().any(|ended| ended.stream == Stream::Queries);
         let gauges = Gauges {
             known: self.connector().server.access.known(),
-            hosts: found.hosts.get().map(|hosts| HostCounts {
-                total: hosts.total,
-                online: hosts.online,
-                offline: hosts.offline,
-                missing: hosts.missing,
-            }),
+            hosts: found.hosts.get(),
             results: has_queries.then_some(&*results),
             last_success: ended
                 .iter()
