@@ -329,6 +329,29 @@ impl Campaign {
         answered.map(|(index, _)| index).collect()
     }
 
+    /// When the first and the last answer of this run came, counted from the dispatch.
+    pub fn answers_came(&self) -> Option<(Duration, Duration)> {
+        let kept = self.hosts.iter().filter_map(|host| host.answer.as_ref());
+        let here = kept.filter(|kept| kept.at.is_none()).map(|kept| kept.after);
+        here.fold(None, |seen, after| {
+            let (first, last) = seen.unwrap_or((after, after));
+            Some((first.min(after), last.max(after)))
+        })
+    }
+
+    /// Targets whose answers are waited for: those of hosts that the server holds for offline come last.
+    pub fn awaited(&self) -> Vec<&str> {
+        let of = |kinds: &'static [Status]| {
+            let targets = self.roster.targets.iter();
+            let targets = targets.filter(|target| kinds.contains(&self.status(target.host)));
+            targets.map(|target| target.key.as_str())
+        };
+        let offline = of(&[Status::Offline]);
+        of(&[Status::NoAnswer, Status::NotAsked])
+            .chain(offline)
+            .collect()
+    }
+
     /// Whether a host's answer leaves something open: it has no rows, or nothing in one of these columns.
     pub fn leaves_open(&self, index: usize, columns: &[&str]) -> bool {
         let rows = self

@@ -13,7 +13,7 @@ use crate::campaign::{Campaign, Kept, Status};
 use crate::json_text::push_string;
 use crate::known_servers::KnownServer;
 use crate::nearest::NearHost;
-use crate::session::{About, Outcome, Run};
+use crate::session::{About, Outcome, Run, Timings};
 use crate::time::rfc3339;
 
 /// What one execution has to say.
@@ -343,10 +343,21 @@ impl Serialize for CampaignReport<'_> {
         map.serialize_entry("responded", &self.campaign.map_or(0, Campaign::responded))?;
         map.serialize_entry("rows", &self.campaign.map_or(0, Campaign::rows))?;
         map.serialize_entry("elapsed_ms", &milliseconds(about.elapsed))?;
+        map.serialize_entry("timings", &TimingsReport(about.timings))?;
         if about.may_be_running {
             map.serialize_entry("may_be_running", &true)?;
         }
         map.end()
+    }
+}
+
+/// Where the time went.
+struct TimingsReport(Timings);
+
+impl Serialize for TimingsReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let known = self.0.known();
+        serializer.collect_map(known.map(|(name, took)| (name, milliseconds(took))))
     }
 }
 

@@ -2,6 +2,7 @@
 //! progress. It is written only as far as it takes text at once: a stderr that nobody drains holds nothing
 //! up. What is written here is already without secrets.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -153,14 +154,20 @@ impl Stderr {
         state.write_what_is_taken(Duration::ZERO);
     }
 
-    /// Shows how far the work is, on a terminal only.
+    /// Whether anybody sees a line of progress.
+    pub fn shows_progress(&self) -> bool {
+        self.0.terminal && !self.0.settings.json && !self.state().document_begun
+    }
+
+    /// Shows how far the work is, on a terminal only; a longer text is cut, since a line that has been broken
+    /// can't be erased.
     pub fn progress(&self, text: &str) {
-        if self.0.settings.json || !self.0.terminal || self.state().document_begun {
+        if !self.shows_progress() {
             return;
         }
         let mut line = String::from("\r");
         // Writing to a String can't fail.
-        let _ = write!(line, "{}\x1b[K", printable(text));
+        let _ = write!(line, "{}\x1b[K", fitting(&printable(text), columns()));
         self.state().progress_shown = true;
         self.put(&line);
     }
@@ -189,6 +196,32 @@ impl Stderr {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many columns the terminal has that stderr is.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { 80 } else { columns }
+}
+
+/// The text as far as it fits into a line and leaves room for the cursor. Characters beyond ASCII may take two
+/// columns.
+fn fitting(text: &str, columns: usize) -> Cow<'_, str> {
+    let width = |character: char| if character.is_ascii() { 1 } else { 2 };
+    let room = columns.saturating_sub(1);
+    if text.chars().map(width).sum::<usize>() <= room {
+        return text.into();
+    }
+    let mut left = room.saturating_sub("…".chars().map(width).sum());
+    let fits = |character: &char| {
+        let rest = left.checked_sub(width(*character));
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
+    let mut cut: String = text.chars().take_while(fits).collect();
+    cut.push('…');
+    cut.into()
 }
 
 /// A line of `--log json`.

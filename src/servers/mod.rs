@@ -36,6 +36,7 @@ use crate::allowlist::Statement;
 use crate::campaign::Limits;
 use crate::campaign::host::{Answer, Asked, Candidates, Host, HostId};
 use crate::campaign::roster::Targets;
+use http::Connecting;
 
 /// A query that the server keeps, and whose text is the step's statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +156,9 @@ pub trait Backend {
     ) -> impl Future<Output = Result<(), BackendError>> {
         async { Ok(()) }
     }
+
+    /// How connecting to the server went; `None` where it was not dialled yet.
+    fn connecting(&self) -> Option<Connecting>;
 
     /// The campaign's id at the server, once there is one.
     fn campaign_id(&self) -> Option<String>;

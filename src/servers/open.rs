@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use super::alerts::Shape;
 use super::collecting::{Collector, Wanted};
 use super::export::ExportedQuery;
-use super::http::{Http, Patience};
+use super::http::{Connecting, Http, Patience};
 use super::{Backend, BackendError, Event, Found, Left, SavedQuery, aisoc_direct, fleet, osctrl};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
@@ -138,6 +138,8 @@ pub trait AnyBackend {
         statement: &'a Statement,
         hosts: &'a [Host],
     ) -> LocalBoxFuture<'a, Result<(), BackendError>>;
+    /// [`Backend::connecting`]
+    fn connecting(&self) -> Option<Connecting>;
     /// [`Backend::campaign_id`]
     fn campaign_id(&self) -> Option<String>;
     /// [`Backend::other_campaign_ids`]
@@ -204,6 +206,10 @@ impl<B: Backend> AnyBackend for B {
         hosts: &'a [Host],
     ) -> LocalBoxFuture<'a, Result<(), BackendError>> {
         Backend::permits(self, statement, hosts).boxed_local()
+    }
+
+    fn connecting(&self) -> Option<Connecting> {
+        Backend::connecting(self)
     }
 
     fn campaign_id(&self) -> Option<String> {

@@ -13,6 +13,7 @@ use super::earlier::Resumed;
 use super::failure::Failure;
 use super::outcome::End;
 use super::prepare::CheckedStep;
+use super::timings::Phases;
 use super::{Gone, Mode, Progress, Run, Sink};
 use crate::bug;
 use crate::campaign::earlier::merge;
@@ -109,8 +110,8 @@ pub(super) enum DriveError {
 /// What is known of an execution.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// How far it is.
-    pub phase: Phase,
+    /// How far it is, and since when.
+    pub phases: Phases,
     /// Targets and answers, once the targets are resolved.
     pub campaign: Option<Campaign>,
     /// A check has found all that it looks for.
@@ -150,11 +151,12 @@ impl Drive<'_> {
         state: &mut State,
     ) -> Result<End, Failure> {
         bug::provoke("checked");
+        state.phases.enter(Phase::Connecting);
         server.authenticate().await?;
         if self.mode == Mode::Check {
             server.verify().await?;
         }
-        state.phase = Phase::Resolving;
+        state.phases.enter(Phase::Resolving);
         let kind = self.step.step().server.access.known().kind;
         let (resolved, left) = self.resolve(server, &mut state.resumed).await?;
         state.left = left;
@@ -208,17 +210,17 @@ impl Drive<'_> {
         }
         if campaign.all_answered() {
             // An earlier run has them all.
-            state.phase = Phase::Collecting;
+            state.phases.enter(Phase::Collecting);
             return Ok(End::Complete);
         }
-        state.phase = Phase::Starting;
+        state.phases.enter(Phase::Starting);
         let (statement, hosts) = (self.step.statement(), campaign.to_ask());
         let asked = match &state.left {
             Some(left) => server.resume(statement, &hosts, left).await?,
             None => server.start(statement, &hosts).await?,
         };
         campaign.started(asked, self.run.now());
-        state.phase = Phase::Collecting;
+        state.phases.enter(Phase::Collecting);
         self.notices.info(|| {
             let id = server.campaign_id();
             format!(
@@ -315,12 +317,15 @@ impl Drive<'_> {
                     tokio::select! {
                         biased;
                         event = &mut next => break event?,
-                        _ = ticks.tick() => self.sink.progress(Progress {
-                            answered: campaign.responded(),
-                            targeted: campaign.targeted(),
-                            rows: campaign.rows(),
-                            elapsed: dispatched.elapsed(),
-                        }),
+                        _ = ticks.tick() => {
+                            let seen = Progress {
+                                answered: campaign.responded(),
+                                targeted: campaign.targeted(),
+                                rows: campaign.rows(),
+                                elapsed: dispatched.elapsed(),
+                            };
+                            self.sink.progress(seen, campaign);
+                        }
                     }
                 }
             };

@@ -15,6 +15,7 @@ mod missing;
 pub mod outcome;
 pub mod prepare;
 pub mod run;
+pub mod timings;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -29,6 +30,7 @@ pub use cancel::{Cancel, Cancelled, Canceller};
 pub use outcome::{About, End, Outcome, Targets};
 pub use prepare::{CheckedStep, Refused};
 pub use run::Run;
+pub use timings::Timings;
 
 use crate::bug::Bug;
 use crate::campaign::Campaign;
@@ -72,7 +74,7 @@ pub trait Sink {
     fn answered(&mut self, campaign: &mut Campaign, host: usize) -> ControlFlow<Gone>;
 
     /// How far the campaign is, a few times a second.
-    fn progress(&mut self, _seen: Progress) {}
+    fn progress(&mut self, _seen: Progress, _campaign: &Campaign) {}
 }
 
 /// Nobody takes answers any more: the execution ends as [`Cancelled::Unread`].
@@ -165,6 +167,9 @@ pub async fn execute(
     };
     let end = driven(&mut *server, &step, mode, session, deadline, &mut state).await;
     let outcome = concluded(&*server, &step, session, state, mode, shown(end, &notices));
+    if let Some(about) = outcome.about() {
+        notices.info(|| format!("it took {}", about.timings));
+    }
     for line in missing::lines(&outcome) {
         notices.warn(line);
     }
@@ -242,8 +247,8 @@ async fn driven(
     };
     match end {
         // The deadline is the usual end of a campaign, and a failure of anything before it.
-        End::Deadline if state.phase < Phase::Collecting => {
-            let (phase, timeout) = (state.phase, step.timeout());
+        End::Deadline if state.phases.now() < Phase::Collecting => {
+            let (phase, timeout) = (state.phases.now(), step.timeout());
             End::Failed(DriveError::TooLate { phase, timeout }.into())
         }
         end => end,
@@ -286,6 +291,7 @@ fn concluded(
         may_be_running: server.may_be_running(all_answered),
         queued_until,
         note: state.leaves_open.then(|| note(step)).flatten(),
+        timings: Timings::of(&state.phases, server.connecting(), state.campaign.as_ref()),
         ..About::of(step, session)
     };
     if !all_answered && !state.planned {
@@ -352,6 +358,7 @@ impl About {
             may_be_running: false,
             queued_until: None,
             note: None,
+            timings: Timings::default(),
         }
     }
 

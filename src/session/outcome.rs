@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::cancel::Cancelled;
 use super::failure::Failure;
+use super::timings::Timings;
 use crate::campaign::{Campaign, Status};
 use crate::exit::{Code, Exit};
 use crate::servers::SavedQuery;
@@ -79,6 +80,8 @@ pub struct About {
     pub saved_query: Option<SavedQuery>,
     /// From the start of the execution to its outcome.
     pub elapsed: Duration,
+    /// Where that time went.
+    pub timings: Timings,
     /// The server was not known to have stopped.
     pub may_be_running: bool,
     /// Until when the query stays with the server for hosts that have not answered, where it does.

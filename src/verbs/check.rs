@@ -12,6 +12,7 @@ pub(crate) fn run(args: StepArgs, process: &Process, early: Option<EventLoop>) -
         mode: Mode::Check,
         fail_on_partial: false,
         format: Format::Json,
+        progress: false,
         step: args,
     };
     perform(wanted, process, early)

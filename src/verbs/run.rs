@@ -14,6 +14,7 @@ use crate::campaign::Campaign;
 use crate::exit::Exit;
 use crate::output::Format;
 use crate::output::ndjson::HostLines;
+use crate::printable::listed;
 use crate::process::stderr::Stderr;
 use crate::process::stdout::{self, Broken, Stdout};
 use crate::process::{Ears, EventLoop, Process, stdin};
@@ -63,6 +64,11 @@ pub struct RunArgs {
     /// One document, or a line per host as it answers and a summary.
     #[arg(long, value_enum, default_value_t = FormatName::Json)]
     pub format: FormatName,
+    /// On a terminal, say more while hosts are waited for: rows so far, and who is slowest.
+    ///
+    /// The line stands on stderr, is erased at the end, and is not there where stderr is no terminal.
+    #[arg(long)]
+    pub progress: bool,
 }
 
 /// Values of `run --format`.
@@ -89,6 +95,7 @@ pub(super) struct Wanted {
     pub mode: Mode,
     pub fail_on_partial: bool,
     pub format: Format,
+    pub progress: bool,
     pub step: StepArgs,
 }
 
@@ -99,6 +106,7 @@ pub(crate) fn run(args: RunArgs, process: &Process, early: Option<EventLoop>) ->
         mode: Mode::Run,
         fail_on_partial: args.fail_on_partial,
         format: args.format.into(),
+        progress: args.progress,
         step: args.step,
     };
     perform(wanted, process, early)
@@ -174,6 +182,7 @@ async fn attended(
     let deadline = Instant::from_std(process.started + step.timeout());
     let mut sink = Written {
         stderr: process.stderr.clone(),
+        detailed: wanted.progress,
         lines: (wanted.format == Format::Ndjson).then(|| out.stdout.clone()),
     };
     let mut session = Session {
@@ -201,6 +210,8 @@ async fn attended(
 struct Written {
     stderr: Stderr,
     lines: Option<Stdout>,
+    /// Whether progress says more than how many have answered.
+    detailed: bool,
 }
 
 impl Sink for Written {
@@ -215,12 +226,20 @@ impl Sink for Written {
         ControlFlow::Continue(())
     }
 
-    fn progress(&mut self, seen: Progress) {
+    fn progress(&mut self, seen: Progress, campaign: &Campaign) {
+        if !self.stderr.shows_progress() {
+            return;
+        }
+        let (answered, targeted) = (seen.answered, seen.targeted);
+        let seconds = seen.elapsed.as_secs();
+        let hosts = format!("{answered} of {targeted} hosts answered");
+        if !self.detailed {
+            return self.stderr.progress(&format!("{hosts}, {seconds} s"));
+        }
+        let (rows, s) = (seen.rows, if seen.rows == 1 { "" } else { "s" });
+        let slowest = listed(&campaign.awaited());
         self.stderr.progress(&format!(
-            "{} of {} hosts answered, {:.0} s",
-            seen.answered,
-            seen.targeted,
-            seen.elapsed.as_secs_f64()
+            "{hosts}, {rows} row{s}, {seconds} s; waiting for {slowest}"
         ));
     }
 }

@@ -59,8 +59,38 @@ pub struct Campaign {
     pub responded: u64,
     pub rows: u64,
     pub elapsed_ms: u64,
+    pub timings: Timings,
     #[serde(default)]
     pub may_be_running: bool,
+}
+
+/// Where the time of a run went.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timings {
+    pub connect_ms: Option<u64>,
+    pub auth_ms: Option<u64>,
+    pub resolve_ms: Option<u64>,
+    pub dispatch_ms: Option<u64>,
+    pub first_answer_ms: Option<u64>,
+    pub last_answer_ms: Option<u64>,
+}
+
+impl Timings {
+    /// What holds of every run that took so long: its parts follow each other.
+    #[track_caller]
+    fn assert_invariant(&self, elapsed_ms: u64) {
+        let parts = [
+            self.connect_ms,
+            self.auth_ms,
+            self.resolve_ms,
+            self.dispatch_ms,
+            self.last_answer_ms,
+        ];
+        let sum: u64 = parts.into_iter().flatten().sum();
+        assert!(sum <= elapsed_ms, "{self:?} of {elapsed_ms}");
+        assert!(self.first_answer_ms <= self.last_answer_ms, "{self:?}");
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -144,6 +174,10 @@ pub fn take_evidence(document: &mut Value) {
     };
     entries.shift_remove("run");
     entries.shift_remove("executed");
+    let campaign = entries.get_mut("campaign").and_then(Value::as_object_mut);
+    if let Some(campaign) = campaign {
+        campaign.shift_remove("timings");
+    }
     let hosts = entries.get_mut("hosts").and_then(Value::as_object_mut);
     for host in hosts.into_iter().flat_map(|hosts| hosts.values_mut()) {
         if let Value::Object(host) = host {
@@ -174,7 +208,7 @@ pub enum Line {
         executed: bool,
         #[serde(default)]
         hosts: BTreeMap<String, Host>,
-        campaign: Option<Campaign>,
+        campaign: Option<Box<Campaign>>,
         #[serde(default)]
         cancelled: bool,
         error: Option<Error>,
@@ -221,6 +255,12 @@ impl Document {
             }
         }
         self.run.assert_invariant();
+        if let Some(campaign) = &self.campaign {
+            campaign.timings.assert_invariant(campaign.elapsed_ms);
+            let answered = campaign.timings.last_answer_ms.is_some();
+            let kept = self.run.resumes.is_some();
+            assert!(kept || answered == (campaign.responded > 0), "{self:?}");
+        }
         let asked = |host: &Host| matches!(host.status.as_str(), "ok" | "error" | "no_answer");
         if self.hosts.values().any(asked) {
             assert!(self.executed, "{self:?}");

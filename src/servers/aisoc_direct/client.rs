@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::wire::{self, Enqueued, Reader, Seen};
 use crate::notices::Notices;
 use crate::secret::Secret;
-use crate::servers::http::{Http, Method, Repeat, Reply, Request, Undelivered, limits};
+use crate::servers::http::{Connecting, Http, Method, Repeat, Reply, Request, Undelivered, limits};
 use crate::servers::{BackendError, away};
 use crate::step::model::{Credentials, Server};
 use crate::uuid;
@@ -76,6 +76,11 @@ impl Client {
     /// What the session tells.
     pub fn notices(&self) -> &Notices {
         self.http.notices()
+    }
+
+    /// How connecting went.
+    pub fn connecting(&self) -> Option<Connecting> {
+        self.http.connecting()
     }
 
     /// When everything must be over.

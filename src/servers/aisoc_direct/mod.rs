@@ -10,7 +10,7 @@ mod wire;
 use self::campaign::Campaign;
 use self::client::Client;
 use self::wire::Reader;
-use super::http::Http;
+use super::http::{Connecting, Http};
 use super::{Backend, BackendError, Event, Left};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
@@ -80,6 +80,10 @@ impl Backend for AisocDirect {
             self.client.notices().warn("the earlier run's query still waits at the service for the hosts that were silent: they are asked by a new one, and run both when they check in");
         }
         self.start(statement, hosts).await
+    }
+
+    fn connecting(&self) -> Option<Connecting> {
+        self.client.connecting()
     }
 
     /// None that may be shown: whoever knows a query's id can write rows to it.

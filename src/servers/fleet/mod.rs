@@ -37,7 +37,7 @@ use self::reading::Heard;
 use self::rest::{May, Rest};
 use self::saved::{Because, Way};
 use self::socket::{NotOpen, Socket};
-use super::http::Http;
+use super::http::{Connecting, Http};
 use super::{Backend, BackendError, Event, Found, SavedQuery};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
@@ -244,6 +244,10 @@ impl Backend for Fleet {
             live.launch().await?;
         }
         Ok(Asked::All)
+    }
+
+    fn connecting(&self) -> Option<Connecting> {
+        self.rest.http.connecting()
     }
 
     fn campaign_id(&self) -> Option<String> {

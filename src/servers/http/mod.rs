@@ -11,6 +11,7 @@
 //! What takes long on bytes that have come belongs on [`super::away`].
 
 mod cause;
+mod connecting;
 mod incoming;
 mod items;
 pub mod limits;
@@ -33,6 +34,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use cause::Cause;
+pub use connecting::Connecting;
+use connecting::FirstConnection;
 use line::Line;
 use names::Names;
 use proxies::Proxy;
@@ -91,6 +94,8 @@ pub struct Http {
     base: Url,
     proxy: Option<Arc<Proxy>>,
     deadline: Instant,
+    /// Of both.
+    first_connection: FirstConnection,
     reach: Arc<Reach>,
     /// Says with every request which trace it is part of.
     trace: Option<HeaderValue>,
@@ -145,6 +150,7 @@ impl Http {
             message: format!("the HTTP client can't be set up: {}", error.without_url()),
             hint: None,
         };
+        let first_connection = FirstConnection::default();
         let builder = || {
             let mut builder = reqwest::Client::builder()
                 .user_agent(concat!("osquery-live-query/", env!("CARGO_PKG_VERSION")))
@@ -158,6 +164,7 @@ impl Http {
                 .dns_resolver(names.clone())
                 .connect_timeout(connect_within)
                 .tls_backend_preconfigured(tls.clone());
+            builder = first_connection.watches(builder);
             if let Some(proxy) = &proxy {
                 builder = builder.proxy(proxy.for_client().map_err(unusable)?);
             }
@@ -176,6 +183,7 @@ impl Http {
             base: server.base_url.clone(),
             proxy: proxy.map(Arc::new),
             deadline: patience.deadline,
+            first_connection: first_connection.clone(),
             reach: Arc::new(Reach {
                 reached: AtomicBool::new(false),
                 until: patience.reach_within.map(|within| (now + within, within)),
@@ -224,6 +232,11 @@ impl Http {
     /// When everything must be over.
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// How connecting went; `None` where nobody was dialled yet.
+    pub fn connecting(&self) -> Option<Connecting> {
+        self.first_connection.get()
     }
 
     /// Foreign text as it may be shown.

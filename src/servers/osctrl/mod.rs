@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use self::asking::Asking;
 use self::dispatch::RUN;
 use self::rest::{Call, Rest, SMALL};
-use super::http::{Http, limits};
+use super::http::{Connecting, Http, limits};
 use super::{Backend, BackendError, Event, Found, Left};
 use crate::allowlist::Statement;
 use crate::campaign::Limits;
@@ -149,6 +149,10 @@ impl Backend for Osctrl {
         let others = self.asking.iter().flat_map(Asking::other_names);
         let others = others.map(|name| self.rest.notices().id(name));
         others.take(MOST_OTHERS).collect()
+    }
+
+    fn connecting(&self) -> Option<Connecting> {
+        self.rest.http().connecting()
     }
 
     fn campaign_id(&self) -> Option<String> {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::cells::clean;
 use super::refusal::Refusal;
 use super::server::Server;
+use crate::campaign::Campaign;
 use crate::exit::Code;
 use crate::notices::{Level, Notices};
 use crate::session::run::Via;
@@ -144,15 +145,11 @@ impl Call {
 pub(super) struct Watched(pub watch::Sender<Option<Progress>>);
 
 impl Sink for Watched {
-    fn answered(
-        &mut self,
-        _: &mut crate::campaign::Campaign,
-        _: usize,
-    ) -> std::ops::ControlFlow<Gone> {
+    fn answered(&mut self, _: &mut Campaign, _: usize) -> std::ops::ControlFlow<Gone> {
         std::ops::ControlFlow::Continue(())
     }
 
-    fn progress(&mut self, seen: Progress) {
+    fn progress(&mut self, seen: Progress, _: &Campaign) {
         self.0.send_replace(Some(seen));
     }
 }

@@ -80,6 +80,36 @@ class CampaignSavedQuery:
 
 
 @dataclass(frozen=True)
+class CampaignTimings:
+    """Where the time went."""
+
+    connect_ms: int | None = None
+    """Connecting. From the first attempt (name, proxy, TCP, TLS) until a connection stood, or until the end where none did."""
+    auth_ms: int | None = None
+    """Logging in. Next to nothing with a token."""
+    resolve_ms: int | None = None
+    """Finding the hosts."""
+    dispatch_ms: int | None = None
+    """Starting the campaign. Until the server had taken it and was listened to."""
+    first_answer_ms: int | None = None
+    """The first answer. Of this run's, counted from the dispatch, as `answered_ms` is."""
+    last_answer_ms: int | None = None
+    """The last answer. Of this run's, counted from the dispatch."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CampaignTimings:
+        """Reads what the binary wrote."""
+        return cls(
+            connect_ms=value.get("connect_ms"),
+            auth_ms=value.get("auth_ms"),
+            resolve_ms=value.get("resolve_ms"),
+            dispatch_ms=value.get("dispatch_ms"),
+            first_answer_ms=value.get("first_answer_ms"),
+            last_answer_ms=value.get("last_answer_ms"),
+        )
+
+
+@dataclass(frozen=True)
 class Campaign:
     """The campaign."""
 
@@ -99,6 +129,8 @@ class Campaign:
     """Ids of further campaigns. Present where a run, or those that it resumes, needed several, and answers may still come to them: `--resume` reads them."""
     saved_query: CampaignSavedQuery | None = None
     """The saved query that was run. Present where the statement went through a query that the server keeps, since the token's role or the policy allows nothing else; its SQL is the step's, to the letter."""
+    timings: CampaignTimings | None = None
+    """Where the time went. Milliseconds, each where the run came so far. The first four follow each other: what connecting took is in none of the others."""
     may_be_running: bool = False
     """The server may still hand the query out. Present and true where the server was not known to have stopped when the document was written. It is told to stop right after; a token may not be allowed to."""
 
@@ -114,6 +146,7 @@ class Campaign:
             responded=value["responded"],
             rows=value["rows"],
             elapsed_ms=value["elapsed_ms"],
+            timings=CampaignTimings.from_json(value["timings"]) if "timings" in value else None,
             may_be_running=value.get("may_be_running", False),
         )
 
