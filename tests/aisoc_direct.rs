@@ -209,6 +209,56 @@ fn a_lost_dispatch_is_one_hosts() {
     });
 }
 
+/// What is refused of one host is not held against the others: nothing is queued for it, and nothing of it
+/// runs on.
+#[test]
+fn a_refused_dispatch_is_one_hosts() {
+    let wrong = r#"{"detail":[{"type":"string_too_long","loc":["body","host_identifier"],"msg":"String should have at most 8 characters","input":"host-2"}]}"#;
+    let refused = |status| enqueue().skipping(2).times(1).status(status);
+    let faults = [
+        refused(422).body(wrong),
+        refused(400).body(r#"{"detail":"Invalid HTTP request received."}"#),
+        refused(404).body("<html>a proxy's</html>"),
+        refused(413),
+    ];
+    on_all(faults, |fault| {
+        let (hosts, names) = many(12);
+        let mute = silent("mute");
+        let site = site_of(Scenario::of([hosts, mute]).with_fault(fault.clone()));
+        let mut names = names;
+        // Asked first, and alone.
+        names.insert(0, "mute".into());
+        let ran = step(&site, &names).timeout(4).binary().run();
+        site.assert_no_secret(&ran);
+        let document = ran.document();
+        assert_eq!(
+            (ran.status, document.results.len()),
+            (0, 11),
+            "{fault:?}: {ran:?}"
+        );
+        let statuses = document.statuses();
+        let of = |status: &str| {
+            let named = statuses.iter().filter(|(_, is)| **is == status);
+            named.map(|(name, _)| *name).collect::<Vec<_>>()
+        };
+        let (refused, silent) = (of("not_asked"), of("no_answer"));
+        assert_eq!((refused.len(), &*silent), (1, &["mute"][..]), "{ran:?}");
+        let told = format!("warning: {} was not asked: ", refused[0]);
+        assert!(ran.stderr.starts_with(&told), "{}", ran.stderr);
+        assert!(
+            !ran.stderr.contains("at most 8 characters\",\"input"),
+            "{}",
+            ran.stderr
+        );
+        // Only what was queued can run on.
+        assert!(
+            ran.stderr.ends_with("hours or days from now: mute\n"),
+            "{}",
+            ran.stderr
+        );
+    });
+}
+
 /// What can't have arrived is sent again.
 #[test]
 fn a_dispatch_that_did_not_arrive_is_repeated() {
@@ -227,33 +277,50 @@ fn a_dispatch_that_did_not_arrive_is_repeated() {
     assert_eq!(site.seen().requests_to("POST", "/enqueue").count(), 13);
 }
 
-/// One host's answer that can't be read is that host's error.
+/// What is no answer of the service is looked at again: a page of a proxy is gone the next time. What stays so is
+/// that host's error.
 #[test]
-fn a_look_that_cant_be_read_is_one_hosts_error() {
-    let id = "00000000-0000-4000-8000-000000000000";
+fn a_look_that_brings_no_answer_is_made_again() {
     let bodies = [
         "<html>a web page</html>".to_owned(),
         "[1, 2]".to_owned(),
         "{}".to_owned(),
         r#"{"query_id": 7, "status": {}, "rows": 1}"#.to_owned(),
-        format!(
-            r#"{{"query_id":"{id}","status":"completed","rows":[{{"live_query_matched":"1"}}],"error":null}}"#
-        ),
     ];
-    on_all(bodies, |body| {
-        let fault = look().times(1).body(&body);
+    let run = |fault: Fault| {
         let site = site_of(Scenario::of([host("web-01"), host("web-02")]).with_fault(fault));
         let ran = site.step(&["web-01", "web-02"]).binary().run();
         site.assert_no_secret(&ran);
-        let document = ran.document();
-        assert_eq!(
-            (ran.status, document.failed_hosts.len()),
-            (0, 1),
-            "{body}: {ran:?}"
-        );
-        assert_eq!(document.results.len(), 2);
+        assert_eq!(ran.status, 0, "{ran:?}");
         assert_eq!(site.seen().campaigns.len(), 2);
+        let looks = site.seen().requests_to("GET", "/distributed/").count();
+        (ran, looks)
+    };
+    on_all(bodies, |body| {
+        let (ran, _) = run(look().times(4).body(&body));
+        assert!(!ran.document().partial, "{body}: {ran:?}");
+        let (ran, looks) = run(look().body(&body));
+        let document = ran.document();
+        assert_eq!(document.failed_hosts, ["web-01", "web-02"], "{body}");
+        assert_eq!(looks, 6, "{body}");
+        assert!(ran.elapsed < Duration::from_secs(15), "{:?}", ran.elapsed);
     });
+}
+
+/// An answer that names another query than was asked for is that host's error at once.
+#[test]
+fn an_answer_to_another_query_is_one_hosts_error() {
+    let id = "00000000-0000-4000-8000-000000000000";
+    let other = format!(
+        r#"{{"query_id":"{id}","status":"completed","rows":[{{"live_query_matched":"1"}}],"error":null}}"#
+    );
+    let fault = look().times(1).body(&other);
+    let site = site_of(Scenario::of([host("web-01"), host("web-02")]).with_fault(fault));
+    let ran = site.step(&["web-01", "web-02"]).binary().run();
+    site.assert_no_secret(&ran);
+    let document = ran.document();
+    assert_eq!((ran.status, document.failed_hosts.len()), (0, 1), "{ran:?}");
+    assert_eq!(document.results.len(), 2);
 }
 
 /// The database goes away and comes back, the service is restarted: queries and ids outlive that, an answer

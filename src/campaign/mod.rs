@@ -368,6 +368,13 @@ impl Campaign {
         }
     }
 
+    /// One host was not asked after all.
+    pub fn not_asked(&mut self, id: &HostId) {
+        if let Some(&index) = self.index_of.get(id) {
+            self.hosts[index].asked = false;
+        }
+    }
+
     /// The server says that a host is offline.
     pub fn offline(&mut self, id: &HostId) {
         if let Some(&index) = self.index_of.get(id) {

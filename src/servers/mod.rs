@@ -95,6 +95,8 @@ pub enum Event {
     },
     /// The host is being asked now (backends that ask one by one).
     Asked(HostId),
+    /// It was not asked after all: nothing of it has arrived, and no answer will.
+    NotAsked(HostId),
     /// The server says, while the campaign runs, that the host is offline.
     Offline(HostId),
     /// The server does not know the host (servers that list none say so when they are asked to ask it).

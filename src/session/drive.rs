@@ -349,6 +349,7 @@ impl Drive<'_> {
                     }
                 }
                 Event::Asked(host) => campaign.asked(&host),
+                Event::NotAsked(host) => campaign.not_asked(&host),
                 Event::Offline(host) => campaign.offline(&host),
                 Event::Unknown(host) => campaign.unknown(&host),
                 Event::Exhausted => return Ok(End::Complete),

@@ -13,7 +13,7 @@ const UNKNOWN: &str = "not enrolled, or not visible to these credentials";
 const RUNS_ON: &str =
     "the query can't be taken back, and runs whenever these check in, hours or days from now";
 
-/// The same where the answer to the first dispatch never came.
+/// The same where nobody is known to have been asked: the answer to the first dispatch never came.
 const MAY_RUN: &str =
     "the query may be queued for the first of the hosts, where it can't be taken back";
 
@@ -52,9 +52,11 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<String> {
     let kinds = unknown.into_iter().chain(KINDS);
     let kinds = kinds.map(|(kind, what)| (of_kind(kind), what));
     let running = runs_on.then(|| (of_kind(Status::NoAnswer), RUNS_ON));
+    let unheard = runs_on && of_kind(Status::NoAnswer).is_empty();
     kinds
         .chain(running)
         .filter(|(names, _)| !names.is_empty())
         .map(|(names, what)| format!("{what}: {}", listed(&names)))
+        .chain(unheard.then(|| MAY_RUN.to_owned()))
         .collect()
 }

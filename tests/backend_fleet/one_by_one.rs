@@ -38,7 +38,9 @@ async fn hosts_are_asked_one_by_one_and_it_is_said_what_that_costs() {
             Event::Answered { host, answer } => {
                 assert!(answers.insert(host.0, answer).is_none());
             }
-            Event::Offline(host) | Event::Unknown(host) => panic!("{host:?} is online"),
+            Event::Offline(host) | Event::Unknown(host) | Event::NotAsked(host) => {
+                panic!("{host:?} is online")
+            }
             Event::Exhausted => break,
         }
     }
@@ -95,7 +97,7 @@ async fn an_offline_host_is_said_to_be_once_and_online_ones_do_not_wait_for_it()
         match bench.next().await.unwrap() {
             Event::Asked(host) => first = first.or(Some(host)),
             Event::Offline(host) => offline.push(host),
-            Event::Unknown(host) => panic!("{host:?} was found"),
+            Event::Unknown(host) | Event::NotAsked(host) => panic!("{host:?} was found"),
             Event::Answered { host, .. } => {
                 assert_eq!(&*host.0, "31");
                 answered = true;
@@ -168,7 +170,7 @@ async fn a_host_that_is_gone_or_keeps_failing_is_given_up_with_a_word() {
         match bench.next().await.unwrap() {
             Event::Answered { host, .. } => answered.push(host.0.to_string()),
             Event::Exhausted => break,
-            Event::Asked(_) | Event::Offline(_) | Event::Unknown(_) => {}
+            Event::Asked(_) | Event::NotAsked(_) | Event::Offline(_) | Event::Unknown(_) => {}
         }
     }
     assert_eq!(answered, ["3"]);

@@ -22,6 +22,9 @@ const AT_ONCE: usize = 32;
 /// As long as hosts are still to be asked, so many of these look at what was asked already.
 const LOOKS_MEANWHILE: usize = 8;
 
+/// So many looks may bring what is no answer of the service; that is then what there is of the host.
+const GARBLED_LOOKS: u8 = 3;
+
 /// The hosts of a campaign.
 pub(super) struct Campaign {
     client: Client,
@@ -52,6 +55,8 @@ pub(super) struct Campaign {
 struct Asked {
     id: HostId,
     state: State,
+    /// Looks at it that brought no answer of the service.
+    garbled: u8,
 }
 
 /// Where a host's query is.
@@ -81,6 +86,7 @@ impl Campaign {
         let asked = |host: &Host| Asked {
             id: host.id.clone(),
             state: State::Waiting,
+            garbled: 0,
         };
         Self {
             client,
@@ -261,6 +267,7 @@ impl Campaign {
                         listed(&[&id.0])
                     )
                 });
+                self.events.push_back(Event::NotAsked(id));
                 State::Over
             }
         };
@@ -274,7 +281,11 @@ impl Campaign {
                 Answer::Error(self.client.notices().shown(&error))
             }
             Look::Seen(Seen::Answered(answer)) => answer,
-            Look::Unreadable(error) => {
+            Look::Garbled(_) if self.hosts[host].garbled + 1 < GARBLED_LOOKS => {
+                self.hosts[host].garbled += 1;
+                return self.next_round.push(host);
+            }
+            Look::Unreadable(error) | Look::Garbled(error) => {
                 Answer::Error(format!("the answer could not be read: {error}"))
             }
             Look::Away(error) => {

@@ -34,7 +34,7 @@ pub(super) enum Enqueue {
     Queued(String),
     /// No host of that name is enrolled.
     Unknown,
-    /// Nobody gets in so, or the service is none: what holds for one host holds for all.
+    /// Nobody gets in so: what holds for one host holds for all.
     Refused(BackendError),
     /// It may be queued, and nobody knows its id.
     Lost(BackendError),
@@ -51,8 +51,10 @@ pub(super) enum Look {
     Away(BackendError),
     /// There is no such query any more.
     Gone,
-    /// Its answer can't be read.
+    /// Its answer can't be read, however often it is looked at.
     Unreadable(BackendError),
+    /// What came is no answer of this service: a proxy's page, perhaps, that is gone at the next look.
+    Garbled(BackendError),
 }
 
 impl Client {
@@ -141,7 +143,9 @@ impl Client {
             },
             404 if wire::is_unknown_host(&wire::detail(&reply.body)) => Enqueue::Unknown,
             500..=599 => Enqueue::Lost(self.refusal(&reply)),
-            _ => Enqueue::Refused(self.refusal(&reply)),
+            401 | 403 => Enqueue::Refused(self.refusal(&reply)),
+            // Of this request: what is wrong with the service is so of the first, which ends the run.
+            _ => Enqueue::NotSent(self.refusal(&reply)),
         }
     }
 
@@ -163,7 +167,7 @@ impl Client {
                 let (id, bytes) = (id.to_owned(), reply.body.len());
                 let read = move || {
                     let seen = reply.parse(|body| reader.read(&id, body));
-                    seen.map_or_else(Look::Unreadable, Look::Seen)
+                    seen.map_or_else(Look::Garbled, Look::Seen)
                 };
                 Ok(away(bytes, read).await)
             }
