@@ -2,6 +2,7 @@
 
 mod ages;
 mod aisoc_direct;
+mod aisoc_recorded;
 mod alert;
 mod backend_fleet;
 mod backend_osctrl;
