@@ -7,7 +7,7 @@ use osquery_simulator::{
 };
 
 use crate::harness::site::{
-    Kind, Site, WRONG_PASSWORD, WRONG_TOKEN, host, on_both, on_every, silent,
+    Kind, Site, WRONG_PASSWORD, WRONG_TOKEN, host, on_every, on_those, silent,
 };
 
 #[test]
@@ -21,13 +21,9 @@ fn faults_wrong_token() {
 
 #[test]
 fn faults_wrong_password() {
-    on_both(|kind| {
+    on_those(Kind::logs_in, |kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
-        let username = match kind {
-            Kind::Fleet => FLEET_ADMIN_EMAIL,
-            Kind::Osctrl => "admin",
-            Kind::AisocDirect => unreachable!("nobody logs in there"),
-        };
+        let (username, _) = kind.user();
         let step = site.step(&["web-01"]).login(username, WRONG_PASSWORD);
         site.run("wrong-password", step);
         assert_eq!(
@@ -53,7 +49,7 @@ fn faults_token_with_a_line_break() {
 
 #[test]
 fn faults_role_without_permission() {
-    on_both(|kind| {
+    on_those(Kind::logs_in, |kind| {
         let mut scenario = Scenario::of([host("web-01")]);
         scenario.osctrl = Osctrl {
             environments: vec!["dev".into(), "other".into()],

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use osquery_simulator::{Answer, Behaviour, Fault, HostSpec, Huge, Scenario, SocketFault};
 
-use crate::harness::site::{Kind, Site, host, on_all, on_both, on_every, silent};
+use crate::harness::site::{Kind, Site, host, on_all, on_every, on_those, silent};
 
 /// What a proxy, a captive portal or a broken server sends instead of JSON.
 const BODIES: [(&str, &str); 4] = [
@@ -20,23 +20,21 @@ const BODIES: [(&str, &str); 4] = [
 
 #[test]
 fn faults_wrong_json_at_each_stage() {
-    on_both(|kind| {
-        let stages = [
-            ("login", kind.logging_in()),
-            ("finding", kind.finding()),
-            ("dispatch", kind.dispatching()),
-        ];
+    on_every(|kind| {
+        let mut stages = vec![("dispatch", kind.dispatching())];
+        if kind.logs_in() {
+            stages.push(("login", kind.logging_in()));
+        }
+        // What is wrong where answers are looked for is that host's error: `faults_wrong_json_in_results`.
+        if kind.lists_hosts() {
+            stages.push(("finding", kind.finding()));
+        }
         on_all(stages, |(stage, fault)| {
             for (what, body) in BODIES {
                 let fault = fault.clone().body(body).handled();
                 let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
-                let step = match (stage, kind) {
-                    ("login", Kind::Fleet) => site
-                        .step(&["web-01"])
-                        .login("admin@example.com", "fleet-admin-password"),
-                    ("login", Kind::Osctrl) => site
-                        .step(&["web-01"])
-                        .login("admin", "osctrl-admin-password"),
+                let step = match stage {
+                    "login" => site.step(&["web-01"]).logging_in(kind),
                     _ => site.step(&["web-01"]),
                 };
                 let document = site.run(&format!("{what}-at-{stage}"), step.timeout(10));
@@ -69,14 +67,13 @@ fn faults_wrong_json_on_the_results_stream() {
 }
 
 #[test]
-fn faults_wrong_json_in_osctrl_results() {
-    on_all(BODIES, |(what, body)| {
-        let fault = Fault::on("/results/").body(body);
-        let site = Site::new(
-            Kind::Osctrl,
-            Scenario::of([host("web-01")]).with_fault(fault),
-        );
-        site.run(&format!("{what}-at-results"), site.step(&["web-01"]));
+fn faults_wrong_json_in_results() {
+    on_those(Kind::is_polled, |kind| {
+        on_all(BODIES, |(what, body)| {
+            let fault = kind.polling().body(body);
+            let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+            site.run(&format!("{what}-at-results"), site.step(&["web-01"]));
+        });
     });
     // Only the state says that a query is over.
     let state = Fault::on_method("GET", "/queries/dev/query_")
@@ -89,7 +86,7 @@ fn faults_wrong_json_in_osctrl_results() {
 
 #[test]
 fn faults_answers_that_end_early() {
-    on_both(|kind| {
+    on_every(|kind| {
         let fault = Fault {
             truncate: Some(20),
             ..kind.finding().times(1)
@@ -108,27 +105,32 @@ fn faults_answers_that_end_early() {
 /// One host's answer that can't be read is that host's error; the others' rows are whole.
 #[test]
 fn faults_rows_that_are_none() {
-    on_both(|kind| {
+    on_every(|kind| {
         let raw =
             |name: &str, rows: &str| HostSpec::named(name).answering(Answer::RawRows(rows.into()));
         let scenario = Scenario::of([
             host("good"),
-            raw("null", "null"),
+            raw("no-rows", "null"),
             raw("numbers", "[1]"),
             raw("nested", r#"[{"pid": {"deep": "marker"}}]"#),
             raw("repeated-keys", r#"[{"pid":"1","pid":"2"}]"#),
             raw("text", r#""rows""#),
             raw("values", r#"[{"a": 1, "b": null, "c": true}]"#),
+            raw(
+                "marked",
+                r#"[{"live_query_matched": "1", "a": 1, "b": null, "c": true}]"#,
+            ),
         ]);
         let site = Site::new(kind, scenario);
         let hosts = [
             "good",
-            "null",
+            "no-rows",
             "numbers",
             "nested",
             "repeated-keys",
             "text",
             "values",
+            "marked",
         ];
         let document = site.run("rows-that-are-none", site.step(&hosts).timeout(10));
         assert_eq!(document.results["good"].len(), 1);
@@ -195,7 +197,8 @@ fn faults_answers_twice_and_late() {
 /// An answer of a host that nobody asked is nobody's.
 #[test]
 fn faults_answers_of_foreign_hosts() {
-    on_both(|kind| {
+    // An answer that names no host, but the query that it is to, is in `tests/aisoc_direct.rs`.
+    on_those(Kind::lists_hosts, |kind| {
         let foreign = HostSpec {
             behaviour: Behaviour {
                 answers_as: Some("4C4C4544-FFFF-4000-8000-000000000099".into()),
@@ -230,15 +233,14 @@ fn faults_broken_utf_8() {
 
     // `{"items":[{"id":1,"data":"\xff"}]}`
     let body = "eyJpdGVtcyI6W3siaWQiOjEsImRhdGEiOiL/In1dfQ==";
-    let fault = Fault {
-        body_base64: Some(body.into()),
-        ..Fault::on("/results/")
-    };
-    let site = Site::new(
-        Kind::Osctrl,
-        Scenario::of([host("web-01")]).with_fault(fault),
-    );
-    site.run("broken-utf-8", site.step(&["web-01"]));
+    on_those(Kind::is_polled, |kind| {
+        let fault = Fault {
+            body_base64: Some(body.into()),
+            ..kind.polling()
+        };
+        let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
+        site.run("broken-utf-8", site.step(&["web-01"]));
+    });
 }
 
 /// 20 MB from one host: above the usual limits of websockets, and whole in the document.

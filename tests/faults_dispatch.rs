@@ -2,14 +2,15 @@
 
 use osquery_simulator::{Cut, Fault, Scenario};
 
-use crate::harness::site::{Kind, Site, host, on_all, on_both, on_every};
+use crate::harness::site::{Kind, Site, host, on_all, on_every, on_those};
 
 /// What a gateway or a broken server answers.
 const STATUSES: [u16; 4] = [500, 502, 503, 504];
 
 #[test]
 fn faults_failing_server_is_asked_again_before_the_dispatch() {
-    on_both(|kind| {
+    // Where no hosts are looked for, these are looks at the answers.
+    on_every(|kind| {
         for status in [502, 503, 504] {
             let fault = kind.finding().status(status).times(2);
             let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
@@ -27,7 +28,9 @@ fn faults_failing_server_is_asked_again_before_the_dispatch() {
 
 #[test]
 fn faults_failing_server_until_the_deadline() {
-    on_both(|kind| {
+    // Where no hosts are looked for nothing is asked before the dispatch; looks that fail for good are in
+    // `faults_polls_that_fail_for_good`.
+    on_those(Kind::lists_hosts, |kind| {
         on_all(STATUSES, |status| {
             let fault = kind
                 .finding()
@@ -68,7 +71,7 @@ fn faults_lost_answer_to_the_dispatch() {
 
 #[test]
 fn faults_short_wait_is_obeyed() {
-    on_both(|kind| {
+    on_every(|kind| {
         let finding = match kind {
             Kind::Fleet | Kind::AisocDirect => kind.finding(),
             // Others of the searches that run side by side may turn out not to be needed.
@@ -80,17 +83,14 @@ fn faults_short_wait_is_obeyed() {
                 ..fault.status(429).times(1)
             };
             let path = fault.path.clone();
+            let method = fault.method.clone().expect("a method");
             let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
             let ran = site.step(&["web-01"]).binary().run();
             site.assert_no_secret(&ran);
             assert_eq!((ran.status, &*ran.stderr), (0, ""), "{ran:?}");
             assert!(!ran.document().partial);
             let seen = site.seen();
-            let calls: Vec<_> = seen
-                .requests
-                .iter()
-                .filter(|call| call.path.contains(&path))
-                .collect();
+            let calls: Vec<_> = seen.requests_to(&method, &path).collect();
             let again = calls[1..].iter().find(|call| call.path == calls[0].path);
             let Some(again) = again else {
                 panic!("not asked again: {calls:#?}");
@@ -103,12 +103,14 @@ fn faults_short_wait_is_obeyed() {
 
 #[test]
 fn faults_long_wait_is_busy_at_once() {
-    on_both(|kind| {
+    on_every(|kind| {
         for (name, fault, status) in [
             ("busy-before-the-dispatch", kind.finding(), 429),
             ("busy-at-the-dispatch", kind.dispatching(), 429),
             ("unavailable-for-long", kind.finding(), 503),
         ] {
+            // Where no hosts are looked for, it is only busy when answers are.
+            let dispatched = !kind.lists_hosts() && fault.path == kind.finding().path;
             let fault = Fault {
                 retry_after: Some("120".into()),
                 ..fault.status(status)
@@ -120,7 +122,7 @@ fn faults_long_wait_is_busy_at_once() {
                 started.elapsed().as_secs() < 20,
                 "the 30 s were not waited for"
             );
-            assert!(!document.campaign().may_be_running);
+            assert_eq!(document.campaign().may_be_running, dispatched, "{name}");
         }
     });
 }

@@ -10,7 +10,7 @@ use osquery_simulator::{
 
 use crate::harness::Ran;
 use crate::harness::document::Line;
-use crate::harness::site::{Kind, Site, host, on_all, on_both, silent};
+use crate::harness::site::{Kind, Site, host, on_all, on_every, on_those, silent};
 
 /// A fourth of a second, and as much again for a machine that does other things.
 const LATE: Duration = Duration::from_millis(500);
@@ -148,8 +148,8 @@ fn faults_signals_in_a_flood() {
 /// An extension that nobody asked for would make every frame unreadable.
 #[test]
 fn faults_compression_that_was_not_asked_for() {
-    on_both(|kind| {
-        let mut gzip = kind.finding();
+    on_every(|kind| {
+        let mut gzip = kind.opening();
         gzip.gzip = true;
         let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(gzip));
         let ran = site.step(&["web-01"]).binary().run();
@@ -180,14 +180,16 @@ fn faults_compression_that_was_not_asked_for() {
 #[test]
 fn faults_http_answers_without_end() {
     for endless in Endless::ALL {
-        let mut stages = vec![
-            (Kind::Fleet, Kind::Fleet.finding()),
-            (Kind::Osctrl, Kind::Osctrl.finding()),
-            (Kind::Fleet, Kind::Fleet.dispatching()),
-            (Kind::Osctrl, Fault::on_method("GET", "/results/")),
-        ];
-        if endless == Endless::Body {
-            stages.push((Kind::Osctrl, Kind::Osctrl.dispatching()));
+        let mut stages = Vec::new();
+        for kind in Kind::ALL {
+            stages.push((kind, kind.finding()));
+            if kind.is_polled() && kind.lists_hosts() {
+                stages.push((kind, kind.polling()));
+            }
+            // The same code reads it as elsewhere: once is enough of those that have a stage more.
+            if !kind.is_polled() || endless == Endless::Body {
+                stages.push((kind, kind.dispatching()));
+            }
         }
         on_all(stages, |(kind, fault)| {
             let path = fault.path.clone();
@@ -218,14 +220,14 @@ fn faults_http_answers_without_end() {
 /// Bytes that come one by one.
 #[test]
 fn faults_slow_bytes() {
-    on_both(|kind| {
+    on_every(|kind| {
         let drops = SlowBody {
             bytes: 1,
             every: Duration::from_millis(300),
         };
-        let mut slow_body = kind.finding();
+        let mut slow_body = kind.opening();
         slow_body.slow = Some(drops);
-        let mut slow_head = kind.finding();
+        let mut slow_head = kind.opening();
         slow_head.slow_head = Some(drops);
         on_all([slow_body, slow_head], |fault| {
             let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
@@ -241,7 +243,7 @@ fn faults_slow_bytes() {
 /// A page of hosts of any size is read no further than its limit, and not held.
 #[test]
 fn faults_pages_of_hosts_that_are_too_large() {
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         let (before, after) = match kind {
             Kind::Fleet => (r#"{"hosts":["#, "]}"),
             Kind::Osctrl => (r#"{"items":["#, r#"],"total_items":1000000}"#),
@@ -274,24 +276,25 @@ fn faults_pages_of_hosts_that_are_too_large() {
 /// One host's answer that is too large is that host's error, and the others' answers are read.
 #[test]
 fn faults_an_answer_that_is_too_large() {
-    let huge = HostSpec::named("huge").answering(Answer::Huge(Huge {
-        rows: 1,
-        row_bytes: 80_000_000,
-    }));
-    let site = Site::new(
-        Kind::Osctrl,
-        Scenario::of([huge, host("web-01").delayed(Duration::from_millis(300))]),
-    );
-    let ran = site.step(&["huge", "web-01"]).timeout(40).binary().run();
-    let document = ran.document();
-    assert_eq!((ran.status, document.partial), (0, true), "{ran:?}");
-    assert_eq!(document.failed_hosts, ["huge"]);
-    assert_eq!(
-        document.hosts["huge"].error.as_deref(),
-        Some(
-            "the answer could not be read: it has more than 64 MiB, the most that is read of one host"
-        )
-    );
-    assert_eq!(document.results["web-01"].len(), 1);
-    assert_bounded(&ran, "an answer of 80 MB");
+    // Fleet's stream ends with such a message: `faults_a_message_that_does_not_end`.
+    on_those(Kind::is_polled, |kind| {
+        let huge = HostSpec::named("huge").answering(Answer::Huge(Huge {
+            rows: 1,
+            row_bytes: 80_000_000,
+        }));
+        let later = host("web-01").delayed(Duration::from_millis(300));
+        let site = Site::new(kind, Scenario::of([huge, later]));
+        let ran = site.step(&["huge", "web-01"]).timeout(40).binary().run();
+        let document = ran.document();
+        assert_eq!((ran.status, document.partial), (0, true), "{ran:?}");
+        assert_eq!(document.failed_hosts, ["huge"]);
+        let error = document.hosts["huge"].error.as_deref().unwrap_or_default();
+        assert!(
+            error.starts_with("the answer could not be read: ")
+                && error.contains("more than 64 MiB, the most that is read of"),
+            "{error}"
+        );
+        assert_eq!(document.results["web-01"].len(), 1);
+        assert_bounded(&ran, "an answer of 80 MB");
+    });
 }

@@ -30,7 +30,7 @@ fn faults_connections_that_end_without_a_word_between_two_requests() {
                     "{kind:?} {ends:?}, run {run}: {ran:?}"
                 );
                 let seen = site.seen();
-                let each = if kind == Kind::AisocDirect { 2 } else { 1 };
+                let each = if kind.lists_hosts() { 1 } else { 2 };
                 assert_eq!(seen.campaigns.len(), each * run, "never repeated");
                 assert_eq!(kind.dispatches(&seen), each * run);
             }
@@ -74,10 +74,7 @@ fn against<const N: usize>(
 ) {
     let mut all: Vec<(Kind, Trick)> = tricks
         .into_iter()
-        .flat_map(|trick| {
-            let kinds = [Kind::Fleet, Kind::Osctrl, Kind::AisocDirect];
-            kinds.map(|kind| (kind, trick.clone()))
-        })
+        .flat_map(|trick| Kind::ALL.map(|kind| (kind, trick.clone())))
         .collect();
     while !all.is_empty() {
         let some = all.split_off(all.len().saturating_sub(4));

@@ -1,39 +1,20 @@
 //! Tokens, passwords and sessions are in nothing that is written, however much is logged and whatever a
 //! server says.
 
-use osquery_simulator::{
-    AISOC_SERVICE_TOKEN, Cut, FLEET_MAINTAINER_TOKEN, Fault, OSCTRL_ADMIN_PASSWORD,
-    OSCTRL_ADMIN_TOKEN, Scenario, SocketClose, SocketFault,
-};
+use osquery_simulator::{Cut, Fault, Scenario, SocketClose, SocketFault};
 
 use crate::harness::folder::Folder;
 use crate::harness::site::{
-    Kind, Site, Step, WRONG_PASSWORD, WRONG_TOKEN, host, on_all, on_both, on_every, silent,
+    Kind, Site, WRONG_PASSWORD, WRONG_TOKEN, host, on_all, on_every, on_those, silent,
 };
 
 const FLEET_PASSWORD: &str = osquery_simulator::FLEET_ADMIN_PASSWORD;
-
-fn token_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Fleet => FLEET_MAINTAINER_TOKEN,
-        Kind::Osctrl => OSCTRL_ADMIN_TOKEN,
-        Kind::AisocDirect => AISOC_SERVICE_TOKEN,
-    }
-}
-
-fn log_in(kind: Kind, step: Step) -> Step {
-    match kind {
-        Kind::Fleet => step.login("admin@example.com", FLEET_PASSWORD),
-        Kind::Osctrl => step.login("admin", OSCTRL_ADMIN_PASSWORD),
-        Kind::AisocDirect => unreachable!("nobody logs in there"),
-    }
-}
 
 /// Everything that a server can say repeats the token, and everything is logged.
 #[test]
 fn faults_secrets_that_a_server_repeats() {
     on_every(|kind| {
-        let token = token_of(kind);
+        let token = kind.token();
         let said = format!(r#"{{"message":"bad token {token}","error":"bad token {token}"}}"#);
         let socket = SocketFault {
             send: vec![format!(r#"{{"type":"error","data":"bad token {token}"}}"#)],
@@ -59,8 +40,8 @@ fn faults_secrets_that_a_server_repeats() {
                 r#"{{"query_name":"{token}","campaign":"{token}"}}"#
             )),
             Fault::on("results/websocket").socket(socket),
-            Fault::on("/results/").body(said.clone()).status(500),
-            Fault::on("/results/").body(format!(r#"{{"items":"{token}"}}"#)),
+            kind.polling().body(said.clone()).status(500),
+            kind.polling().body(format!(r#"{{"items":"{token}"}}"#)),
         ];
         for status in [400, 401, 403, 404, 409, 422, 500, 502, 503] {
             faults.push(kind.finding().status(status).body(said.clone()));
@@ -90,7 +71,7 @@ fn faults_secrets_that_a_server_repeats() {
 #[test]
 fn faults_secrets_in_errors_of_hosts() {
     on_every(|kind| {
-        let error = format!("near \"{}\": syntax error", token_of(kind));
+        let error = format!("near \"{}\": syntax error", kind.token());
         let failing = host("web-01").answering(osquery_simulator::Answer::Error(error));
         let site = Site::new(kind, Scenario::of([failing]));
         let document = site.run("secret-in-an-error-of-a-host", site.step(&["web-01"]));
@@ -101,14 +82,12 @@ fn faults_secrets_in_errors_of_hosts() {
 /// Sessions are secrets that the step never held.
 #[test]
 fn faults_secrets_of_sessions() {
-    on_both(|kind| {
+    on_those(Kind::logs_in, |kind| {
         for fault in [
             Fault::default(),
-            kind.finding().status(500).body(match kind {
-                Kind::Fleet => "bad password fleet-admin-password",
-                Kind::Osctrl => "bad password osctrl-admin-password",
-                Kind::AisocDirect => unreachable!("nobody logs in there"),
-            }),
+            kind.finding()
+                .status(500)
+                .body(format!("bad password {}", kind.user().1)),
             Fault::on("results/websocket").times(1).socket(SocketFault {
                 close: Some(SocketClose::Cut),
                 ..SocketFault::default()
@@ -116,7 +95,9 @@ fn faults_secrets_of_sessions() {
         ] {
             let scenario = Scenario::of([host("web-01"), silent("web-02")]).with_fault(fault);
             let site = Site::new(kind, scenario);
-            let step = log_in(kind, site.step(&["web-01", "web-02"]))
+            let step = site
+                .step(&["web-01", "web-02"])
+                .logging_in(kind)
                 .timeout(2)
                 .arg("-vvv");
             let ran = step.binary().run();
@@ -124,7 +105,7 @@ fn faults_secrets_of_sessions() {
             ran.document();
         }
         let site = Site::new(kind, Scenario::of([host("web-01")]));
-        let step = log_in(kind, site.step(&["web-01"]));
+        let step = site.step(&["web-01"]);
         let step = step.login("admin@example.com", WRONG_PASSWORD).arg("-vvv");
         let ran = step.binary().run();
         site.assert_no_secret(&ran);
@@ -137,7 +118,7 @@ fn faults_secrets_of_sessions() {
 fn faults_secrets_written_out() {
     on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
-        let step = site.step(&["web-01"]).with("api_token", token_of(kind));
+        let step = site.step(&["web-01"]).with("api_token", kind.token());
         site.run("token-written-out", step.clone());
         let ran = step.arg("-vvv").binary().run();
         site.assert_no_secret(&ran);
@@ -158,7 +139,7 @@ fn faults_secrets_from_every_source() {
     on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         let folder = Folder::new();
-        folder.file("token", format!("{}\n", token_of(kind)));
+        folder.file("token", format!("{}\n", kind.token()));
         let step = site.step(&["web-01"]).token(WRONG_TOKEN);
         let path = folder.name("");
         let flag = step.clone().arg("--secrets-dir").arg(&path).arg("-vvv");

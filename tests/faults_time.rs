@@ -4,25 +4,15 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use osquery_simulator::{
-    Answer, CampaignState, FLEET_ADMIN_PASSWORD, Fault, HostSpec, Huge, OSCTRL_ADMIN_PASSWORD,
-    Scenario,
-};
+use osquery_simulator::{Answer, Fault, HostSpec, Huge, Scenario};
 
+use crate::faults_output::{RUNS_ON, without_the_missing};
 use crate::harness::document::Document;
-use crate::harness::site::{Kind, Site, Step, compare, host, on_all, on_both, on_every, silent};
+use crate::harness::site::{Kind, Site, compare, host, on_all, on_every, on_those, silent};
 use crate::harness::step;
 
 /// A slow machine writes its document later than in 250 ms; nothing but a hang takes 2 s.
 const NEVER_AFTER_THE_DEADLINE: Duration = Duration::from_secs(2);
-
-fn log_in(site: &Site, step: Step) -> Step {
-    match site.kind {
-        Kind::Fleet => step.login("admin@example.com", FLEET_ADMIN_PASSWORD),
-        Kind::Osctrl => step.login("admin", OSCTRL_ADMIN_PASSWORD),
-        Kind::AisocDirect => unreachable!("nobody logs in there"),
-    }
-}
 
 #[track_caller]
 fn assert_in_time(started: Instant, timeout: u64) {
@@ -37,7 +27,8 @@ fn assert_in_time(started: Instant, timeout: u64) {
 
 #[test]
 fn faults_deadline_before_the_dispatch() {
-    on_both(|kind| {
+    // Where no hosts are listed nothing comes before it.
+    on_those(Kind::lists_hosts, |kind| {
         let stages = [
             ("deadline-at-login", kind.logging_in()),
             ("deadline-at-finding", kind.finding()),
@@ -50,7 +41,7 @@ fn faults_deadline_before_the_dispatch() {
             let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
             let mut step = site.step(&["web-01", "db-1"]).timeout(2);
             if name == "deadline-at-login" {
-                step = log_in(&site, step);
+                step = step.logging_in(kind);
             }
             let started = Instant::now();
             let document = site.run(name, step);
@@ -103,7 +94,7 @@ fn faults_deadline_while_the_stop_hangs() {
 
 #[test]
 fn faults_signals_in_the_middle() {
-    on_both(|kind| {
+    on_every(|kind| {
         for (signal, status) in [("TERM", 143), ("INT", 130)] {
             let mut scenario = Scenario::of([host("web-01"), silent("web-02")]);
             scenario.fleet.tick = Duration::from_millis(300);
@@ -119,12 +110,13 @@ fn faults_signals_in_the_middle() {
             let document = ran.document();
             assert_cancelled(&document, &name);
             let silent = &document.timed_out_hosts;
-            let missing = format!(
-                "warning: asked, but did not answer: {}\n",
-                silent.join(", ")
-            );
+            let silent = silent.join(", ");
+            let mut missing = format!("warning: asked, but did not answer: {silent}\n");
+            if !kind.stops() {
+                missing += &format!("warning: {RUNS_ON}: {silent}\n");
+            }
             assert_eq!(ran.stderr, missing);
-            wait_for_the_end(&site);
+            site.wait_for_the_end();
         }
     });
 }
@@ -144,7 +136,7 @@ fn assert_cancelled(document: &Document, name: &str) {
 /// What has come is kept: here the process itself has shown that it has the row.
 #[test]
 fn faults_signal_keeps_the_rows() {
-    on_both(|kind| {
+    on_every(|kind| {
         let scenario = Scenario::of([host("web-01"), silent("web-02")]);
         let site = Site::new(kind, scenario);
         let step = site.step(&["web-01", "web-02"]);
@@ -154,15 +146,18 @@ fn faults_signal_keeps_the_rows() {
         let ran = lines.wait();
         assert_eq!((ran.status, ran.lines().len()), (143, 2), "{ran:?}");
 
-        // With the one document the rows can't be seen before; two of osctrl's polls later, or once a
-        // second campaign has begun on Fleet, they have been read.
-        if kind == Kind::Osctrl {
+        // With the one document the rows can't be seen before; two polls later they have been
+        // read; Fleet shows nothing.
+        if kind.is_polled() {
+            let earlier = site.seen().campaigns.len();
             let running = step.binary().start();
             site.wait("polls after the answer", |seen| {
-                let Some(first) = seen.answers.iter().find(|answer| answer.campaign == 1) else {
+                let mut answers = seen.answers.iter();
+                let Some(first) = answers.find(|answer| answer.campaign >= earlier) else {
                     return false;
                 };
-                let polls = seen.requests_to("GET", "/results/");
+                let polling = kind.polling();
+                let polls = seen.requests_to("GET", &polling.path);
                 polls.filter(|poll| poll.at > first.at).count() > 2
             });
             running.signal("TERM");
@@ -174,7 +169,8 @@ fn faults_signal_keeps_the_rows() {
 
 #[test]
 fn faults_signal_before_the_dispatch() {
-    on_both(|kind| {
+    // Where no hosts are listed nothing comes before it.
+    on_those(Kind::lists_hosts, |kind| {
         let fault = Fault {
             hang: true,
             ..kind.finding()
@@ -197,23 +193,23 @@ fn faults_signal_before_the_dispatch() {
 /// The campaign exists although its id is not known yet: Fleet's is ended as soon as it is.
 #[test]
 fn faults_signal_while_the_dispatch_is_under_way() {
-    let mut scenario = Scenario::of([host("web-01")]);
-    scenario.fleet.tick = Duration::from_millis(300);
-    scenario.faults.push(Fault {
-        answer_delay: Duration::from_millis(500),
-        ..Kind::Fleet.dispatching()
-    });
-    let site = Site::new(Kind::Fleet, scenario);
-    let running = site.step(&["web-01"]).binary().start();
-    site.wait("the campaign", |seen| !seen.campaigns.is_empty());
-    running.signal("TERM");
-    let document = site.compare("signal-while-dispatching", running);
-    assert!(
-        document.campaign().may_be_running,
-        "as things stood when it was written"
-    );
-    site.wait("the end of the campaign", |seen| {
-        seen.campaigns[0].state == CampaignState::Completed
+    on_every(|kind| {
+        let mut scenario = Scenario::of([silent("web-01")]);
+        scenario.fleet.tick = Duration::from_millis(300);
+        scenario.faults.push(Fault {
+            answer_delay: Duration::from_millis(500),
+            ..kind.dispatching()
+        });
+        let site = Site::new(kind, scenario);
+        let running = site.step(&["web-01"]).binary().start();
+        site.wait("the campaign", |seen| !seen.campaigns.is_empty());
+        running.signal("TERM");
+        let document = site.compare("signal-while-dispatching", running);
+        assert!(
+            document.campaign().may_be_running,
+            "as things stood when it was written"
+        );
+        site.wait_for_the_end();
     });
 }
 
@@ -267,7 +263,7 @@ fn faults_second_signal() {
 /// A reader that is slow, or stuck, does not keep the campaign running.
 #[test]
 fn faults_reader_that_waits() {
-    on_both(|kind| {
+    on_every(|kind| {
         let rows = Huge {
             rows: 2_000,
             row_bytes: 1_000,
@@ -279,27 +275,15 @@ fn faults_reader_that_waits() {
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
         let step = site.step(&["huge", "web-02"]).timeout(6);
         let running = step.binary().stdout_to(writer).start();
-        wait_for_the_end(&site);
+        running.wait_for_stderr("did not answer");
+        site.wait_for_the_end();
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("the document");
         let ran = running.wait();
-        let missing = "warning: asked, but did not answer: web-02\n";
-        assert_eq!((ran.status, &*ran.stderr), (0, missing));
+        assert_eq!((ran.status, without_the_missing(&ran)), (0, String::new()));
         let document: Document = serde_json::from_str(&text).expect("the whole document");
         document.assert_invariant();
         assert_eq!(document.results["huge"].len(), 2_000);
         assert_eq!(document.timed_out_hosts, ["web-02"]);
-    });
-}
-
-fn wait_for_the_end(site: &Site) {
-    site.wait("the end of the campaign", |seen| {
-        let Some(campaign) = seen.campaigns.first() else {
-            return false;
-        };
-        matches!(
-            (site.kind, campaign.state),
-            (Kind::Fleet, CampaignState::Completed) | (Kind::Osctrl, CampaignState::Expired)
-        )
     });
 }

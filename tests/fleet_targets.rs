@@ -4,7 +4,7 @@ use osquery_simulator::{Endpoints, FleetUser, HostSpec, Role, Scenario, ServerVe
 use serde_json::{Value, json};
 
 use crate::harness::folder::Folder;
-use crate::harness::site::{Kind, Site, Step, host, on_all, on_both, one_row};
+use crate::harness::site::{Kind, Site, Step, host, on_all, on_every, one_row};
 use crate::harness::{Ran, step};
 
 const VERSIONS: [ServerVersion; 2] = [ServerVersion::FLEET_2025, ServerVersion::FLEET_2026];
@@ -241,7 +241,7 @@ fn what_can_not_be_meant_is_refused_before_the_network() {
 #[test]
 fn one_text_with_the_names_of_several_hosts_is_refused_with_the_list_to_write() {
     const LIST: &str = r#"make it a list, `["web-01", "web-02"]`"#;
-    on_both(|kind| {
+    on_every(|kind| {
         for (written, path) in [
             (json!("web-01, web-02"), "target_hosts"),
             (json!("web-01,web-02"), "target_hosts"),

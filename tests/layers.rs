@@ -404,3 +404,26 @@ fn a_server_has_three_places() {
         assert_eq!(places(&code), ["servers/mod.rs", "servers/open.rs"]);
     }
 }
+
+/// Tests go over one list of the kinds of servers, so that one more is in all of them.
+#[test]
+fn the_kinds_of_servers_are_listed_in_the_harness_only() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let lists = ["[Kind::Fleet, ", "[Kind::Osctrl, ", "[Kind::AisocDirect, "];
+    let (mut listing, mut read) = (Vec::new(), 0);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        read += 1;
+        // This one names what it looks for.
+        if !file.ends_with("layers.rs") && lists.iter().any(|list| text.contains(list)) {
+            listing.push(file);
+        }
+    }
+    assert!(read > 40, "{read} files");
+    assert!(
+        listing.is_empty(),
+        "these list kinds of servers; go over `Kind::ALL`, or those of which something holds: {listing:#?}"
+    );
+}

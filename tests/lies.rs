@@ -4,7 +4,7 @@
 use osquery_simulator::{Answer, Cells, Fault, HostSpec, Scenario};
 use serde_json::{Value, json};
 
-use crate::harness::site::{Kind, Site, host, on_both, on_every};
+use crate::harness::site::{Kind, Site, host, on_every, on_those};
 use crate::harness::step;
 
 /// Clears the screen, and a C1 control sequence introducer.
@@ -48,8 +48,8 @@ fn names_and_columns_of_hosts_do_not_drive_a_terminal() {
 fn compressed_bodies_that_nobody_asked_for_are_not_unpacked() {
     // 20 MB of blanks.
     let packed = include_str!("fixtures/blanks-20-mb.gz.base64");
-    on_both(|kind| {
-        let mut fault = kind.finding();
+    on_every(|kind| {
+        let mut fault = kind.opening();
         fault.status = Some(200);
         fault.body_base64 = Some(packed.to_owned());
         let site = Site::new(kind, Scenario::of([host("web-01")]).with_fault(fault));
@@ -75,7 +75,7 @@ fn compressed_bodies_that_nobody_asked_for_are_not_unpacked() {
 
 #[test]
 fn pages_that_never_end_do_not_keep_the_step() {
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         let page = match kind {
             Kind::Fleet => {
                 let hosts: Vec<Value> = (0..100)
@@ -130,11 +130,6 @@ fn an_alert_does_not_stop_its_own_triage() {
             "control": "\u{0}\u{1b}\u{7f}\u{9b}\u{202e}", "template": "{{ secrets.token }} {% raw %} ${{x}}",
         });
         alert[&"k".repeat(5_000)] = json!(true);
-        let environment = match kind {
-            Kind::Fleet => json!({}),
-            Kind::Osctrl => json!({"environment": "dev"}),
-            Kind::AisocDirect => json!({"tenant_id": osquery_simulator::AISOC_TENANT}),
-        };
         let mut params = json!({
             "backend": kind.backend(), "base_url": site.simulator.base_url(), "api_token": "{{ secrets.token }}",
             "template": "running_processes", "target_hosts": ["{{ alert.host }}"], "timeout_seconds": 30,
@@ -142,12 +137,8 @@ fn an_alert_does_not_stop_its_own_triage() {
         params
             .as_object_mut()
             .expect("an object")
-            .extend(environment.as_object().cloned().unwrap_or_default());
-        let token = match kind {
-            Kind::Fleet => osquery_simulator::FLEET_MAINTAINER_TOKEN,
-            Kind::Osctrl => osquery_simulator::OSCTRL_PLUGIN_TOKEN,
-            Kind::AisocDirect => osquery_simulator::AISOC_SERVICE_TOKEN,
-        };
+            .extend(kind.access());
+        let token = kind.token();
         let invocation = json!({
             "protocol": 1, "context": {"alert": alert}, "secrets": {"token": token},
             "step": {"id": "odd", "type": "osquery_live_query", "params": params},

@@ -78,7 +78,7 @@ fn cases() -> Vec<Case> {
 #[test]
 fn what_an_empty_answer_leaves_open_is_said_where_it_matters() {
     let mut runs = Vec::new();
-    for kind in [Kind::Fleet, Kind::Osctrl] {
+    for kind in Kind::ALL {
         for format in ["json", "ndjson"] {
             runs.extend(cases().into_iter().map(|case| (kind, format, case)));
         }
@@ -113,7 +113,7 @@ fn what_an_empty_answer_leaves_open_is_said_where_it_matters() {
 /// Who did not answer is no empty answer; nor is what nobody was asked.
 #[test]
 fn silence_is_no_empty_answer() {
-    for kind in [Kind::Fleet, Kind::Osctrl] {
+    for kind in Kind::ALL {
         let site = Site::new(kind, Scenario::of([silent("mute")]));
         let step = || site.step(&["mute"]).with("template", "active_connections");
         let silent = step().timeout(4).binary().run().document();

@@ -3,7 +3,7 @@
 use osquery_simulator::{Answer, HostSpec, Huge, Scenario};
 
 use crate::harness::document::Line;
-use crate::harness::site::{Site, host, on_both};
+use crate::harness::site::{Site, host, on_every};
 use crate::harness::{Binary, Ran, args};
 
 /// The binary under a limit of sh's `ulimit`.
@@ -45,7 +45,7 @@ fn well_or_named(ran: &Ran, about: &str, words: &[&str]) -> bool {
 
 #[test]
 fn open_files() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         let mut went_well = Vec::new();
         for most in 3..=20 {
@@ -84,7 +84,7 @@ fn died_in_a_library(ran: &Ran) -> bool {
 fn memory() {
     /// MiB of address space; what is wanted at once lies between them.
     const SIZES: [u32; 9] = [60, 130, 140, 150, 160, 175, 190, 200, 600];
-    on_both(|kind| {
+    on_every(|kind| {
         let large = Answer::Huge(LARGE);
         let names = ["web-01", "web-02", "web-03"];
         let hosts = names.map(|name| HostSpec::named(name).answering(large.clone()));
@@ -151,7 +151,7 @@ fn threads() {
         eprintln!("left out: it takes root, setpriv, prlimit, and a binary that all may run");
         return;
     }
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         let by_address = site.simulator.base_url();
         let by_name = by_address.replace("127.0.0.1", "localhost");

@@ -4,7 +4,7 @@
 use osquery_simulator::{Answer, Fault, HostSpec, OSCTRL_PLUGIN_TOKEN, Scenario};
 use serde_json::Value;
 
-use crate::harness::site::{Kind, Site, Step, host, on_both, silent};
+use crate::harness::site::{Kind, Site, Step, host, on_every, silent};
 use crate::harness::{Ran, step};
 
 /// A way out of a run, and what has to be said before its document.
@@ -121,7 +121,7 @@ fn assert_last(ran: &Ran, name: &str) -> Value {
 
 #[test]
 fn the_document_is_the_last_line_on_every_way_out() {
-    on_both(|kind| {
+    on_every(|kind| {
         for way in ways() {
             for args in [
                 &[][..],
@@ -155,7 +155,7 @@ fn the_document_is_the_last_line_on_every_way_out() {
 
 #[test]
 fn a_signal_ends_the_stream_with_the_document() {
-    on_both(|kind| {
+    on_every(|kind| {
         for (signal, status) in [("INT", 130), ("TERM", 143), ("HUP", 143)] {
             let site = Site::new(kind, Scenario::of([silent("web-01")]));
             let running = site.step(&["web-01"]).arg("-v").binary().merged().start();

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::Ran;
 use crate::harness::document::Document;
-use crate::harness::site::{Kind, Site, host, on_all, on_both};
+use crate::harness::site::{Kind, Site, host, on_all, on_those};
 
 fn site(kind: Kind, hosts: impl IntoIterator<Item = HostSpec>) -> Site {
     let mut scenario = Scenario::of(hosts);
@@ -63,7 +63,7 @@ fn near<'a>(document: &'a Document, name: &str) -> Vec<&'a str> {
 
 #[test]
 fn names_that_resemble_an_unknown_one_are_told() {
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         let hosts = [
             host("web-01.corp.example.com"),
             host("database-7"),
@@ -107,7 +107,7 @@ fn names_that_resemble_an_unknown_one_are_told() {
 /// Five at most, the likeliest first, and of a thousand hosts that are numbered none as what was meant.
 #[test]
 fn neighbours_are_told_and_not_suggested() {
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         let many = HostSpec::many(1_000, "host-{n:04}");
         let site = site(kind, [many, host("mail")]);
         let ran = run(&site, &["host-1000", "hsot-0042", "mail"], &[]);
@@ -128,7 +128,7 @@ fn neighbours_are_told_and_not_suggested() {
 /// Looking around costs Fleet a few small requests, for three names at most, and osctrl none.
 #[test]
 fn what_resembles_costs_few_requests() {
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         let site = site(kind, [HostSpec::many(300, "host-{n:04}"), host("mail")]);
         let names: Vec<String> = (0..10).map(|n| format!("unknown-{n}")).collect();
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -156,7 +156,7 @@ fn what_resembles_costs_few_requests() {
 
 #[test]
 fn a_computer_is_found_by_its_own_name() {
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         let hosts = [
             computer("ip-10-0-0-7.ec2.internal", "Anna's MacBook"),
             computer("laptop-7", "web-01"),
@@ -179,7 +179,7 @@ fn a_computer_is_found_by_its_own_name() {
 
 #[test]
 fn a_computer_name_of_several_is_a_shared_name() {
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         let site = site(
             kind,
             [computer("a-1", "MacBook"), computer("a-2", "macbook")],
@@ -218,7 +218,7 @@ fn short_names_and_addresses_match_where_the_step_says_so() {
     const SHORT: &[&str] = &["short_name"];
     const ADDRESS: &[&str] = &["ip_address"];
     const BOTH: &[&str] = &["short_name", "ip_address"];
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         let hosts = [
             at("web-01.corp.example.com", "10.1.2.3"),
             at("web-02.corp.example.com", "10.1.2.4"),
@@ -349,7 +349,7 @@ fn placeholder_serials_are_refused_with_how_many_hosts_have_them() {
         ("123456789", "123456789"),
         ("00000000", "00000000"),
     ];
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         on_all(words, |(set, written)| {
             let twelve = HostSpec {
                 serial: Some(set.into()),
@@ -380,7 +380,7 @@ fn placeholder_serials_are_refused_with_how_many_hosts_have_them() {
 
 #[test]
 fn a_placeholder_that_is_a_host_s_name_means_that_host() {
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         let site = site(kind, [serial("none", "S1"), serial("web-01", "None")]);
         let ran = run(&site, &["None"], &[]);
         let document = ran.document();
@@ -414,7 +414,7 @@ fn a_placeholder_that_half_a_fleet_has_costs_few_requests() {
 
 #[test]
 fn a_serial_of_several_hosts_is_a_shared_name() {
-    on_both(|kind| {
+    on_those(Kind::lists_hosts, |kind| {
         let hosts = [
             serial("clone-1", "C02SAME"),
             serial("clone-2", "c02same"),

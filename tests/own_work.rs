@@ -5,7 +5,7 @@ use osquery_simulator::Scenario;
 use serde_json::{Value, json};
 
 use crate::harness::folder::Folder;
-use crate::harness::site::{Kind, Site, host, on_all, on_both};
+use crate::harness::site::{Site, host, on_all, on_every};
 use crate::harness::{Ran, args, step};
 
 /// A step's input costs some multiple of its 4 MiB, not of what it could be made to multiply to.
@@ -159,7 +159,7 @@ fn deep(levels: usize) -> Value {
 
 #[test]
 fn a_deep_alert_stops_no_triage() {
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(kind, Scenario::of([host("web-01")]));
         for levels in [60, 64, 65, 128, 129, 255, 256] {
             // Put in as text: the reader of tests goes less deep.
@@ -168,15 +168,9 @@ fn a_deep_alert_stops_no_triage() {
             text["step"]["params"]["base_url"] = site.simulator.base_url().into();
             text["step"]["params"]["backend"] = kind.backend().into();
             text["step"]["params"]["target_hosts"] = json!("{{ alert.host }}");
-            if kind == Kind::Osctrl {
-                text["step"]["params"]["environment"] = "dev".into();
-            }
-            let token = match kind {
-                Kind::Fleet => osquery_simulator::FLEET_MAINTAINER_TOKEN,
-                Kind::Osctrl => osquery_simulator::OSCTRL_ADMIN_TOKEN,
-                Kind::AisocDirect => osquery_simulator::AISOC_CONSOLE_TOKEN,
-            };
-            text["secrets"]["token"] = token.into();
+            let params = text["step"]["params"].as_object_mut();
+            params.expect("a mapping").extend(kind.access());
+            text["secrets"]["token"] = kind.token().into();
             let deep = deep(levels).to_string();
             let text = text.to_string().replace("\"DEEP\"", &deep);
             let ran = step(text).run();
@@ -215,7 +209,7 @@ fn the_hosts_of_a_webhook_are_plucked() {
         {"id": 1, "hostname": "web-01", "url": "https://fleet.example/hosts/1"},
         {"id": 2, "hostname": "web-02", "url": "https://fleet.example/hosts/2"},
     ]}});
-    on_both(|kind| {
+    on_every(|kind| {
         let site = Site::new(
             kind,
             Scenario::of([host("web-01"), host("web-02"), host("web-03")]),

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use osquery_simulator::{FLEET_ADMIN_PASSWORD, Fault, OSCTRL_PLUGIN_PASSWORD, Scenario};
+use osquery_simulator::{Fault, Scenario};
 
 use crate::harness::site::{Kind, Site, Step, host, on_all};
 
@@ -26,9 +26,8 @@ impl Asked {
 
     fn step(self, site: &Site) -> Step {
         let step = site.step(&["web-01"]);
-        match (self.what, self.kind) {
-            ("login", Kind::Fleet) => step.login("admin@example.com", FLEET_ADMIN_PASSWORD),
-            ("login", Kind::Osctrl) => step.login("plugin", OSCTRL_PLUGIN_PASSWORD),
+        match self.what {
+            "login" => step.logging_in(self.kind),
             _ => step,
         }
     }
@@ -56,6 +55,8 @@ fn all() -> Vec<Asked> {
         of(Kind::Fleet, "login", "POST", "/login"),
         of(Kind::Fleet, "search", "GET", "/fleet/hosts"),
         of(Kind::Fleet, "dispatch", "POST", "s/run"),
+        of(Kind::AisocDirect, "dispatch", "POST", "/enqueue"),
+        of(Kind::AisocDirect, "results", "GET", "/distributed/"),
     ]
 }
 

@@ -63,6 +63,9 @@ class Module:
     def resolve(self, schema: Schema) -> tuple[str | None, Schema]:
         if "$ref" in schema:
             key = schema["$ref"].rsplit("/", 1)[1]
+            # Every document has the same.
+            if key == "error" and "Error" in self.classes:
+                return "Error", self.defs[key]
             return self.prefix + class_name(key), self.defs[key]
         return None, schema
 
@@ -161,6 +164,9 @@ def generated() -> str:
         module.add(class_name(key), output["$defs"][key], keeps_raw=True)
     dry_run = json.loads((SCHEMAS / "dry-run.schema.json").read_text())
     module.add_document("DryRunReport", dry_run, prefix="DryRun")
+    lines = json.loads((SCHEMAS / "event.schema.json").read_text())
+    for name, key, prefix in (("Event", "event", "Event"), ("CollectSummary", "summary", "Collect")):
+        module.add_document(name, {**lines["$defs"][key], "$defs": lines["$defs"]}, prefix=prefix)
     return HEAD + "\n\n" + "\n\n\n".join(module.classes.values()) + "\n"
 
 

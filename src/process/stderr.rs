@@ -117,6 +117,7 @@ impl Stderr {
         if self.0.settings.json {
             let mut line = json_line("ERROR", &failure.message);
             line["code"] = code.into();
+            line["retryable"] = failure.retryable.into();
             if let Some(hint) = &failure.hint {
                 line["hint"] = hint.as_str().into();
             }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Connector, fleet, told};
 use crate::harness::folder::Folder;
-use crate::harness::site::{Kind, Site, WRONG_TOKEN, on_both};
+use crate::harness::site::{Kind, Site, WRONG_TOKEN, on_those};
 use crate::harness::{args, step};
 
 #[test]
@@ -83,7 +83,7 @@ fn the_policy_holds_for_connectors_too() {
 
 #[test]
 fn a_check_polls_nothing() {
-    on_both(|kind| {
+    on_those(Kind::is_collected, |kind| {
         let site = Site::new(kind, Scenario::of([HostSpec::named("web-01")]));
         let check = Connector::of(kind, &site.simulator).arg("--check");
         let ran = check.binary().run();
@@ -122,7 +122,7 @@ fn a_check_polls_nothing() {
 
 #[test]
 fn a_token_that_is_wrong_ends_every_stream() {
-    on_both(|kind| {
+    on_those(Kind::is_collected, |kind| {
         let site = Site::new(kind, Scenario::of([HostSpec::named("web-01")]));
         let poll = Connector {
             token: WRONG_TOKEN,

@@ -1,4 +1,4 @@
-//! A simulated server of either kind, steps for it, and what came out of a run, compared whole with a
+//! A simulated server of any kind, steps for it, and what came out of a run, compared whole with a
 //! file of `tests/faults/`. No secret of a site may appear in anything that the binary writes: each
 //! comparison looks for them all.
 //!
@@ -11,10 +11,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use osquery_simulator::{
-    AISOC_CONSOLE_TOKEN, AISOC_SERVICE_TOKEN, AISOC_TENANT, Answer, FLEET_ADMIN_PASSWORD,
-    FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN, Fault, HostSpec,
-    OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD, OSCTRL_PLUGIN_TOKEN,
-    Observations, Scenario, Server, Simulator, Wire,
+    AISOC_CONSOLE_TOKEN, AISOC_SERVICE_TOKEN, AISOC_TENANT, Answer, CampaignState,
+    FLEET_ADMIN_PASSWORD, FLEET_ADMIN_TOKEN, FLEET_MAINTAINER_TOKEN, FLEET_OBSERVER_TOKEN, Fault,
+    HostSpec, OSCTRL_ADMIN_PASSWORD, OSCTRL_ADMIN_TOKEN, OSCTRL_PLUGIN_PASSWORD,
+    OSCTRL_PLUGIN_TOKEN, Observations, Scenario, Server, Simulator, Wire,
 };
 
 use serde_json::{Map, Value, json};
@@ -57,6 +57,86 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind of server: the one list that tests go over. Whoever adds a kind adds it here, and the
+    /// compiler names what has to be said of it below.
+    pub const ALL: [Self; 3] = [Self::Fleet, Self::Osctrl, Self::AisocDirect];
+
+    /// Hosts are looked for before they are asked, by any of their names; labels and platforms mean some.
+    pub fn lists_hosts(self) -> bool {
+        self != Self::AisocDirect
+    }
+
+    /// Credentials may be a user's name and password, and users have roles.
+    pub fn logs_in(self) -> bool {
+        self != Self::AisocDirect
+    }
+
+    /// What was asked can be taken back.
+    pub fn stops(self) -> bool {
+        self != Self::AisocDirect
+    }
+
+    /// osquery's own message of a query that failed reaches whoever asked.
+    pub fn tells_errors(self) -> bool {
+        self != Self::AisocDirect
+    }
+
+    /// Answers are looked for, one request after the other.
+    pub fn is_polled(self) -> bool {
+        self != Self::Fleet
+    }
+
+    /// It has what `collect` collects.
+    pub fn is_collected(self) -> bool {
+        self != Self::AisocDirect
+    }
+
+    /// A fault of looking for answers, of those that [are polled](Self::is_polled).
+    pub fn polling(self) -> Fault {
+        match self {
+            Self::Fleet => Fault::on("its answers come by themselves"),
+            Self::Osctrl => Fault::on("/results/"),
+            Self::AisocDirect => Fault::on_method("GET", "/osquery/distributed/"),
+        }
+    }
+
+    /// A token that may do all that a run needs.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Fleet => FLEET_MAINTAINER_TOKEN,
+            Self::Osctrl => OSCTRL_ADMIN_TOKEN,
+            Self::AisocDirect => AISOC_SERVICE_TOKEN,
+        }
+    }
+
+    /// A user and their password; of those that [log in](Self::logs_in).
+    pub fn user(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Fleet => ("admin@example.com", FLEET_ADMIN_PASSWORD),
+            Self::Osctrl => ("admin", OSCTRL_ADMIN_PASSWORD),
+            Self::AisocDirect => unreachable!("nobody logs in there"),
+        }
+    }
+
+    /// What `params` need beside the address and credentials.
+    pub fn access(self) -> Map<String, Value> {
+        let access = match self {
+            Self::Fleet => json!({}),
+            Self::Osctrl => json!({"environment": "dev"}),
+            Self::AisocDirect => json!({"tenant_id": AISOC_TENANT}),
+        };
+        access.as_object().cloned().unwrap_or_default()
+    }
+
+    /// Which of the simulator's servers it is.
+    fn wire(self) -> Wire {
+        match self {
+            Self::Fleet => Wire::Fleet,
+            Self::Osctrl => Wire::Osctrl,
+            Self::AisocDirect => Wire::AisocDirect,
+        }
+    }
+
     /// `backend` in steps and documents.
     pub fn backend(self) -> &'static str {
         match self {
@@ -66,12 +146,20 @@ impl Kind {
         }
     }
 
-    /// A part of the paths that find hosts; where these can't be looked for, of those that look for answers.
+    /// A fault of finding hosts; where these can't be looked for, of looking for answers.
     pub fn finding(self) -> Fault {
         match self {
             Self::Fleet => Fault::on_method("GET", "/fleet/hosts"),
             Self::Osctrl => Fault::on_method("GET", "/nodes/dev"),
             Self::AisocDirect => Fault::on_method("GET", "/osquery/distributed/"),
+        }
+    }
+
+    /// The first thing that a run asks with a token, whatever that is.
+    pub fn opening(self) -> Fault {
+        match self.lists_hosts() {
+            true => self.finding(),
+            false => self.dispatching(),
         }
     }
 
@@ -98,21 +186,17 @@ impl Kind {
     }
 }
 
-/// Runs a test for both kinds of server that find hosts before they ask them.
-pub fn on_both(test: impl Fn(Kind) + Sync) {
-    on_kinds([Kind::Fleet, Kind::Osctrl], test);
-}
-
-/// Runs a test for every kind of server at once.
+/// Runs a test for every kind of server at once: most of it is waiting.
 pub fn on_every(test: impl Fn(Kind) + Sync) {
-    on_kinds([Kind::Fleet, Kind::Osctrl, Kind::AisocDirect], test);
+    on_those(|_| true, test);
 }
 
-/// Runs a test for these kinds of server at once: most of it is waiting.
-fn on_kinds<const COUNT: usize>(kinds: [Kind; COUNT], test: impl Fn(Kind) + Sync) {
+/// Runs a test for the kinds of server of which this holds, at once: a test says by it why the others have
+/// no part in it.
+pub fn on_those(holds: fn(Kind) -> bool, test: impl Fn(Kind) + Sync) {
     let test = &test;
     std::thread::scope(|scope| {
-        for kind in kinds {
+        for kind in Kind::ALL.into_iter().filter(|kind| holds(*kind)) {
             let thread = std::thread::Builder::new().name(kind.backend().into());
             thread
                 .spawn_scoped(scope, move || test(kind))
@@ -158,11 +242,7 @@ pub struct Site {
 impl Site {
     /// Starts it.
     pub fn new(kind: Kind, scenario: Scenario) -> Self {
-        let wire = match kind {
-            Kind::Fleet => Wire::Fleet,
-            Kind::Osctrl => Wire::Osctrl,
-            Kind::AisocDirect => Wire::AisocDirect,
-        };
+        let wire = kind.wire();
         let simulator = Simulator::spawn(Scenario { wire, ..scenario }).expect("a simulator");
         Self { kind, simulator }
     }
@@ -186,6 +266,19 @@ impl Site {
             "never came: {what}; {:#?}",
             self.simulator.campaigns()
         );
+    }
+
+    /// Blocks until nothing of what was asked goes on at the server; where nothing can be taken back, that is
+    /// nothing to wait for.
+    #[track_caller]
+    pub fn wait_for_the_end(&self) {
+        if self.kind.stops() {
+            self.wait("the end of the campaign", |seen| {
+                let mut campaigns = seen.campaigns.iter();
+                !seen.campaigns.is_empty()
+                    && campaigns.all(|campaign| campaign.state != CampaignState::Running)
+            });
+        }
     }
 
     /// Runs the step and compares all that came out with `tests/faults/NAME.KIND.txt`.
@@ -314,27 +407,18 @@ impl Step {
             "target_hosts": hosts,
             "timeout_seconds": 30,
         });
-        match kind {
-            Kind::Fleet => {}
-            Kind::Osctrl => params["environment"] = "dev".into(),
-            Kind::AisocDirect => params["tenant_id"] = AISOC_TENANT.into(),
-        }
-        let Value::Object(params) = params else {
+        let Value::Object(params) = &mut params else {
             unreachable!("it is an object")
         };
-        let token = match kind {
-            Kind::Fleet => FLEET_MAINTAINER_TOKEN,
-            Kind::Osctrl => OSCTRL_ADMIN_TOKEN,
-            Kind::AisocDirect => AISOC_SERVICE_TOKEN,
-        };
+        params.extend(kind.access());
         Self {
             id: Some("ask"),
-            params,
+            params: std::mem::take(params),
             secrets: Vec::new(),
             args: Vec::new(),
             context: None,
         }
-        .token(token)
+        .token(kind.token())
     }
 
     /// Sets a parameter.
@@ -379,6 +463,12 @@ impl Step {
             context: Some(context),
             ..self
         }
+    }
+
+    /// The [user](Kind::user) of this kind of server instead of a token.
+    pub fn logging_in(self, kind: Kind) -> Self {
+        let (username, password) = kind.user();
+        self.login(username, password)
     }
 
     /// One more argument.

@@ -11,18 +11,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import BUILT, FLEET_TOKEN, ROOT, step
+from conftest import BUILT, FLEET_TOKEN, ROOT, simulated, step
 
 PAGE = (ROOT / "docs" / "engines.md").read_text()
 BIN = Path(sys.executable).parent
 
 
-def snippet(section: str, language: str) -> str:
-    """The first block of a language in a section."""
+def snippet(section: str, language: str, number: int = 0) -> str:
+    """A block of a language in a section, the first one unless another is asked for."""
     text = PAGE.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    found = re.search(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert found, f"{section} has no {language}"
-    return found[1]
+    found = re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert len(found) > number, f"{section} has no {language}"
+    return str(found[number])
 
 
 @pytest.fixture
@@ -57,6 +57,17 @@ def test_shell(folder: Path) -> None:
 def test_python(folder: Path) -> None:
     said = ran([sys.executable, "-c", snippet("Python", "python")], folder)
     assert re.fullmatch(r"web-01 \d+\nno answer: \['laptop'\]\n", said)
+
+
+def test_python_collects(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    report = '{name: startup, query: "SELECT name FROM startup_items", rows: {web-01: [{name: agent}]}}'
+    scenario = f"hosts: [{{hostname: web-01}}]\nfleet: {{reports: [{report}]}}\n"
+    with simulated(scenario, tmp_path_factory.mktemp("server")) as server:
+        asked = {"connector": "fleetdm", "base_url": server, "api_token": "{{ secrets.token }}"}
+        (folder / "connector.json").write_text(json.dumps({**asked, "streams": ["queries"], "since_seconds": 3600}))
+        said = ran([sys.executable, "-c", snippet("Python", "python", 1)], folder)
+        assert said == "high web-01 {'name': 'agent'}\nqueries polled\n"
+        assert ran([sys.executable, "-c", snippet("Python", "python", 1)], folder) == "queries polled\n"
 
 
 def test_go(folder: Path) -> None:

@@ -6,6 +6,7 @@ A thin, typed layer over the binary `osquery-live-query`, which this package bri
 from ._asynchronous import AsyncRun, arun
 from ._binary import BinaryNotFoundError
 from ._blocking import check, dry_run, run
+from ._collecting import AsyncPoll, Poll, acollect, collect
 from .errors import (
     AllowlistError,
     AuthError,
@@ -25,20 +26,23 @@ from .errors import (
     UnreachableError,
     UsageError,
 )
-from .models import Document, DryRunReport, Host, HostLine, Row, SummaryLine
+from .models import CollectSummary, Document, DryRunReport, Event, Host, HostLine, Row, SummaryLine
 
 __all__ = [
     "AllowlistError",
+    "AsyncPoll",
     "AsyncRun",
     "AuthError",
     "BackendError",
     "BinaryNotFoundError",
     "BusyError",
     "CancelledError",
+    "CollectSummary",
     "DeadlineError",
     "DecodeError",
     "Document",
     "DryRunReport",
+    "Event",
     "Host",
     "HostLine",
     "InternalError",
@@ -46,6 +50,7 @@ __all__ = [
     "NoDocumentError",
     "OutputError",
     "PolicyError",
+    "Poll",
     "RenderError",
     "Row",
     "SchemaError",
@@ -53,8 +58,10 @@ __all__ = [
     "TargetsError",
     "UnreachableError",
     "UsageError",
+    "acollect",
     "arun",
     "check",
+    "collect",
     "dry_run",
     "run",
 ]

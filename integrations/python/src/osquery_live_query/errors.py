@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from .models import Document, Error, Problem, SummaryLine
+from .models import CollectSummary, Document, Error, Problem, SummaryLine
 
-Outcome = Document | SummaryLine
+Outcome = Document | SummaryLine | CollectSummary
+"""What a run or a poll ends with."""
 
 
 class LiveQueryError(Exception):
-    """A run that failed. `str()` is its message; the document is there all the same.
+    """A run or a poll that failed. `str()` is its message.
 
-    Rows that came before the failure are in `document.results`.
+    A run's document is there all the same: rows that came before the failure are in `document.results`. A poll
+    has its summary there, where it got as far.
     """
 
     def __init__(self, error: Error, document: Outcome | None = None) -> None:
@@ -104,14 +106,16 @@ class OutputError(LiveQueryError):
 
 
 class CancelledError(Exception):
-    """The run was ended by a signal (130, 143). `document` has what had come."""
+    """The run, or the poll, was ended by a signal (130, 143). `document` has what had come."""
 
-    def __init__(self, document: Outcome) -> None:
+    def __init__(self, document: Outcome | None) -> None:
         super().__init__(document)
         self.document = document
 
     def __str__(self) -> str:
-        return "the run was ended by a signal, before every host had answered"
+        if isinstance(self.document, Document | SummaryLine):
+            return "the run was ended by a signal, before every host had answered"
+        return "the poll was ended by a signal"
 
 
 class NoDocumentError(RuntimeError):
@@ -145,7 +149,7 @@ BY_CODE: dict[str, type[LiveQueryError]] = {
 }
 
 
-def raise_for(document: Outcome) -> None:
+def raise_for(document: Document | SummaryLine) -> None:
     """Raises what the document says went wrong, if anything did."""
     if document.error is not None:
         raise BY_CODE.get(document.error.code, LiveQueryError)(document.error, document)

@@ -589,3 +589,169 @@ class DryRunReport:
             summary=DryRunSummary.from_json(value["summary"]),
             raw=value,
         )
+
+
+@dataclass(frozen=True)
+class EventHost:
+    """The host, as the server knows it."""
+
+    hostname: str
+    id: int | None = None
+    """The server's number for it."""
+    uuid: str | None = None
+    """Its hardware uuid."""
+    display_name: str | None = None
+    """How the server's own pages call it."""
+    platform: str | None = None
+    """The server's word for it."""
+    status: Literal["online", "offline", "missing"] | None = None
+    team_id: int | None = None
+    last_seen: str | None = None
+    """When the server last saw it, as the server writes it."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> EventHost:
+        """Reads what the binary wrote."""
+        return cls(
+            id=value.get("id"),
+            uuid=value.get("uuid"),
+            hostname=value["hostname"],
+            display_name=value.get("display_name"),
+            platform=value.get("platform"),
+            status=value.get("status"),
+            team_id=value.get("team_id"),
+            last_seen=value.get("last_seen"),
+        )
+
+
+@dataclass(frozen=True)
+class EventQuery:
+    """The query whose result it is."""
+
+    name: str
+    sql: str
+    """As the server keeps it."""
+    id: int | None = None
+    """The server's number for it."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> EventQuery:
+        """Reads what the binary wrote."""
+        return cls(
+            id=value.get("id"),
+            name=value["name"],
+            sql=value["sql"],
+        )
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a poll found out."""
+
+    id: str
+    time: str
+    """RFC 3339 in UTC, to the millisecond."""
+    observed_at: str
+    """RFC 3339 in UTC, to the millisecond."""
+    category: Literal["endpoint"]
+    kind: Literal["host", "query_row", "query_error", "report_clipped"]
+    """`host`: its posture changed; `query_row`: a row of a query's result; `query_error`: osquery failed on a query; `report_clipped`: a report takes no more rows, so that it is out of date."""
+    source: Literal["fleetdm", "osctrl"]
+    """The connector."""
+    severity: Literal["info", "low", "medium", "high", "critical"]
+    title: str
+    """One line for people, without anything that a row says."""
+    dedupe_key: str
+    hostname: str | None = None
+    """The host's, as the server has it; empty where it has none."""
+    host: EventHost | None = None
+    """The host, as the server knows it."""
+    osquery_table: str | None = None
+    """The first of `osquery_tables`."""
+    osquery_tables: list[str] = field(default_factory=list)
+    """The tables that the query reads, as SQLite's parser finds them: those of FROM before those of the columns."""
+    tables_unknown: str | None = None
+    """Why nobody knows the query's tables; its rows are then of medium severity."""
+    query: EventQuery | None = None
+    """The query whose result it is."""
+    row: dict[str, Any] = field(default_factory=dict)
+    """The row's columns, as the server has them. Of a row that is gone only its `dedupe_key` may be known."""
+    change: Literal["added", "removed", "present"] | None = None
+    """What the row is to the rows of the host's result before: new among them, gone from them, or there, which nobody compared."""
+    error: str | None = None
+    """osquery's error."""
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The JSON that was read, whole."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Event:
+        """Reads what the binary wrote."""
+        return cls(
+            id=value["id"],
+            time=value["time"],
+            observed_at=value["observed_at"],
+            category=value["category"],
+            kind=value["kind"],
+            source=value["source"],
+            severity=value["severity"],
+            title=value["title"],
+            hostname=value.get("hostname"),
+            host=EventHost.from_json(value["host"]) if "host" in value else None,
+            osquery_table=value.get("osquery_table"),
+            osquery_tables=list(value.get("osquery_tables", [])),
+            tables_unknown=value.get("tables_unknown"),
+            query=EventQuery.from_json(value["query"]) if "query" in value else None,
+            row=dict(value.get("row", {})),
+            change=value.get("change"),
+            error=value.get("error"),
+            dedupe_key=value["dedupe_key"],
+            raw=value,
+        )
+
+
+@dataclass(frozen=True)
+class CollectStream:
+    """What came of one stream."""
+
+    ok: bool
+    events: int
+    """Events of it that were written."""
+    error: Error | None = None
+    """As in the document of `run` (`schema output`)."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CollectStream:
+        """Reads what the binary wrote."""
+        return cls(
+            ok=value["ok"],
+            events=value["events"],
+            error=Error.from_json(value["error"]) if "error" in value else None,
+        )
+
+
+@dataclass(frozen=True)
+class CollectSummary:
+    """The last line: what came of each stream."""
+
+    kind: Literal["summary"]
+    events: int
+    """Events that were written."""
+    streams: dict[str, CollectStream]
+    next_since: str
+    """RFC 3339 in UTC, to the millisecond."""
+    cancelled: bool = False
+    """A signal ended the poll."""
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The JSON that was read, whole."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CollectSummary:
+        """Reads what the binary wrote."""
+        return cls(
+            kind=value["kind"],
+            events=value["events"],
+            streams={key: CollectStream.from_json(item) for key, item in value["streams"].items()},
+            next_since=value["next_since"],
+            cancelled=value.get("cancelled", False),
+            raw=value,
+        )
