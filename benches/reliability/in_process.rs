@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 use osquery_live_query::{
     Cancel, Format, Keeping, Mode, Notices, Outcome, Run, Session, Sources, execute, prepare,
 };
-use osquery_simulator::{FLEET_ADMIN_TOKEN, OSCTRL_ADMIN_TOKEN, Simulator};
+use osquery_simulator::{
+    AISOC_SERVICE_TOKEN, AISOC_TENANT, FLEET_ADMIN_TOKEN, OSCTRL_ADMIN_TOKEN, Simulator,
+};
 use serde_json::{Value, json};
 
 use crate::{Backend, TIMEOUT, scenario};
@@ -25,8 +27,8 @@ pub fn print() {
          | executions | backend | took, ms | whole | rows | memory, MiB |\n|---|---|---|---|---|---|"
     );
     for number in NUMBERS {
-        for backend in [Backend::Fleet, Backend::Osctrl] {
-            let simulator = Simulator::spawn(scenario(Vec::new())).expect("a simulator");
+        for backend in Backend::ALL {
+            let simulator = Simulator::spawn(scenario(backend, Vec::new())).expect("a simulator");
             let program = std::env::current_exe().expect("this program");
             let told = Command::new(program)
                 .args([ARGUMENT, backend.name(), &simulator.base_url()])
@@ -72,21 +74,27 @@ pub fn perform(args: &[String]) {
 }
 
 async fn executed(kind: &str, url: &str) -> (Run, Outcome) {
+    let backend = Backend::ALL.into_iter().find(|one| one.name() == kind);
+    let backend = backend.expect("a backend");
     let mut params = json!({
         "backend": kind,
         "base_url": url,
         "api_token": "{{ secrets.token }}",
         "template": "running_processes",
-        "target_hosts": ["web-0", "web-1", "web-2", "bad", "gone", "unknown"],
-        "offline_hosts": "skip",
+        "target_hosts": backend.targets(),
+        "offline_hosts": backend.offline_hosts(),
         "timeout_seconds": Duration::as_secs(&TIMEOUT) * 4,
     });
-    let token = match kind {
-        "osctrl" => {
+    let token = match backend {
+        Backend::Fleet => FLEET_ADMIN_TOKEN,
+        Backend::Osctrl => {
             params["environment"] = "dev".into();
             OSCTRL_ADMIN_TOKEN
         }
-        _ => FLEET_ADMIN_TOKEN,
+        Backend::AisocDirect => {
+            params["tenant_id"] = AISOC_TENANT.into();
+            AISOC_SERVICE_TOKEN
+        }
     };
     let invocation = json!({
         "protocol": 1,

@@ -73,6 +73,10 @@ fn parts(backend: Backend) -> &'static [(Part, &'static str)] {
             (Part::Service, "osctrl"),
             (Part::Database, "osctrl's PostgreSQL"),
         ],
+        Backend::AisocDirect => &[
+            (Part::Service, "AiSOC's service"),
+            (Part::Database, "AiSOC's PostgreSQL"),
+        ],
     }
 }
 
@@ -86,13 +90,25 @@ pub(super) fn print() {
         TIMEOUT.as_secs()
     );
     let mut jobs: Vec<Job> = Vec::new();
-    for backend in [Backend::Fleet, Backend::Osctrl] {
+    for backend in Backend::ALL {
         for (part, title) in parts(backend) {
             for moment in Moment::ALL {
-                // A token that did not work yet is believed to be bad: osctrl without its database says so.
-                let hopeless = backend == Backend::Osctrl
-                    && *part == Part::Database
-                    && matches!(moment, Moment::BeforeTheFirstRequest);
+                let hopeless = match backend {
+                    Backend::Fleet => false,
+                    // A token that did not work yet is believed to be bad: osctrl without its database says so.
+                    Backend::Osctrl => {
+                        *part == Part::Database && matches!(moment, Moment::BeforeTheFirstRequest)
+                    }
+                    // No hosts are looked for. A dispatch that its database did not take may have been taken,
+                    // and is never made again.
+                    Backend::AisocDirect => match moment {
+                        Moment::WhileResolving => true,
+                        Moment::BeforeTheFirstRequest | Moment::AtTheDispatch => {
+                            *part == Part::Database
+                        }
+                        Moment::BetweenAnswers | Moment::BeforeTheLastAnswer => false,
+                    },
+                };
                 if !hopeless {
                     jobs.extend(
                         ["document", "ndjson"].map(|it| (backend, *part, *title, moment, it)),
@@ -115,6 +131,7 @@ pub(super) fn print() {
 
 fn run(backend: Backend, part: Part, moment: Moment, format: &str) -> Losses {
     let mut scenario = Scenario {
+        wire: backend.wire(),
         outages: vec![moment.outage(part)],
         ..Scenario::of(hosts())
     };
@@ -140,7 +157,7 @@ fn run(backend: Backend, part: Part, moment: Moment, format: &str) -> Losses {
         .iter()
         .filter(|(_, token)| stdout.contains(token) || stderr.contains(token))
         .count();
-    let Some(document) = whole(&stdout) else {
+    let Some(document) = whole(backend, &stdout) else {
         losses.invalid = 1;
         return losses;
     };
@@ -171,9 +188,9 @@ fn run(backend: Backend, part: Part, moment: Moment, format: &str) -> Losses {
 }
 
 /// The document; of ndjson, the summary with the lines' rows as its results.
-fn whole(stdout: &str) -> Option<Value> {
+fn whole(backend: Backend, stdout: &str) -> Option<Value> {
     if !stdout.starts_with("{\"type\"") {
-        return super::valid(stdout);
+        return super::valid(backend, stdout);
     }
     let mut results = serde_json::Map::new();
     let mut summary = None;
