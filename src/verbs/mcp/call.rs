@@ -21,7 +21,7 @@ use crate::session::run::Via;
 use crate::session::{Cancel, Cancelled, Canceller, Gone, Progress, Run, Sink};
 
 /// Clients give up after 60 s; an answer is there before this.
-const ANSWER_WITHIN: Duration = Duration::from_secs(48);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(48);
 /// Warnings that an answer has.
 const MOST_WARNINGS: usize = 10;
 /// Bytes of one of them, and of what a client calls itself.

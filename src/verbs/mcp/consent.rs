@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ElicitRequest, ElicitRequestParams, ElicitResult,
@@ -13,12 +13,12 @@ use rmcp::model::{
 };
 use rmcp::service::ServiceError;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::call::Call;
 use super::cells::clean;
 use super::query::Query;
 use super::refusal::Refusal;
-use super::server::Server;
 use crate::exit::Code;
 use crate::session::Run;
 
@@ -26,9 +26,9 @@ use crate::session::Run;
 const QUESTION: &str = "confirm";
 const FIELD: &str = "run";
 /// Of a call's time so much is left for the hosts.
-const FOR_THE_HOSTS: Duration = Duration::from_secs(8);
+pub(super) const FOR_THE_HOSTS: Duration = Duration::from_secs(8);
 /// How long a question may be answered in the stateless era.
-const OPEN_FOR: Duration = Duration::from_secs(15 * 60);
+pub(super) const OPEN_FOR: Duration = Duration::from_secs(15 * 60);
 /// Questions that are open at once; the oldest goes.
 const MOST_OPEN: usize = 32;
 /// Bytes of SQL that a person is shown.
@@ -39,7 +39,10 @@ pub(super) struct Question<'a> {
     pub query: &'a Query,
     pub sql: &'a str,
     pub hosts: usize,
-    pub server: &'a Server,
+    /// More hosts than these need a person's word.
+    pub above: usize,
+    /// Where it is kept while it is open.
+    pub consents: &'a Consents,
 }
 
 /// What came of it.
@@ -74,9 +77,7 @@ impl Question<'_> {
     }
 
     async fn elicited(&self, call: &Call) -> Result<Word, Refusal> {
-        let left = call
-            .until
-            .saturating_duration_since(tokio::time::Instant::now());
+        let left = call.until.saturating_duration_since(Instant::now());
         let patience = left.saturating_sub(FOR_THE_HOSTS);
         let peer = &call.context.peer;
         let asked = peer.create_elicitation_with_timeout(self.form(), Some(patience));
@@ -92,7 +93,7 @@ impl Question<'_> {
     }
 
     fn input_required(&self) -> CallToolResponse {
-        let state = self.server.consents.open(self.query.clone(), self.hosts);
+        let state = self.consents.open(self.query.clone(), self.hosts);
         let request = InputRequest::Elicitation(ElicitRequest::new(self.form()));
         let requests = InputRequests::from([(QUESTION.to_owned(), request)]);
         InputRequiredResult::new(Some(requests), Some(state)).into()
@@ -120,7 +121,7 @@ impl Question<'_> {
     }
 
     fn too_many(&self) -> Refusal {
-        let above = self.server.policy.confirm_above();
+        let above = self.above;
         Refusal::new(
             Code::Policy,
             format!(
@@ -160,7 +161,7 @@ struct Open {
 
 impl Consents {
     /// Opens a question; its handle can't be guessed.
-    fn open(&self, query: Query, hosts: usize) -> String {
+    pub(super) fn open(&self, query: Query, hosts: usize) -> String {
         let state = Run::begin().id().to_owned();
         let mut open = self.0.borrow_mut();
         open.retain(|open| open.at.elapsed() < OPEN_FOR);

@@ -6,11 +6,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::cells::{self, CELL_BYTES, CutCells, Place, WIDE_CELL_BYTES, clean};
 use super::query::Query;
@@ -25,9 +26,9 @@ use crate::session::failure::Failure;
 use crate::session::{Outcome, Run};
 
 /// How long a run is kept.
-const KEPT_FOR: Duration = Duration::from_secs(15 * 60);
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(15 * 60);
 /// Bytes of all of them.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes that a run takes beside its document.
 const AROUND: usize = 4 * 1024;
 /// Bytes of a host's key as it is shown.
@@ -61,7 +62,7 @@ pub(super) struct KeptHost {
     pub shown: String,
     /// Its key.
     pub key: String,
-    rows: Range<usize>,
+    pub(super) rows: Range<usize>,
     /// How many there are.
     pub count: usize,
 }

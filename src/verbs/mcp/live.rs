@@ -111,7 +111,8 @@ impl<'a> Work<'a> {
             query,
             sql,
             hosts,
-            server: self.server,
+            above: self.server.policy.confirm_above(),
+            consents: &self.server.consents,
         };
         let asking = question.ask(self.call);
         let cancelled = async {

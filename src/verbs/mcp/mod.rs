@@ -15,6 +15,8 @@ mod refusal;
 mod resources;
 mod server;
 mod templates;
+#[cfg(test)]
+mod time_tests;
 mod tools;
 mod transport;
 
@@ -123,7 +125,7 @@ async fn forget(kept: std::rc::Rc<kept::KeptRuns>) {
     let mut looks = tokio::time::interval(Duration::from_secs(60));
     loop {
         looks.tick().await;
-        kept.forget(std::time::Instant::now());
+        kept.forget(tokio::time::Instant::now());
     }
 }
 
