@@ -139,12 +139,15 @@ impl Words for ConnectorWords<'_> {
             ("pattern", "queries") => format!(
                 "{subject} must be a query's name: a `*` may only stand at its ends, and control characters nowhere"
             ),
-            ("pattern", _) if let Some(message) = wrong_way_in(violation) => message,
+            ("pattern", field) => match wrong_way_in(violation) {
+                Some(message) => message,
+                None if !WHOLE_NUMBERS.contains(&field) => {
+                    format!("{subject} must not hold control characters")
+                }
+                None => return None,
+            },
             ("propertyNames", _) => {
                 format!("{subject} must name osquery tables: letters, digits and `_`")
-            }
-            ("pattern", field) if !WHOLE_NUMBERS.contains(&field) => {
-                format!("{subject} must not hold control characters")
             }
             _ => return None,
         };

@@ -49,8 +49,12 @@ impl Words for StepWords<'_> {
                 Some(Problem::new(path.key("target_hosts"), "required", message))
             }
             "not" => self.not_here(violation),
-            "maximum" if let Some(problem) = self.longest_list(violation) => Some(problem),
-            "enum" if let Some(problem) = self.offline_hosts(violation) => Some(problem),
+            "maximum" => self
+                .longest_list(violation)
+                .or_else(|| wrong_value(violation)),
+            "enum" => self
+                .offline_hosts(violation)
+                .or_else(|| wrong_value(violation)),
             _ => wrong_value(violation),
         }
     }
@@ -223,10 +227,13 @@ fn wrong_value(violation: &Violation<'_>) -> Option<Problem> {
             format!("{subject} must be the number that the server has for a host, such as 17")
         }
         (Some("id"), _) => return None,
-        (_, "pattern") if let Some(message) = wrong_way_in(violation) => message,
-        (_, "pattern") if violation.keyword("maximum").is_none() => {
-            format!("{subject} must not hold control characters")
-        }
+        (_, "pattern") => match wrong_way_in(violation) {
+            Some(message) => message,
+            None if violation.keyword("maximum").is_none() => {
+                format!("{subject} must not hold control characters")
+            }
+            None => return None,
+        },
         _ => return None,
     };
     Some(violation.says(message))
