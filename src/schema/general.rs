@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Violation;
+use super::tree::Node;
 use crate::input::kind;
 use crate::nearest::question;
 use crate::path::{Path, show_key};
@@ -50,15 +51,15 @@ fn unknown_key(document: &str, violation: &Violation<'_>) -> String {
 /// What a value must be, or is: a sentence without its subject.
 fn predicate(document: &str, violation: &Violation<'_>) -> String {
     let keyword = |name: &str| violation.keyword(name);
-    let limit = || keyword(violation.rule).cloned().unwrap_or_default();
+    let limit = || keyword(violation.rule).map_or("null".to_owned(), Node::to_string);
     if violation.rule == "required" {
         return "is required".to_owned();
     }
     if let (Some(minimum), Some(maximum)) = (keyword("minimum"), keyword("maximum")) {
         return format!("must be a whole number from {minimum} to {maximum}");
     }
-    if let Some(Value::Array(options)) = keyword("enum") {
-        let options = options.iter().filter_map(Value::as_str);
+    if let Some(Node::List(options)) = keyword("enum") {
+        let options = options.iter().filter_map(Node::as_str);
         let likely = match violation.value {
             Some(Value::String(given)) => question(given, options.clone()),
             _ => None,
@@ -78,7 +79,7 @@ fn predicate(document: &str, violation: &Violation<'_>) -> String {
     }
 }
 
-fn wrong_kind(wanted: Option<&Value>, value: Option<&Value>) -> String {
+fn wrong_kind(wanted: Option<&Node<'_>>, value: Option<&Value>) -> String {
     let wanted = expected(wanted);
     match value {
         Some(Value::String(_)) if wanted == BOOLEAN => {
@@ -95,7 +96,7 @@ const BOOLEAN: &str = "true or false";
 const TEXT: &str = "text";
 
 /// The kinds of values that a schema's `type` names.
-fn expected(types: Option<&Value>) -> String {
+fn expected(types: Option<&Node<'_>>) -> String {
     let word = |name: &str| match name {
         "string" => TEXT,
         "integer" => "a whole number",
@@ -106,9 +107,9 @@ fn expected(types: Option<&Value>) -> String {
         _ => "nothing",
     };
     match types {
-        Some(Value::String(name)) => word(name).to_owned(),
-        Some(Value::Array(names)) => {
-            let words: Vec<&str> = names.iter().filter_map(Value::as_str).map(word).collect();
+        Some(Node::Text(name)) => word(name).to_owned(),
+        Some(Node::List(names)) => {
+            let words: Vec<&str> = names.iter().filter_map(Node::as_str).map(word).collect();
             words.join(" or ")
         }
         _ => "of another kind".to_owned(),

@@ -7,12 +7,14 @@ mod pattern;
 mod rules;
 pub(crate) mod strict;
 pub mod texts;
+mod tree;
 
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use self::rules::Rules;
+use self::tree::Node;
 
 use crate::path::{Path, Segment};
 use crate::problem::{Problem, Problems};
@@ -21,7 +23,7 @@ use crate::problem::{Problem, Problems};
 pub(crate) struct Schema {
     name: &'static str,
     text: &'static str,
-    rules: OnceLock<Result<Rules, String>>,
+    rules: OnceLock<Result<Rules<'static>, String>>,
 }
 
 /// A rule of a schema that a document breaks.
@@ -33,7 +35,7 @@ pub(crate) struct Violation<'a> {
     pub rule: &'static str,
     /// What stands there.
     pub value: Option<&'a Value>,
-    schema: &'a Value,
+    schema: &'a Node<'a>,
 }
 
 impl<'a> Violation<'a> {
@@ -43,7 +45,7 @@ impl<'a> Violation<'a> {
     }
 
     /// What the schema says of the violation's path.
-    fn property(&self) -> Option<&'a Value> {
+    fn property(&self) -> Option<&'a Node<'a>> {
         property(self.schema, self.path)
     }
 
@@ -53,8 +55,18 @@ impl<'a> Violation<'a> {
     }
 
     /// A keyword's value at the violation's path.
-    pub(crate) fn keyword(&self, name: &str) -> Option<&'a Value> {
+    fn keyword(&self, name: &str) -> Option<&'a Node<'a>> {
         self.property().and_then(|property| property.get(name))
+    }
+
+    /// A keyword's whole number at the violation's path.
+    pub(crate) fn number(&self, keyword: &str) -> Option<u64> {
+        self.keyword(keyword)?.as_number()?.as_u64()
+    }
+
+    /// Whether the schema has this keyword at the violation's path.
+    pub(crate) fn has(&self, keyword: &str) -> bool {
+        self.keyword(keyword).is_some()
     }
 }
 
@@ -79,7 +91,7 @@ impl Schema {
         }
     }
 
-    fn rules(&self) -> &Result<Rules, String> {
+    fn rules(&self) -> &Result<Rules<'static>, String> {
         self.rules.get_or_init(|| Rules::read(self.text))
     }
 
@@ -137,9 +149,9 @@ pub(crate) fn value_at<'a>(document: &'a Value, path: &Path) -> Option<&'a Value
 
 /// What a schema says of the value at a path: by its properties, those without a name of their own, its
 /// items; references followed, and what holds under a condition (`then`) taken as what is meant.
-fn property<'a>(schema: &'a Value, path: &Path) -> Option<&'a Value> {
-    let meant = |node: &'a Value| {
-        let node = match node.get("$ref").and_then(Value::as_str) {
+fn property<'a>(schema: &'a Node<'a>, path: &Path) -> Option<&'a Node<'a>> {
+    let meant = |node: &'a Node<'a>| {
+        let node = match node.get("$ref").and_then(Node::as_str) {
             Some(reference) => schema.pointer(reference.strip_prefix('#')?)?,
             None => node,
         };
@@ -159,11 +171,11 @@ fn property<'a>(schema: &'a Value, path: &Path) -> Option<&'a Value> {
     })
 }
 
-fn known_keys<'a>(schema: &'a Value, path: &Path) -> Vec<&'a str> {
+fn known_keys<'a>(schema: &'a Node<'a>, path: &Path) -> Vec<&'a str> {
     property(schema, path)
         .and_then(|node| node.get("properties"))
-        .and_then(Value::as_object)
-        .map(|known| known.keys().map(String::as_str).collect())
+        .and_then(Node::as_map)
+        .map(|known| known.iter().map(|(key, _)| key).collect())
         .unwrap_or_default()
 }
 

@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use serde_json::{Map, Value};
+use serde_json::{Number, Value};
 
 use super::pattern::Pattern;
+use super::tree::{Entries, Node, less};
 use crate::path::Path;
 
 /// References in references at most.
@@ -15,8 +16,8 @@ const DEEPEST: usize = 32;
 
 /// The rules of a schema.
 #[derive(Debug)]
-pub(super) struct Rules {
-    schema: Value,
+pub(super) struct Rules<'a> {
+    schema: Node<'a>,
     /// Its patterns, each read when it is first looked for.
     patterns: HashMap<String, OnceLock<Result<Pattern, String>>>,
 }
@@ -72,13 +73,13 @@ const OTHERS: [&str; 10] = [
     "else",
 ];
 
-impl Rules {
+impl<'a> Rules<'a> {
     /// The rules that stand in this text.
     ///
     /// # Errors
     /// Where it is no schema, or one with rules that are not known here.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
-        let schema: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    pub(super) fn read(text: &'a str) -> Result<Self, String> {
+        let schema = Node::read(text)?;
         let mut patterns = HashMap::new();
         each_pattern(&schema, &mut |pattern| {
             patterns.insert(pattern.to_owned(), OnceLock::new());
@@ -86,8 +87,8 @@ impl Rules {
         Ok(Self { schema, patterns })
     }
 
-    /// The schema itself.
-    pub(super) fn schema(&self) -> &Value {
+    /// The schema itself, without what only people read.
+    pub(super) fn schema(&self) -> &Node<'a> {
         &self.schema
     }
 
@@ -112,33 +113,37 @@ impl Rules {
 
 #[derive(Clone, Copy)]
 struct Asked<'a> {
-    rules: &'a Rules,
+    rules: &'a Rules<'a>,
     depth: usize,
 }
 
 impl Asked<'_> {
     fn node(
         self,
-        schema: &Value,
+        schema: &Node<'_>,
         value: &Value,
         path: &Path,
         tell: &mut Tell<'_>,
     ) -> Result<(), String> {
         let schema = match schema {
-            Value::Bool(true) => return Ok(()),
-            Value::Bool(false) => {
+            Node::Bool(true) => return Ok(()),
+            Node::Bool(false) => {
                 tell(path, "not");
                 return Ok(());
             }
-            Value::Object(schema) => schema,
+            Node::Map(schema) => schema,
             _ => return Err("a schema is a mapping, or true or false".into()),
         };
-        let known = |key: &&String| ORDER.contains(&key.as_str()) || OTHERS.contains(&key.as_str());
-        if let Some(unknown) = schema.keys().find(|key| !known(key)) {
-            return Err(format!("the keyword `{unknown}` is not known"));
+        let mut rules = [None; ORDER.len()];
+        for (key, rule) in schema.iter() {
+            match ORDER.iter().position(|keyword| *keyword == key) {
+                Some(at) => rules[at] = Some(rule),
+                None if OTHERS.contains(&key) => {}
+                None => return Err(format!("the keyword `{key}` is not known")),
+            }
         }
-        for keyword in ORDER {
-            if let Some(rule) = schema.get(keyword) {
+        for (keyword, rule) in ORDER.into_iter().zip(rules) {
+            if let Some(rule) = rule {
                 self.rule(keyword, rule, schema, value, path, tell)?;
             }
         }
@@ -148,8 +153,8 @@ impl Asked<'_> {
     fn rule(
         self,
         keyword: &'static str,
-        rule: &Value,
-        schema: &Map<String, Value>,
+        rule: &Node<'_>,
+        schema: &Entries<'_>,
         value: &Value,
         path: &Path,
         tell: &mut Tell<'_>,
@@ -158,12 +163,12 @@ impl Asked<'_> {
         let inner = Self { depth: 0, ..self };
         let keeps = match (keyword, value) {
             ("type", _) => is_of(rule, value)?,
-            ("const", _) => same(rule, value),
-            ("enum", _) => list(rule)?.iter().any(|one| same(one, value)),
-            ("minimum", Value::Number(_)) => !less(value, rule),
-            ("maximum", Value::Number(_)) => !less(rule, value),
+            ("const", _) => rule.is(value),
+            ("enum", _) => list(rule)?.iter().any(|one| one.is(value)),
+            ("minimum", Value::Number(number)) => !less(number, bound(rule)?),
+            ("maximum", Value::Number(number)) => !less(bound(rule)?, number),
             ("multipleOf", Value::Number(number)) => {
-                let of = rule.as_f64().ok_or("`multipleOf` is no number")?;
+                let of = bound(rule)?.as_f64().unwrap_or(1.0);
                 let quotient = number.as_f64().unwrap_or(0.0) / of;
                 tell_unless(quotient.fract() == 0.0, path, "schema", tell);
                 true
@@ -176,22 +181,20 @@ impl Asked<'_> {
                 self.finds(rule.as_str().ok_or("a pattern is text")?, text)?
             }
             ("uniqueItems", Value::Array(items)) => {
-                let unique = *rule != Value::Bool(true) || are_unique(items);
+                let unique = *rule != Node::Bool(true) || are_unique(items);
                 tell_unless(unique, path, "schema", tell);
                 true
             }
             ("required", Value::Object(entries)) => {
-                for key in list(rule)?.iter().filter_map(Value::as_str) {
+                for key in list(rule)?.iter().filter_map(Node::as_str) {
                     tell_unless(entries.contains_key(key), &path.key(key), keyword, tell);
                 }
                 true
             }
             ("dependentRequired", Value::Object(entries)) => {
-                let needs = rule
-                    .as_object()
-                    .ok_or("`dependentRequired` is no mapping")?;
+                let needs = rule.as_map().ok_or("`dependentRequired` is no mapping")?;
                 for (_, needed) in needs.iter().filter(|(key, _)| entries.contains_key(*key)) {
-                    for key in list(needed)?.iter().filter_map(Value::as_str) {
+                    for key in list(needed)?.iter().filter_map(Node::as_str) {
                         tell_unless(entries.contains_key(key), &path.key(key), "required", tell);
                     }
                 }
@@ -210,8 +213,7 @@ impl Asked<'_> {
                 "properties" | "patternProperties" | "additionalProperties",
                 Value::Object(entries),
             ) => {
-                let is_first =
-                    MEMBERS.iter().find(|it| schema.contains_key(**it)) == Some(&keyword);
+                let is_first = MEMBERS.iter().find(|it| schema.get(it).is_some()) == Some(&keyword);
                 if is_first {
                     inner.members(schema, entries, path, tell)?;
                 }
@@ -288,8 +290,8 @@ impl Asked<'_> {
     /// Asks of each entry what is said of its key.
     fn members(
         self,
-        schema: &Map<String, Value>,
-        entries: &Map<String, Value>,
+        schema: &Entries<'_>,
+        entries: &serde_json::Map<String, Value>,
         path: &Path,
         tell: &mut Tell<'_>,
     ) -> Result<(), String> {
@@ -301,7 +303,11 @@ impl Asked<'_> {
                 known = true;
                 self.node(property, value, &path.key(key), tell)?;
             }
-            for (pattern, of_pattern) in patterns.and_then(Value::as_object).into_iter().flatten() {
+            for (pattern, of_pattern) in patterns
+                .and_then(Node::as_map)
+                .into_iter()
+                .flat_map(Entries::iter)
+            {
                 if self.finds(pattern, key)? {
                     known = true;
                     self.node(of_pattern, value, &path.key(key), tell)?;
@@ -309,7 +315,7 @@ impl Asked<'_> {
             }
             match further {
                 _ if known => {}
-                Some(Value::Bool(false)) => unknown.push(key),
+                Some(Node::Bool(false)) => unknown.push(key),
                 Some(further) => self.node(further, value, &path.key(key), tell)?,
                 None => {}
             }
@@ -321,7 +327,7 @@ impl Asked<'_> {
     }
 
     /// Whether a value keeps to a schema.
-    fn keeps(self, schema: &Value, value: &Value) -> Result<bool, String> {
+    fn keeps(self, schema: &Node<'_>, value: &Value) -> Result<bool, String> {
         let mut keeps = true;
         self.node(schema, value, &Path::default(), &mut |_, _| keeps = false)?;
         Ok(keeps)
@@ -338,18 +344,19 @@ impl Asked<'_> {
 }
 
 /// Every text that stands under the keyword `pattern`.
-fn each_pattern(schema: &Value, with: &mut dyn FnMut(&str)) {
+fn each_pattern(schema: &Node<'_>, with: &mut dyn FnMut(&str)) {
     match schema {
-        Value::Object(node) => {
-            if let Some(Value::String(pattern)) = node.get("pattern") {
+        Node::Map(node) => {
+            if let Some(Node::Text(pattern)) = node.get("pattern") {
                 with(pattern);
             }
-            if let Some(Value::Object(patterns)) = node.get("patternProperties") {
-                patterns.keys().for_each(|pattern| with(pattern));
+            let patterns = node.get("patternProperties").and_then(Node::as_map);
+            for (pattern, _) in patterns.into_iter().flat_map(Entries::iter) {
+                with(pattern);
             }
-            node.values().for_each(|value| each_pattern(value, with));
+            node.iter().for_each(|(_, inner)| each_pattern(inner, with));
         }
-        Value::Array(items) => items.iter().for_each(|item| each_pattern(item, with)),
+        Node::List(items) => items.iter().for_each(|item| each_pattern(item, with)),
         _ => {}
     }
 }
@@ -360,25 +367,31 @@ fn tell_unless(keeps: bool, path: &Path, rule: &'static str, tell: &mut Tell<'_>
     }
 }
 
-fn list(rule: &Value) -> Result<&Vec<Value>, String> {
-    rule.as_array().ok_or_else(|| format!("{rule} is no list"))
+fn list<'a>(rule: &'a Node<'a>) -> Result<&'a [Node<'a>], String> {
+    rule.as_list().ok_or_else(|| format!("{rule} is no list"))
 }
 
-fn count(rule: &Value) -> Result<usize, String> {
-    let count = rule.as_u64().and_then(|count| usize::try_from(count).ok());
+fn bound<'a>(rule: &'a Node<'_>) -> Result<&'a Number, String> {
+    rule.as_number()
+        .ok_or_else(|| format!("{rule} is no number"))
+}
+
+fn count(rule: &Node<'_>) -> Result<usize, String> {
+    let count = rule.as_number().and_then(Number::as_u64);
+    let count = count.and_then(|count| usize::try_from(count).ok());
     count.ok_or_else(|| format!("{rule} is no count"))
 }
 
-fn is_of(rule: &Value, value: &Value) -> Result<bool, String> {
+fn is_of(rule: &Node<'_>, value: &Value) -> Result<bool, String> {
     match rule {
-        Value::Array(kinds) => {
+        Node::List(kinds) => {
             let mut is = false;
             for kind in kinds {
                 is |= is_of(kind, value)?;
             }
             Ok(is)
         }
-        Value::String(kind) => Ok(match kind.as_str() {
+        Node::Text(kind) => Ok(match &**kind {
             "null" => value.is_null(),
             "boolean" => value.is_boolean(),
             "string" => value.is_string(),
@@ -401,7 +414,7 @@ fn is_of(rule: &Value, value: &Value) -> Result<bool, String> {
 /// Whether two values are equal; 1 and 1.0 are.
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        (Value::Number(_), Value::Number(_)) => !less(one, other) && !less(other, one),
+        (Value::Number(one), Value::Number(other)) => !less(one, other) && !less(other, one),
         (Value::Array(ones), Value::Array(others)) => {
             ones.len() == others.len()
                 && ones.iter().zip(others).all(|(one, other)| same(one, other))
@@ -413,17 +426,6 @@ fn same(one: &Value, other: &Value) -> bool {
             ones.len() == others.len() && ones.iter().all(equal)
         }
         _ => one == other,
-    }
-}
-
-fn less(one: &Value, other: &Value) -> bool {
-    let whole = |value: &Value| {
-        let unsigned = value.as_u64().map(i128::from);
-        unsigned.or_else(|| value.as_i64().map(i128::from))
-    };
-    match (whole(one), whole(other)) {
-        (Some(one), Some(other)) => one < other,
-        _ => one.as_f64() < other.as_f64(),
     }
 }
 

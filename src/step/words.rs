@@ -229,7 +229,7 @@ fn wrong_value(violation: &Violation<'_>) -> Option<Problem> {
         (Some("id"), _) => return None,
         (_, "pattern") => match wrong_way_in(violation) {
             Some(message) => message,
-            None if violation.keyword("maximum").is_none() => {
+            None if !violation.has("maximum") => {
                 format!("{subject} must not hold control characters")
             }
             None => return None,

@@ -164,7 +164,7 @@ struct ArgumentWords;
 
 impl Words for ArgumentWords {
     fn own(&self, violation: &Violation<'_>) -> Option<Problem> {
-        let least = violation.keyword("minLength").and_then(Value::as_u64)?;
+        let least = violation.number("minLength")?;
         (violation.rule == "minLength" && least > 1).then(|| {
             let subject = violation.path.subject();
             violation.says(format!("`{subject}` must have at least {least} characters"))
