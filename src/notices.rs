@@ -2,9 +2,10 @@
 //! own, with the one redactor of everything that it shows; two sessions in one process know nothing of each
 //! other's secrets.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::printable::{cut, printable};
+use crate::printable::{cut, is_plain, printable};
 use crate::secret::{Redactor, Secret};
 
 /// Bytes of a server's text in a message.
@@ -123,29 +124,51 @@ impl Notices {
 
     /// A text without the session's secrets.
     pub fn redact(&self, text: &str) -> String {
-        self.state().redactor.redact(text)
+        self.state().redactor.redact(text).into_owned()
     }
 
     /// A value that the step was given, as the document may repeat it: whole but for tokens and passwords (a
     /// user may be called as the one who is asked for).
     pub fn value(&self, text: &str) -> String {
-        self.state().redactor.redact_name(text)
+        self.state().redactor.redact_name(text).into_owned()
     }
 
     /// A server's text as a message may quote it: without secrets, printable, in one line, cut.
     pub fn shown(&self, text: &str) -> String {
         let line = text.trim().replace(['\n', '\r', '\t'], " ");
-        foreign(&self.redact(&line), TEXT_BYTES)
+        foreign(self.redact(&line).into(), TEXT_BYTES).into_owned()
     }
 
     /// A name that a server chose, as the document may hold it.
     pub fn name(&self, text: &str) -> String {
-        foreign(&self.state().redactor.redact_name(text), NAME_BYTES)
+        self.foreign(text, NAME_BYTES).into_owned()
     }
 
     /// An id that a server chose, as the document may hold it.
     pub fn id(&self, text: &str) -> String {
-        foreign(&self.state().redactor.redact_name(text), ID_BYTES)
+        self.foreign(text, ID_BYTES).into_owned()
+    }
+
+    /// As [`Notices::name`], of a text that most often stays as it is: there may be hundreds of thousands.
+    pub fn own_name(&self, text: String) -> String {
+        self.own(text, NAME_BYTES)
+    }
+
+    /// As [`Notices::id`], of a text that most often stays as it is.
+    pub fn own_id(&self, text: String) -> String {
+        self.own(text, ID_BYTES)
+    }
+
+    fn own(&self, text: String, bytes: usize) -> String {
+        let changed = match self.foreign(&text, bytes) {
+            Cow::Borrowed(same) if same.len() == text.len() => None,
+            other => Some(other.into_owned()),
+        };
+        changed.unwrap_or(text)
+    }
+
+    fn foreign<'t>(&self, text: &'t str, bytes: usize) -> Cow<'t, str> {
+        foreign(self.state().redactor.redact_name(text), bytes)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -154,8 +177,11 @@ impl Notices {
 }
 
 /// Printable, and cut first: what is written out is longer than what it stands for.
-fn foreign(clean: &str, bytes: usize) -> String {
-    printable(&cut(clean, bytes)).into_owned()
+fn foreign(clean: Cow<'_, str>, bytes: usize) -> Cow<'_, str> {
+    if clean.len() <= bytes && is_plain(&clean) {
+        return clean;
+    }
+    printable(&cut(&clean, bytes)).into_owned().into()
 }
 
 #[cfg(test)]

@@ -23,9 +23,14 @@ pub fn is_hidden(character: char) -> bool {
         )
 }
 
+/// Whether a text is nothing but ASCII that can be seen, and blanks: most names are.
+pub fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
 /// The text with every hidden character written as `\u{…}` (`\n`, `\t` and `\r` by their short names).
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hidden) {
+    if is_plain(text) || !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);

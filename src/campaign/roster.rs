@@ -422,6 +422,8 @@ impl Builder<'_> {
                 self.shared.add(&first.hostname, group.len(), keys);
             }
         }
+        // It has grown page by page.
+        added.shrink_to_fit();
         match self.roster.hosts.is_empty() {
             true => self.roster.hosts = added,
             false => self.roster.hosts.append(&mut added),

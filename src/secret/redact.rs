@@ -1,6 +1,7 @@
 //! Takes secrets out of text that others wrote: as they are, and in the spellings in which programs repeat
 //! what they were given.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::{REDACTED, Secret};
@@ -16,8 +17,8 @@ const SHORTEST_ENCODED: usize = 8;
 pub struct Redactor {
     /// The longest first: a secret that contains another must not be left half shown.
     needles: Vec<Needle>,
-    /// Which bytes a needle begins with: most text is passed over by this alone.
-    begins: Vec<bool>,
+    /// Which two bytes a needle begins with, a bit for each pair: most text is passed over by this alone.
+    begins: Vec<u64>,
     /// Uuids in lower case: there may be thousands, and they are told by their form.
     ids: HashSet<String>,
 }
@@ -72,13 +73,12 @@ impl Redactor {
         });
         self.needles
             .dedup_by(|later, first| later.text == first.text);
-        self.begins = vec![false; 256];
-        for first in self
-            .needles
-            .iter()
-            .filter_map(|needle| needle.text.bytes().next())
-        {
-            self.begins[usize::from(first)] = true;
+        self.begins = vec![0; PAIRS / 64];
+        for needle in &self.needles {
+            // None is shorter.
+            if let Some(pair) = pair(needle.text.as_bytes(), 0) {
+                self.begins[pair / 64] |= 1 << (pair % 64);
+            }
         }
         can
     }
@@ -91,24 +91,24 @@ impl Redactor {
     }
 
     /// The text with every secret replaced by [`REDACTED`].
-    pub fn redact(&self, text: &str) -> String {
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.without(text, |_| true)
     }
 
     /// As [`Redactor::redact`], but for users' names: a host may be called as a user is.
-    pub fn redact_name(&self, text: &str) -> String {
+    pub fn redact_name<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.without(text, |needle| !needle.word)
     }
 
-    fn without(&self, text: &str, counts: impl Fn(&Needle) -> bool) -> String {
+    fn without<'t>(&self, text: &'t str, counts: impl Fn(&Needle) -> bool) -> Cow<'t, str> {
         let bytes = text.as_bytes();
         let mut clean = String::new();
         // What is shown up to here; where the secrets that overlap end.
         let (mut shown, mut secret_until) = (0, 0);
-        for (at, byte) in bytes.iter().enumerate() {
-            let needle = match self.begins.get(usize::from(*byte)) {
-                Some(true) => self.longest_at(text, at, &counts),
-                _ => None,
+        for at in 0..bytes.len() {
+            let needle = match self.may_begin(bytes, at) {
+                true => self.longest_at(text, at, &counts),
+                false => None,
             };
             let Some(length) = needle.max(self.id_at(text, at)) else {
                 continue;
@@ -121,10 +121,19 @@ impl Redactor {
             shown = secret_until;
         }
         if secret_until == 0 {
-            return text.to_owned();
+            return text.into();
         }
         clean.push_str(text.get(secret_until..).unwrap_or_default());
-        clean
+        clean.into()
+    }
+
+    /// Whether a needle may begin here.
+    fn may_begin(&self, bytes: &[u8], at: usize) -> bool {
+        let Some(pair) = pair(bytes, at) else {
+            return false;
+        };
+        let bits = self.begins.get(pair / 64).copied().unwrap_or(0);
+        bits >> (pair % 64) & 1 == 1
     }
 
     /// The length of an id that stands here.
@@ -149,6 +158,15 @@ impl Redactor {
         });
         found.map(|needle| needle.text.len())
     }
+}
+
+/// Pairs of bytes that there are.
+const PAIRS: usize = 1 << 16;
+
+/// The number of the two bytes that stand here.
+fn pair(bytes: &[u8], at: usize) -> Option<usize> {
+    let pair = bytes.get(at..at + 2)?;
+    Some(usize::from(pair[0]) << 8 | usize::from(pair[1]))
 }
 
 fn stands_alone(text: &str, at: usize, needle: &str) -> bool {
@@ -240,7 +258,7 @@ mod tests {
             .iter()
             .map(|text| Secret::new((*text).into()))
             .collect();
-        Redactor::new(&secrets).redact(text)
+        Redactor::new(&secrets).redact(text).into_owned()
     }
 
     #[test]

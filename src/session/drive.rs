@@ -373,21 +373,21 @@ impl Drive<'_> {
 /// and so do names that the step wrote itself, or a host could be hidden by a secret that is called like it.
 fn shown(candidates: Candidates, written: &[String], notices: &Notices) -> Candidates {
     let written: HashSet<String> = written.iter().map(|name| name.to_lowercase()).collect();
-    let unless_written = |name: String, shown: &dyn Fn(&str) -> String| {
-        if written.contains(&name.to_lowercase()) {
+    let unless_written = |name: String, shown: &dyn Fn(String) -> String| {
+        if !written.is_empty() && written.contains(&name.to_lowercase()) {
             name
         } else {
-            shown(&name)
+            shown(name)
         }
     };
-    let id = |text: &str| notices.id(text);
+    let id = |text: String| notices.own_id(text);
     let clean = |hosts: Vec<Host>| -> Vec<Host> {
         let hosts = hosts.into_iter().map(|host| Host {
-            hostname: unless_written(host.hostname, &|name| notices.name(name)),
-            computer_name: unless_written(host.computer_name, &|name| notices.name(name)),
+            hostname: unless_written(host.hostname, &|name| notices.own_name(name)),
+            computer_name: unless_written(host.computer_name, &|name| notices.own_name(name)),
             uuid: unless_written(host.uuid, &id),
             serial: unless_written(host.serial, &id),
-            last_seen: host.last_seen.as_deref().map(id),
+            last_seen: host.last_seen.map(id),
             ..host
         });
         hosts.collect()

@@ -231,10 +231,10 @@ impl<'a> Finder<'a> {
             &mut host.computer_name,
         ] {
             if !self.sought.is_written(name) {
-                *name = notices.name(name);
+                *name = notices.own_name(std::mem::take(name));
             }
         }
-        host.last_seen = host.last_seen.map(|seen| notices.id(&seen));
+        host.last_seen = host.last_seen.map(|seen| notices.own_id(seen));
         host
     }
 
