@@ -7,13 +7,27 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = date(days);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        second / 3_600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_millis()
-    )
+    let mut text = String::with_capacity("2026-11-27T07:04:51.123Z".len());
+    // By hand: there is one of them for each host.
+    let mut push = |digits: u32, number: u64, behind: char| {
+        for place in (0..digits).rev() {
+            let digit = number / 10_u64.pow(place) % 10;
+            text.push(char::from(b'0' + digit as u8));
+        }
+        text.push(behind);
+    };
+    push(
+        year.checked_ilog10().map_or(4, |most| most.max(3) + 1),
+        year,
+        '-',
+    );
+    push(2, month, '-');
+    push(2, day, 'T');
+    push(2, second / 3_600, ':');
+    push(2, second / 60 % 60, ':');
+    push(2, second % 60, '.');
+    push(3, since.subsec_millis().into(), 'Z');
+    text
 }
 
 /// The same of milliseconds since 1970; what is before is 1970.

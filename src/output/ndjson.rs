@@ -7,6 +7,7 @@ use crate::campaign::Campaign;
 use crate::campaign::names::Matched;
 use crate::campaign::rows::Rows;
 use crate::json_text::push_string;
+use crate::time::rfc3339;
 
 /// The lines of a host that has just answered, one for each name that it stands under.
 pub(crate) struct HostLines {
@@ -44,7 +45,7 @@ impl HostLines {
 /// The line of a target, up to its rows.
 fn head(campaign: &Campaign, target: usize) -> String {
     let target = TargetReport::of(campaign, &campaign.roster().targets[target]);
-    let mut head = String::new();
+    let mut head = String::with_capacity(256);
     head.push_str("{\"type\":\"host\",\"host\":");
     push_string(&mut head, target.key);
     head.push_str(",\"status\":");
@@ -53,11 +54,12 @@ fn head(campaign: &Campaign, target: usize) -> String {
         head.push_str(",\"error\":");
         push_string(&mut head, message);
     }
+    let answered_at = target.answered_at.map(rfc3339);
     let others = [
         ("hostname", target.hostname),
         ("uuid", target.uuid),
         ("matched", target.matched.map(Matched::name)),
-        ("answered_at", target.answered_at.as_deref()),
+        ("answered_at", answered_at.as_deref()),
     ];
     for (name, value) in others {
         if let Some(value) = value {

@@ -2,7 +2,7 @@
 //! and how it ended; knows nothing of servers.
 
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -137,7 +137,7 @@ pub(super) struct TargetReport<'a> {
     pub matched: Option<Matched>,
     near: &'a [NearHost],
     last_seen: Option<&'a str>,
-    pub answered_at: Option<String>,
+    pub answered_at: Option<SystemTime>,
 }
 
 impl<'a> TargetReport<'a> {
@@ -158,9 +158,7 @@ impl<'a> TargetReport<'a> {
             matched: target.matched,
             near: &target.near,
             last_seen: host.and_then(|host| host.last_seen.as_deref()),
-            answered_at: kept
-                .and_then(|kept| campaign.answered_at(kept))
-                .map(rfc3339),
+            answered_at: kept.and_then(|kept| campaign.answered_at(kept)),
         }
     }
 
@@ -206,8 +204,8 @@ impl Serialize for TargetReport<'_> {
         if let Some(kept) = self.kept {
             map.serialize_entry("answered_ms", &milliseconds(kept.after))?;
         }
-        if let Some(at) = &self.answered_at {
-            map.serialize_entry("answered_at", at)?;
+        if let Some(at) = self.answered_at {
+            map.serialize_entry("answered_at", &rfc3339(at))?;
         }
         if self.truncated() {
             map.serialize_entry("truncated", &true)?;
