@@ -26,7 +26,11 @@ pub(super) fn read(
         bytes: json.as_bytes(),
         at,
         added,
-        names: Names::default(),
+        names: Names {
+            text: Vec::with_capacity(USUAL_COLUMNS * 16),
+            ends: Vec::with_capacity(USUAL_COLUMNS),
+            ..Names::default()
+        },
     };
     reader.take(b'[')?;
     reader.blanks();
@@ -74,7 +78,20 @@ enum Form {
     Text,
 }
 
+/// Room for so many names is made at once.
+const USUAL_COLUMNS: usize = 16;
+
 impl Reader<'_> {
+    /// The next byte that is no blank.
+    fn meant(&mut self) -> Option<u8> {
+        loop {
+            match *self.bytes.get(self.at)? {
+                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
+                byte => return Some(byte),
+            }
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -107,11 +124,21 @@ impl Reader<'_> {
         let mut first = true;
         loop {
             let begin = self.at;
-            let is_added = self.name()?;
-            let name_end = self.at;
-            self.blanks();
-            self.take(b':')?;
-            self.blanks();
+            let (is_added, name_end) = match self.names.usual(&self.bytes[begin..]) {
+                Some(length) => {
+                    // The colon is part of what was compared.
+                    self.at = begin + length + 1;
+                    (false, begin + length)
+                }
+                None => {
+                    let is_added = self.name()?;
+                    let name_end = self.at;
+                    self.blanks();
+                    self.take(b':')?;
+                    (is_added, name_end)
+                }
+            };
+            self.meant()?;
             let value = self.value()?;
             if is_added && value.form == Form::Escaped {
                 serde_json::from_str::<IgnoredAny>(&self.json[self.at..value.end]).ok()?;
@@ -143,13 +170,12 @@ impl Reader<'_> {
                 }
             }
             self.at = value.end;
-            self.blanks();
-            match self.peek()? {
+            match self.meant()? {
                 b',' => self.at += 1,
                 b'}' => break,
                 _ => return None,
             }
-            self.blanks();
+            self.meant()?;
         }
         self.at += 1;
         text.push_str(&self.json[from..to]);
@@ -158,12 +184,8 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// Reads a column's name; whether the column is left out.
+    /// Reads the name of a column that is not the next of the row before; whether the column is left out.
     fn name(&mut self) -> Option<bool> {
-        if let Some(length) = self.names.usual(&self.bytes[self.at..]) {
-            self.at += length;
-            return Some(false);
-        }
         let end = string(self.bytes, self.at)?;
         let name = &self.json[self.at + 1..end - 1];
         self.at = end;

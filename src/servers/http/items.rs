@@ -147,24 +147,30 @@ impl Items {
 
     /// How much of these bytes is the rest of a string.
     fn pass_text(&mut self, bytes: &[u8]) -> usize {
-        let mut taken = 0;
-        while taken < bytes.len() && self.text != Text::Outside {
-            if self.text == Text::Escaped {
-                self.text = Text::Inside;
-                taken += 1;
-                continue;
-            }
-            taken += plain(&bytes[taken..]);
-            match bytes.get(taken) {
-                None => break,
-                Some(b'"') => self.text = Text::Outside,
-                Some(b'\\') => self.text = Text::Escaped,
-                // Not allowed there; for the item's reader to refuse.
-                Some(_) => {}
-            }
-            taken += 1;
+        let mut at = 0;
+        if self.text == Text::Escaped && !bytes.is_empty() {
+            self.text = Text::Inside;
+            at = 1;
         }
-        taken
+        loop {
+            at += plain(&bytes[at..]);
+            match bytes.get(at) {
+                None => return at,
+                Some(b'"') => {
+                    self.text = Text::Outside;
+                    return at + 1;
+                }
+                Some(b'\\') => {
+                    at += 2;
+                    if at > bytes.len() {
+                        self.text = Text::Escaped;
+                        return bytes.len();
+                    }
+                }
+                // Not allowed there; for the item's reader to refuse.
+                Some(_) => at += 1,
+            }
+        }
     }
 
     /// Keeps what stands around the list.

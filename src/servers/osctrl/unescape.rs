@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use crate::json_text::plain;
 
+/// Mostly there are no more bytes from one escape to the next.
+const SHORT: usize = 16;
+
 /// Where an escape stands for no character: bytes from the string's quotation mark to behind what is wrong, as
 /// serde_json counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +24,14 @@ pub(super) fn unescape(bytes: &mut [u8], string: Range<usize>) -> Result<Range<u
     let (mut read, mut written) = (1, 1);
     while read < end {
         let plain = plain(&bytes[read..end]);
-        match plain {
+        match bytes.get(read..read + SHORT) {
             _ if written == read => {}
-            // A call would cost more.
-            0..16 => (0..plain).for_each(|at| bytes[written + at] = bytes[read + at]),
+            // A call would cost more than what is copied too far: nothing that is still to be read.
+            Some(short) if plain <= SHORT && read - written >= SHORT => {
+                let mut copied = [0; SHORT];
+                copied.copy_from_slice(short);
+                bytes[written..written + SHORT].copy_from_slice(&copied);
+            }
             _ => bytes.copy_within(read..read + plain, written),
         }
         read += plain;
