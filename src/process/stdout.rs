@@ -72,6 +72,21 @@ impl Stdout {
 
     /// Queues work that writes; what it writes is never held as a whole.
     pub fn queue_work(&self, work: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) {
+        self.queue_for_later(work);
+        self.wake();
+    }
+
+    /// Has what was queued for later written.
+    pub fn wake(&self) {
+        self.0.filled.notify_one();
+    }
+
+    /// The same as [`Stdout::queue_work`], but nothing may come of it before [`Stdout::wake`]: waking the thread
+    /// for each host, which then writes each by itself, costs more than reading what a host answered.
+    pub fn queue_for_later(
+        &self,
+        work: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+    ) {
         let mut queue = self.locked();
         queue.works.push_back(Box::new(work));
         self.0.state.send_modify(|state| state.queued += 1);
@@ -86,11 +101,8 @@ impl Stdout {
                 queue.started = false;
                 drop(queue);
                 self.0.write(Once::Done);
-                return;
             }
         }
-        drop(queue);
-        self.0.filled.notify_one();
     }
 
     /// Waits until fewer than so many works are queued: whoever waits before each has no more in memory than

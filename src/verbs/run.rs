@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use futures_util::FutureExt;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::bug;
@@ -184,7 +186,18 @@ async fn attended(
         stderr: process.stderr.clone(),
         detailed: wanted.progress,
         lines: (wanted.format == Format::Ndjson).then(|| out.stdout.clone()),
+        queued: Arc::default(),
     };
+    if let Some(lines) = sink.lines.clone() {
+        // Has its turn as soon as there is no further answer at once.
+        let queued = Arc::clone(&sink.queued);
+        tokio::spawn(async move {
+            loop {
+                queued.notified().await;
+                lines.wake();
+            }
+        });
+    }
     let mut session = Session {
         run: out.run.clone(),
         cancel: cancel.clone(),
@@ -212,6 +225,8 @@ struct Written {
     lines: Option<Stdout>,
     /// Whether progress says more than how many have answered.
     detailed: bool,
+    /// Told of each host whose lines wait.
+    queued: Arc<Notify>,
 }
 
 impl Sink for Written {
@@ -221,7 +236,8 @@ impl Sink for Written {
                 return ControlFlow::Break(Gone);
             }
             let answer = HostLines::take(campaign, host);
-            lines.queue_work(move |out| answer.write(out));
+            lines.queue_for_later(move |out| answer.write(out));
+            self.queued.notify_one();
         }
         ControlFlow::Continue(())
     }
