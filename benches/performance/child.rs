@@ -3,8 +3,8 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wait4::Wait4;
 
@@ -22,6 +22,45 @@ pub struct Took {
     /// What it wrote to stdout.
     pub written: u64,
     pub status: i32,
+    /// When it had ended.
+    pub ended: Duration,
+}
+
+impl Took {
+    /// What [`Took::print`] has printed.
+    pub fn read(told: &str) -> Self {
+        let mut figures = told.split_whitespace().map(|word| word.parse::<u64>());
+        let mut next = || figures.next().expect("a figure").expect("a number");
+        Self {
+            wall: Duration::from_micros(next()),
+            cpu: Duration::from_micros(next()),
+            memory: next(),
+            written: next(),
+            status: next() as i32,
+            ended: Duration::from_micros(next()),
+        }
+    }
+
+    /// Waits for a process of which so many bytes were read, and prints what it took.
+    pub fn print(mut child: Child, started: Instant, written: usize) {
+        let used = child.wait4().expect("the program ends");
+        let (ended, wall) = (now(), started.elapsed());
+        let cpu = used.rusage.utime + used.rusage.stime;
+        println!(
+            "{} {} {} {written} {} {}",
+            wall.as_micros(),
+            cpu.as_micros(),
+            used.rusage.maxrss,
+            used.status.code().unwrap_or(255),
+            ended.as_micros()
+        );
+    }
+}
+
+/// Since 1970, which all processes of a machine count alike.
+pub fn now() -> Duration {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("a clock that goes")
 }
 
 /// A program with its arguments and what it reads.
@@ -57,18 +96,8 @@ impl Program<'_> {
             let _ = stdin.write_all(text.as_bytes());
         }
         let told = child.wait_with_output().expect("it ends").stdout;
-        let told = String::from_utf8_lossy(&told).into_owned();
-        let mut figures = told.split_whitespace().map(|word| word.parse::<u64>());
-        let mut next = || figures.next().expect("a figure").expect("a number");
-        Took {
-            wall: Duration::from_micros(next()),
-            cpu: Duration::from_micros(next()),
-            memory: next(),
-            written: next(),
-            status: next() as i32,
-        }
+        Took::read(&String::from_utf8_lossy(&told))
     }
-
     /// The run of so many that took the least time of the processor.
     pub fn best_of(&self, runs: usize) -> Took {
         let runs = (0..runs.max(1)).map(|_| self.run());
@@ -91,13 +120,5 @@ pub fn perform(words: &[String]) {
     while let Ok(read @ 1..) = stdout.read(&mut piece) {
         written += read;
     }
-    let used = child.wait4().expect("the program ends");
-    let cpu = used.rusage.utime + used.rusage.stime;
-    println!(
-        "{} {} {} {written} {}",
-        started.elapsed().as_micros(),
-        cpu.as_micros(),
-        used.rusage.maxrss,
-        used.status.code().unwrap_or(255)
-    );
+    Took::print(child, started, written);
 }

@@ -5,15 +5,19 @@
 #![allow(clippy::print_stdout)] // The tables are the output.
 
 mod child;
+mod many;
+mod overhead;
 mod stand_in;
 mod start;
 mod throughput;
 
-const TABLES: [(&str, fn()); 5] = [
+const TABLES: [(&str, fn()); 7] = [
     ("start", start::print),
+    ("overhead", overhead::print),
     ("dispatch", start::print_dispatch),
     ("throughput", throughput::print),
     ("growth", throughput::print_growth),
+    ("many", many::print),
     ("size", start::print_size),
 ];
 
@@ -25,6 +29,8 @@ fn main() {
     match args.first().map(String::as_str) {
         Some(child::ARGUMENT) => return child::perform(&args[1..]),
         Some(throughput::FLOOR) => return throughput::perform_floor(&args[1..]),
+        Some(overhead::NAIVE) => return overhead::perform_naive(&args[1..]),
+        Some(many::CALLS) => return many::perform_calls(&args[1..]),
         Some(throughput::SERVE) => return throughput::serve(&args[1..]),
         _ => {}
     }

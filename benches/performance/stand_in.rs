@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,40 @@ pub struct Ready {
     /// How long each answer to a request is waited with.
     wait: Duration,
     asked: Asked,
+    /// The last answers come one by one, with pauses.
+    paced: Option<Arc<Pace>>,
+}
+
+/// How many of the last answers come by themselves.
+const PACED: usize = 10;
+/// The pause before each of them.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What the server tells a listener of its campaign comes in this time.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Where a server is with answers that come one by one.
+#[derive(Debug)]
+pub struct Pace {
+    /// Answers that are there.
+    there: AtomicUsize,
+    /// When the last one came, in microseconds since 1970.
+    last: AtomicU64,
+}
+
+impl Pace {
+    /// When the last answer came.
+    pub fn last(&self) -> Duration {
+        Duration::from_micros(self.last.load(Ordering::SeqCst))
+    }
+
+    fn step(&self, all: usize) {
+        std::thread::sleep(PAUSE);
+        if self.there.load(Ordering::SeqCst) + 1 == all {
+            let now = crate::child::now().as_micros();
+            self.last.store(now as u64, Ordering::SeqCst);
+        }
+        self.there.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// What was asked, and when it came.
@@ -140,6 +175,7 @@ impl Ready {
             ends: Vec::new(),
             wait: Duration::ZERO,
             asked: Asked::default(),
+            paced: None,
         };
         // The rows are the same on every host, but for the names that Fleet adds; those are of one length.
         let place = hostname(0);
@@ -193,6 +229,24 @@ impl Ready {
     /// The same, further away.
     pub fn waiting(self, wait: Duration) -> Self {
         Self { wait, ..self }
+    }
+
+    /// The same, whose last answers come one by one. For one run.
+    pub fn paced(self) -> Self {
+        let there = self.shape.hosts.saturating_sub(PACED);
+        let pace = Pace {
+            there: there.into(),
+            last: 0.into(),
+        };
+        Self {
+            paced: Some(Arc::new(pace)),
+            ..self
+        }
+    }
+
+    /// Where it is, if its answers come one by one.
+    pub fn pace(&self) -> Option<Arc<Pace>> {
+        self.paced.clone()
     }
 
     /// What is asked of it.
@@ -261,7 +315,10 @@ impl Ready {
                 // The token, then the campaign.
                 skip_frame(&mut input)?;
                 skip_frame(&mut input)?;
-                out.write_all(&self.bytes)?;
+                match &self.paced {
+                    Some(pace) => self.answer_slowly(pace, &mut out)?,
+                    None => out.write_all(&self.bytes)?,
+                }
                 let mut rest = Vec::new();
                 input.read_to_end(&mut rest)?;
                 return Ok(());
@@ -269,6 +326,23 @@ impl Ready {
             self.respond(&request, &mut out)?;
         }
         Ok(())
+    }
+
+    /// The frames, the last ones with pauses; then the counts, when it is time for them.
+    fn answer_slowly(&self, pace: &Pace, out: &mut impl Write) -> io::Result<()> {
+        let (all, selected) = (self.shape.hosts, Instant::now());
+        let begin = |host: usize| host.checked_sub(1).map_or(0, |last| self.ends[last]);
+        let there = pace.there.load(Ordering::SeqCst);
+        out.write_all(&self.bytes[..begin(there)])?;
+        for host in there..all {
+            pace.step(all);
+            out.write_all(&self.bytes[begin(host)..begin(host + 1)])?;
+        }
+        let ticks = selected.elapsed().as_millis() / TICK.as_millis() + 1;
+        std::thread::sleep((TICK * ticks as u32).saturating_sub(selected.elapsed()));
+        let counts = br#"{"type":"status","data":{"status":"finished"}}"#;
+        out.write_all(&[0x81, counts.len() as u8])?;
+        out.write_all(counts)
     }
 
     fn respond(&self, request: &Request, out: &mut impl Write) -> io::Result<()> {
@@ -281,6 +355,8 @@ impl Ready {
                 out,
                 &[r#"{"labels":[{"id":1,"name":"All Linux","label_type":"builtin"}]}"#.as_bytes()],
             ),
+            "fleet/me" => send(out, &[br#"{"user":{"id":1,"global_role":"admin"}}"#]),
+            "fleet/config" => send(out, &[br#"{"server_settings":{}}"#]),
             "fleet/labels/1/hosts" | "fleet/hosts" => {
                 let sought = request.text("query");
                 let found: Vec<usize> = match sought {
@@ -338,20 +414,39 @@ impl Ready {
                     ],
                 )
             }
-            "queries/dev" => send(out, &[br#"{"query_name":"q"}"#]),
+            "queries/dev" => {
+                if let Some(pace) = self.paced.clone() {
+                    std::thread::spawn(move || {
+                        while pace.there.load(Ordering::SeqCst) < all {
+                            pace.step(all);
+                        }
+                    });
+                }
+                send(out, &[br#"{"query_name":"q"}"#])
+            }
             "queries/dev/results/q" => {
+                let there = match &self.paced {
+                    Some(pace) => pace.there.load(Ordering::SeqCst),
+                    None => all,
+                };
                 let size = request.number("page_size").max(1);
-                let from = ((page.max(1) - 1) * size).min(all);
-                let to = (from + size).min(all);
+                let from = ((page.max(1) - 1) * size).min(there);
+                let to = (from + size).min(there);
                 let begin = |host: usize| host.checked_sub(1).map_or(0, |last| self.ends[last]);
                 let items = &self.bytes[begin(from)..begin(to)];
                 let items = items.strip_suffix(b",").unwrap_or(items);
-                let around = format!(r#"],"page":{page},"page_size":{size},"total_items":{all}}}"#);
+                let around =
+                    format!(r#"],"page":{page},"page_size":{size},"total_items":{there}}}"#);
                 send(out, &[b"{\"items\":[", items, around.as_bytes()])
             }
             "queries/dev/q" => {
+                let there = match &self.paced {
+                    Some(pace) => pace.there.load(Ordering::SeqCst),
+                    None => all,
+                };
+                let completed = there == all;
                 let state = format!(
-                    r#"{{"id":1,"expected":{all},"executions":{all},"errors":0,"completed":true,"expired":false,"deleted":false}}"#
+                    r#"{{"id":1,"expected":{all},"executions":{there},"errors":0,"completed":{completed},"expired":false,"deleted":false}}"#
                 );
                 send(out, &[state.as_bytes()])
             }

@@ -251,30 +251,14 @@ pub fn perform_floor(words: &[String]) {
     let [server, wire, bytes, hosts] = words else {
         panic!("{FLOOR} ADDRESS WIRE BYTES HOSTS");
     };
-    let address = server.trim_start_matches("http://");
     let mut left: usize = bytes.parse().expect("a number");
-    let mut stream = TcpStream::connect(address).expect("a server");
-    let asked = match wire.as_str() {
-        "osctrl" => format!(
-            "GET /api/v1/queries/dev/results/q?page=1&page_size={hosts} HTTP/1.1\r\nHost: {address}\r\n\r\n"
-        ),
-        _ => format!(
-            "GET /api/latest/fleet/results/websocket HTTP/1.1\r\nHost: {address}\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        ),
+    let mut input = match wire.as_str() {
+        "osctrl" => {
+            let page = format!("/api/v1/queries/dev/results/q?page=1&page_size={hosts}");
+            get(server, &page)
+        }
+        _ => listen(server),
     };
-    stream.write_all(asked.as_bytes()).expect("it is read");
-    let mut input = BufReader::with_capacity(1 << 10, stream.try_clone().expect("a socket"));
-    let mut line = String::new();
-    while line.trim_end() != "" || line.is_empty() {
-        line.clear();
-        input.read_line(&mut line).expect("a head");
-    }
-    if wire != "osctrl" {
-        // Two empty frames, masked.
-        stream
-            .write_all(&[0x81, 0x80, 0, 0, 0, 0, 0x81, 0x80, 0, 0, 0, 0])
-            .expect("they are read");
-    }
     let mut out = std::io::stdout().lock();
     let mut piece = vec![0; 1 << 16];
     while left > 0 {
@@ -285,4 +269,38 @@ pub fn perform_floor(words: &[String]) {
         out.write_all(&piece[..read]).expect("it is drained");
         left = left.saturating_sub(read);
     }
+}
+
+/// What a request is answered with, up to its body.
+pub fn get(server: &str, path: &str) -> BufReader<TcpStream> {
+    let address = server.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).expect("a server");
+    let asked = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(asked.as_bytes()).expect("it is read");
+    past_the_head(stream)
+}
+
+/// Fleet's results socket, and a campaign that is listened to.
+pub fn listen(server: &str) -> BufReader<TcpStream> {
+    let address = server.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).expect("a server");
+    let asked = format!(
+        "GET /api/latest/fleet/results/websocket HTTP/1.1\r\nHost: {address}\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    stream.write_all(asked.as_bytes()).expect("it is read");
+    // Two empty frames, masked.
+    stream
+        .write_all(&[0x81, 0x80, 0, 0, 0, 0, 0x81, 0x80, 0, 0, 0, 0])
+        .expect("they are read");
+    past_the_head(stream)
+}
+
+fn past_the_head(stream: TcpStream) -> BufReader<TcpStream> {
+    let mut input = BufReader::with_capacity(1 << 16, stream);
+    let mut line = String::new();
+    while line.trim_end() != "" || line.is_empty() {
+        line.clear();
+        input.read_line(&mut line).expect("a head");
+    }
+    input
 }
