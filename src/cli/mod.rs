@@ -231,10 +231,32 @@ pub enum Rejected {
 /// # Errors
 /// [`Rejected`], which also carries `--help` and `--version`.
 pub fn parse(args: &[OsString]) -> Result<Cli, Rejected> {
+    if let Some(usual) = usual(args) {
+        return Ok(usual);
+    }
     Cli::try_parse_from(args).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Rejected::Text(error.to_string()),
         _ if writes_document(args) => Rejected::Document(usage_failure(&error, args)),
         _ => Rejected::Usage(error.to_string()),
+    })
+}
+
+/// What an engine asks for that gives no flags. clap would first make all that it knows of every verb, which took a
+/// tenth of the instructions of a refusal.
+fn usual(args: &[OsString]) -> Option<Cli> {
+    let verb = match args {
+        [_] => None,
+        [_, verb] if verb == "run" => Some(Verb::Run(RunArgs::default())),
+        [_, verb] if verb == "check" => Some(Verb::Check(StepArgs::default())),
+        _ => return None,
+    };
+    Some(Cli {
+        verb,
+        run: RunArgs::default(),
+        log: LogArgs {
+            log: LogFormat::Plain,
+            verbose: 0,
+        },
     })
 }
 
@@ -300,4 +322,32 @@ fn usage_failure(error: &clap::Error, args: &[OsString]) -> Failure {
     let help = format!("{tip}see `osquery-live-query {verb} --help`");
     let message = message.to_owned();
     CallError::Arguments { message, help }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_usual_means_what_clap_says() {
+        for words in [
+            &["osquery-live-query"][..],
+            &["osquery-live-query", "run"],
+            &["osquery-live-query", "check"],
+        ] {
+            let args: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let usual = usual(&args).expect("it is usual");
+            let parsed = Cli::try_parse_from(&args).expect("it parses");
+            assert_eq!(format!("{usual:?}"), format!("{parsed:?}"));
+        }
+        for words in [
+            &[][..],
+            &["x", "runs"],
+            &["x", "run", "-v"],
+            &["x", "--help"],
+        ] {
+            let args: Vec<OsString> = words.iter().map(OsString::from).collect();
+            assert!(usual(&args).is_none(), "{words:?}");
+        }
+    }
 }

@@ -20,6 +20,7 @@ use crate::campaign::host::Platform;
 use crate::campaign::names::address;
 use crate::campaign::rows::Keep;
 use crate::campaign::rows::Rows;
+use crate::json_text::plain;
 use crate::servers::collecting;
 use crate::servers::http::limits;
 use crate::time::microseconds;
@@ -389,6 +390,18 @@ pub struct Unread {
 impl Unread {
     /// An item as it came; `None` where it is not JSON. `whole`: nothing of it was left out for its size.
     pub fn of(json: Vec<u8>, whole: bool) -> Option<Self> {
+        if let Some((named, data)) = std::str::from_utf8(&json).ok().and_then(usual_item) {
+            return Some(Self {
+                named,
+                json,
+                whole,
+                data: Some(data),
+            });
+        }
+        Self::of_any_form(json, whole)
+    }
+
+    fn of_any_form(json: Vec<u8>, whole: bool) -> Option<Self> {
         let item = match Item::read(&json) {
             // There is only its beginning.
             None if !whole => Item::default(),
@@ -500,6 +513,81 @@ impl<F: Fn(&str) -> String> Reader<F> {
         } else {
             message
         })
+    }
+}
+
+/// What an item says of itself and where its data stands, which is a string, in one pass over it as osctrl writes
+/// it; nothing where it is of another form.
+fn usual_item(text: &str) -> Option<(Named, Range<usize>)> {
+    let (mut id, mut uuid, mut status, mut data) = (None, None, None, None);
+    let mut at = 1;
+    text.strip_prefix('{')?;
+    loop {
+        let (name, end) = value_at::<&str>(text, at)?;
+        text[end..].strip_prefix(':')?;
+        at = end + 1;
+        at = match name {
+            "data" if data.is_none() => {
+                let end = string_end(text.as_bytes(), at)?;
+                data = Some(at..end);
+                end
+            }
+            "id" if id.is_none() => {
+                let (raw, end) = value_at::<&RawValue>(text, at)?;
+                id = Some(raw.get());
+                end
+            }
+            "uuid" if uuid.is_none() => {
+                let (read, end) = value_at::<Cow<'_, str>>(text, at)?;
+                uuid = Some(read);
+                end
+            }
+            "status" if status.is_none() => {
+                let (raw, end) = value_at::<&RawValue>(text, at)?;
+                status = Some(raw);
+                end
+            }
+            // Written twice, or as older servers do.
+            "data" | "id" | "uuid" | "status" | "Data" | "ID" | "UUID" | "Status" => return None,
+            _ => value_at::<IgnoredAny>(text, at)?.1,
+        };
+        match &text[at..] {
+            "}" => break,
+            rest => rest.strip_prefix(',')?,
+        };
+        at += 1;
+    }
+    let named = Named {
+        id: id.filter(|id| *id != "null")?.to_owned(),
+        host: uuid
+            .filter(|uuid| !uuid.is_empty())
+            .map(|uuid| host_id(&uuid)),
+        succeeded: is_success(status.filter(|status| status.get() != "null")),
+    };
+    Some((named, data?))
+}
+
+/// Where the string ends that begins at a place; `None` where it is not JSON. Whether halves of characters are
+/// whole is not asked, as of all that is read later.
+fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+    bytes.get(at).filter(|byte| **byte == b'"')?;
+    let mut at = at + 1;
+    loop {
+        at += plain(&bytes[at..]);
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => {
+                at += match bytes.get(at + 1)? {
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => 2,
+                    b'u' => {
+                        let digits = bytes.get(at + 2..at + 6)?;
+                        digits.iter().all(u8::is_ascii_hexdigit).then_some(6)?
+                    }
+                    _ => return None,
+                };
+            }
+            _ => return None,
+        }
     }
 }
 

@@ -335,3 +335,54 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Value>(kept.json()).unwrap(), json!(rows));
     }
 }
+
+/// What is read in one pass is what serde reads of it, wherever an item is damaged.
+#[test]
+fn an_item_in_one_pass_is_the_same() {
+    let data =
+        r#"{\"name\":\"q\",\"result\":[{\"a\":\"\\\\\u003c\u00e9\ud83d\ude00\"}],\"status\":0}"#;
+    let item = format!(
+        r#"{{"id":12,"created_at":"2026-11-27T10:00:00Z","uuid":"A-\u0042","environment":"dev","name":"q","data":"{data}","status":0}}"#
+    );
+    assert!(usual_item(&item).is_some(), "{item}");
+    let mut passed = 0;
+    for at in 0..=item.len() {
+        for damage in [
+            "",
+            "}",
+            "\"",
+            ",",
+            "\\",
+            "\n",
+            " ",
+            "null",
+            "\\u12",
+            "\"id\":null,",
+            "\"uuid\":null,",
+            "\"status\":null,",
+            "\"data\":\"\",",
+            "\"Data\":null,",
+            "\"UUID\":\"x\",",
+        ] {
+            // Put in, and in place of what stood there.
+            for after in [at, at + 1] {
+                let (Some(before), Some(after)) = (item.get(..at), item.get(after..)) else {
+                    continue;
+                };
+                let damaged = format!("{before}{damage}{after}");
+                let Some((named, data)) = usual_item(&damaged) else {
+                    continue;
+                };
+                passed += 1;
+                let expected = Unread::of_any_form(damaged.clone().into_bytes(), true);
+                let expected = expected.expect(&damaged);
+                assert_eq!(
+                    (named, Some(data)),
+                    (expected.named, expected.data),
+                    "{damaged}"
+                );
+            }
+        }
+    }
+    assert!(passed > 1_000, "{passed}");
+}
