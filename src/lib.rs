@@ -82,6 +82,8 @@ pub mod inside {
     pub use crate::campaign::rows::{Keep, Rows};
     pub use crate::campaign::{Limits, OfflineHosts};
     pub use crate::cli::Cli;
+    #[cfg(fuzzing)]
+    pub use crate::collect::fuzz as fuzz_collect;
     pub use crate::known_servers::{Access, KnownServer};
     pub use crate::schema::texts;
     pub use crate::secret::{Secret, SecretSources};

@@ -453,6 +453,7 @@ fn main() {
         "\n## How much is read\n\nWhat a server sends beyond these is cut off, and the document says so.\n\n{}",
         osquery_live_query::inside::limits::table().trim_end()
     );
+    println!("\n{}", include_str!("collect.md").trim_end());
     println!("\n{}", include_str!("too_little.md").trim_end());
 }
 

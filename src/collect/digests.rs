@@ -34,8 +34,20 @@ impl Digests {
         &self.0
     }
 
+    /// How many rows so many bytes are.
+    pub(super) fn rows_in(bytes: u64) -> u64 {
+        bytes / SIZE as u64
+    }
+
     fn all(&self) -> &[RowDigest] {
         self.0.as_chunks().0
+    }
+
+    /// Each row once, in an order that is always the same.
+    pub(super) fn distinct(&self) -> impl Iterator<Item = &RowDigest> {
+        self.all()
+            .chunk_by(|one, other| one == other)
+            .map(|same| &same[0])
     }
 
     /// How often a row came.

@@ -5,11 +5,10 @@ use std::collections::HashMap;
 
 use futures_util::TryStreamExt;
 
-use super::ids::Ids;
 use super::state::KnownHost;
 use super::{HostCounts, Poll, PollError, Progress};
 use crate::events::{Host, Status, When};
-use crate::servers::collecting::PolledHost;
+use crate::servers::collecting::{Ids, PolledHost};
 use crate::time::milliseconds;
 
 /// Of so many hosts that are not listed any more each is asked for by itself; of more the list is read again.

@@ -5,9 +5,11 @@
 mod answers;
 mod digests;
 mod hosts;
-mod ids;
-mod reports;
+mod kept;
+mod queries;
+mod report;
 mod state;
+mod texts;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,6 +20,8 @@ use futures_util::future::{LocalBoxFuture, join_all};
 use tokio::time::Instant;
 
 pub use state::{Belongs, NoState, State, StateError};
+#[cfg(fuzzing)]
+pub use texts::fuzz;
 
 use crate::connector::{Glob, RowsWanted};
 use crate::events::{Event, Origin, Severities};
@@ -99,6 +103,9 @@ pub struct Poll<'a> {
     pub deadline: (Instant, Duration),
     /// What was found, apart from events.
     pub found: &'a Found,
+    /// Numbers are wanted, and no events: of every query whose answers are kept one by one, the rows that all
+    /// hosts have now.
+    pub gauges: bool,
 }
 
 /// Counts of a poll.
@@ -106,7 +113,8 @@ pub struct Poll<'a> {
 pub struct Found {
     /// The hosts, where all of them were listed.
     pub hosts: Cell<Option<HostCounts>>,
-    /// Rows of each query whose results were read to their end, by its name.
+    /// Rows that each query's results have now, by its name; of answers that are kept one by one only where
+    /// numbers are wanted. A query that could not be read to its end is not among them.
     pub results: RefCell<BTreeMap<String, u64>>,
 }
 

@@ -8,6 +8,8 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::LocalBoxStream;
 use serde_json::value::RawValue;
 
+pub use super::ids::Ids;
+
 use super::BackendError;
 use crate::events::Status;
 
@@ -74,8 +76,11 @@ pub enum Piece {
     Row(ReportRow),
     /// A host's answer.
     Answer(PolledAnswer),
-    /// The connection broke: all of it is told from the beginning.
+    /// The connection broke, or it changed while it was read page by page: all of it is told from the beginning.
     Again,
+    /// It changes all the time while it is read page by page: what follows may have come before, and what does
+    /// not come may be there all the same.
+    Unsettled,
     /// The end, after the last of them.
     End {
         /// The server holds no more rows for the query, and takes no new ones.
@@ -103,8 +108,8 @@ pub struct PolledAnswer {
     pub id: u64,
     /// The host's uuid.
     pub uuid: String,
-    /// When it came, in microseconds since 1970.
-    pub at_us: i64,
+    /// When it came, in microseconds since 1970; `None` where the server does not say so in a way that is known.
+    pub at_us: Option<i64>,
     /// What it is.
     pub found: Answered,
 }
@@ -155,8 +160,14 @@ pub trait Collector {
     /// All queries, those without results among them.
     fn queries(&self) -> LocalBoxFuture<'_, Result<Vec<PolledQuery>, BackendError>>;
 
+    /// How many answers the server has of a query, whenever they came; `None` where it can't be told.
+    fn count<'a>(
+        &'a self,
+        query: &'a PolledQuery,
+    ) -> LocalBoxFuture<'a, Result<Option<u64>, BackendError>>;
+
     /// A query's results; of answers those that came after this moment (microseconds since 1970), and others
-    /// perhaps.
+    /// perhaps. An answer may come more than once.
     fn results(
         &self,
         query: &Arc<PolledQuery>,

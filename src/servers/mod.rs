@@ -9,6 +9,7 @@ pub mod error;
 pub mod export;
 pub mod fleet;
 pub mod http;
+mod ids;
 pub mod open;
 pub mod osctrl;
 mod part;
@@ -21,8 +22,12 @@ pub mod clients {
     pub use super::alerts::fuzz as fuzz_alert;
     pub use super::fleet::Fleet;
     #[cfg(fuzzing)]
+    pub use super::fleet::collector::fuzz as fuzz_collected_fleet;
+    #[cfg(fuzzing)]
     pub use super::fleet::fuzz as fuzz_fleet;
     pub use super::osctrl::Osctrl;
+    #[cfg(fuzzing)]
+    pub use super::osctrl::collector::fuzz as fuzz_collected_osctrl;
     #[cfg(fuzzing)]
     pub use super::osctrl::fuzz as fuzz_osctrl;
 }

@@ -1,5 +1,6 @@
-//! SIGKILL at random moments of polls over hosts and reports that change meanwhile: every event is written at
-//! least once, whatever repeats has the same id, and the state is never damaged nor ahead of what was written.
+//! SIGKILL and SIGTERM at random moments of polls over hosts and reports that change meanwhile: every event is
+//! written at least once, whatever repeats has the same id, and the state is never damaged nor ahead of what was
+//! written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -9,17 +10,19 @@ use osquery_simulator::{
     Cells, HostChange, HostSpec, HostStatus, QuerySpec, QueryState, ReportSpec, ResultSpec,
     Scenario, Snapshot,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Connector, LONG, short};
+use crate::harness::Ran;
 use crate::harness::folder::Folder;
 use crate::harness::site::{Kind, Site, on_all};
 
 /// All kills; each thread has its part of them.
 const KILLS: usize = 200;
 const THREADS: usize = 4;
-/// So many kills, then a poll that may end.
-const KILLS_A_ROUND: usize = 5;
+const TERMS: usize = 60;
+/// So many, then a poll that may end.
+const ENDS_A_ROUND: usize = 5;
 const HOSTS: usize = 40;
 const REPORTS: usize = 3;
 
@@ -152,7 +155,7 @@ impl World {
             // A line that broke off was not written.
             let whole = text.rfind('\n').map_or("", |end| &text[..end]);
             for line in whole.lines() {
-                let event: Value = serde_json::from_str(line).expect("JSON");
+                let event = super::valid(line);
                 if event["kind"] != "summary" {
                     let id = super::id(&event).to_owned();
                     ids.entry(short(&event)).or_default().insert(id);
@@ -177,42 +180,66 @@ impl World {
 #[test]
 fn a_poll_that_is_killed_loses_nothing_and_doubles_nothing() {
     on_all(0..THREADS, |seed| {
-        let kind = match seed % 4 {
-            3 => Kind::Osctrl,
-            _ => Kind::Fleet,
-        };
-        let mut world = World::of(kind, seed);
-        let folder = Folder::new();
-        let poll = Connector::of(kind, &world.site.simulator)
-            .with("since_seconds", LONG)
-            .state(&folder);
-        // What was there before is no change.
-        poll.poll().whole();
-        world.change();
-        let whole = whole_poll(&mut world, &poll, &folder, Vec::new());
-        let mut midway = 0;
-        for _ in 0..KILLS / THREADS / KILLS_A_ROUND {
-            let mut written = Vec::new();
-            for _ in 0..KILLS_A_ROUND {
-                world.change();
-                let out = File::create(folder.at("out")).expect("a file");
-                let running = poll.binary().stdout_to(out).start();
-                let moment = whole.mul_f64(world.dice.below(1_000) as f64 / 900.0);
-                let until = Instant::now() + moment;
-                while Instant::now() < until {
-                    std::thread::sleep(Duration::from_micros(200));
-                }
-                running.signal("KILL");
-                midway += usize::from(running.wait().killed);
-                written.push(folder.text("out"));
-            }
-            whole_poll(&mut world, &poll, &folder, written);
-        }
+        let midway = ended_at_random("KILL", seed, KILLS / THREADS, |ran| ran.killed);
         assert!(
             midway > KILLS / THREADS / 4,
             "only {midway} were killed midway"
         );
     });
+}
+
+/// Who is told to end says what came until then, and the state has it.
+#[test]
+fn a_poll_that_is_told_to_end_loses_nothing_and_doubles_nothing() {
+    on_all(0..THREADS, |seed| {
+        let midway = ended_at_random("TERM", seed + 10, TERMS / THREADS, |ran| {
+            // Before it has an ear for signals the system ends it.
+            assert!(ran.killed || [0, 143].contains(&ran.status), "{ran:?}");
+            ran.status == 143
+        });
+        assert!(midway > 0, "none was ended midway");
+    });
+}
+
+/// Ends polls so many times at random moments; of how many that is true.
+fn ended_at_random(
+    signal: &str,
+    seed: usize,
+    times: usize,
+    is_midway: impl Fn(&Ran) -> bool,
+) -> usize {
+    let kind = match seed % 4 {
+        3 => Kind::Osctrl,
+        _ => Kind::Fleet,
+    };
+    let mut world = World::of(kind, seed);
+    let folder = Folder::new();
+    let poll = Connector::of(kind, &world.site.simulator)
+        .with("since_seconds", LONG)
+        .state(&folder);
+    // What was there before is no change.
+    poll.poll().whole();
+    world.change();
+    let whole = whole_poll(&mut world, &poll, &folder, Vec::new());
+    let mut midway = 0;
+    for _ in 0..times / ENDS_A_ROUND {
+        let mut written = Vec::new();
+        for _ in 0..ENDS_A_ROUND {
+            world.change();
+            let out = File::create(folder.at("out")).expect("a file");
+            let running = poll.binary().stdout_to(out).start();
+            let moment = whole.mul_f64(world.dice.below(1_000) as f64 / 900.0);
+            let until = Instant::now() + moment;
+            while Instant::now() < until {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            running.signal(signal);
+            midway += usize::from(is_midway(&running.wait()));
+            written.push(folder.text("out"));
+        }
+        whole_poll(&mut world, &poll, &folder, written);
+    }
+    midway
 }
 
 /// A poll that may end, after those that were killed; how long it took.

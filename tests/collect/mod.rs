@@ -1,9 +1,13 @@
 //! `collect`: the real binary polls simulated servers, again and again with one state.
 
+mod changes;
 mod config;
+mod faults;
+mod formats;
 mod hosts;
 mod kill;
 mod osctrl;
+mod paging;
 mod reports;
 mod state;
 
@@ -12,12 +16,17 @@ use std::collections::BTreeSet;
 use osquery_simulator::{FLEET_OBSERVER_TOKEN, OSCTRL_PLUGIN_TOKEN, Scenario, Simulator};
 use serde_json::{Map, Value, json};
 
+use crate::collected::against_own;
 use crate::harness::folder::Folder;
 use crate::harness::site::{Kind, Site};
 use crate::harness::{Binary, Ran, step};
 
 /// Far enough back for everything that a scenario has.
 const LONG: u64 = 31_536_000;
+
+/// Of a poll of thousands of events that are alike so many are held to the schema, the last one, and every so
+/// manyth of the others: a validator takes a while.
+const MOST_HELD: usize = 500;
 
 /// A connector for one site, its secret in the environment.
 #[derive(Clone)]
@@ -95,14 +104,19 @@ struct Polled {
 }
 
 impl Polled {
-    /// Lines of events, each with an id of its own, and the summary, which counts them.
+    /// Lines of events, each with an id of its own, and the summary, which counts them; all as the schema says.
     #[track_caller]
     fn of(ran: Ran) -> Self {
-        let mut lines: Vec<Value> = ran
-            .stdout
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("JSON"))
+        let lines = ran.stdout.lines().enumerate();
+        let mut lines: Vec<Value> = lines
+            .map(|(at, line)| match at < MOST_HELD || at % MOST_HELD == 0 {
+                true => valid(line),
+                false => serde_json::from_str(line).expect("JSON"),
+            })
             .collect();
+        if let Some(last) = ran.stdout.lines().last() {
+            valid(last);
+        }
         let summary = lines.pop().unwrap_or_else(|| panic!("nothing: {ran:?}"));
         assert_eq!(summary["kind"], "summary", "{ran:?}");
         assert_eq!(summary["events"], lines.len(), "{summary}");
@@ -130,6 +144,15 @@ impl Polled {
     fn told(&self) -> BTreeSet<String> {
         self.events.iter().map(short).collect()
     }
+}
+
+/// A line of the native format, held to the schema that `schema event` prints.
+#[track_caller]
+fn valid(line: &str) -> Value {
+    let line = serde_json::from_str(line).expect("JSON");
+    let against = against_own(&line);
+    assert!(against.is_empty(), "{against:?}: {line:#}");
+    line
 }
 
 fn id(event: &Value) -> &str {

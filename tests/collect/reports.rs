@@ -424,3 +424,26 @@ fn a_stream_that_fails_alone_is_the_exit_status() {
         "unreachable"
     );
 }
+
+/// A list that lacks a query for once (a team that the user was not in) is no reason to tell its rows again.
+#[test]
+fn a_query_that_is_not_listed_for_a_while_is_not_forgotten() {
+    let mut scenario = scenario();
+    scenario.faults = vec![Fault {
+        status: Some(200),
+        body: Some(r#"{"reports":[],"queries":[],"count":0}"#.into()),
+        skip: 1,
+        times: Some(1),
+        ..Fault::on("/reports?")
+    }];
+    let site = fleet(scenario);
+    let folder = Folder::new();
+    let poll = queries(&site).state(&folder);
+    assert_eq!(poll.poll().whole().events.len(), 4);
+    assert_eq!(poll.poll().whole().told(), told([]));
+    snapshot(&site, "startup items", "web-02", &["cron", "new"]);
+    assert_eq!(
+        poll.poll().whole().told(),
+        told([r#"row web-02 added {"name":"new"}"#])
+    );
+}

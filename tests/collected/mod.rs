@@ -65,7 +65,8 @@ static OWN: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     jsonschema::draft202012::new(&schema).expect("a schema")
 });
 
-fn against_own(line: &Value) -> Vec<String> {
+/// What this program's own schema has against a line.
+pub fn against_own(line: &Value) -> Vec<String> {
     let errors = OWN.iter_errors(line);
     errors
         .map(|error| format!("{error} at {}", error.instance_path()))

@@ -1,7 +1,7 @@
 //! Fleet for `collect`: hosts by pages, who is missing by the list's filter, saved queries and their reports.
 //! Facts: transcripts `host-posture` and `reports`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +32,10 @@ const QUERIES_PAGE: usize = 100;
 const MOST_QUERY_PAGES: usize = 200;
 /// Rows of one page of a report, where the server has pages.
 const ROWS_PAGE: usize = 5_000;
-/// How often a report is begun anew whose connection broke.
+/// How often a report is begun anew whose connection broke, and how often one that changed from one page to the
+/// next: a large one of a busy server may never hold still.
 const READINGS: usize = 4;
+const UNSETTLED_READINGS: usize = 2;
 
 /// One Fleet server that is polled.
 pub struct Fleet {
@@ -187,6 +189,12 @@ struct Report<'a> {
     list: Option<List>,
     /// Whether it has brought anything.
     brought: bool,
+    /// Rows that came, and how many there are as the first page says.
+    rows: u64,
+    count: Option<u64>,
+    /// What was read and is handed on next: rows of a page are held back until it is known that the page fits
+    /// to those before it.
+    ready: VecDeque<Piece>,
     readings: usize,
     patience: Patience,
     ended: bool,
@@ -194,10 +202,15 @@ struct Report<'a> {
 
 impl Report<'_> {
     async fn next(&mut self) -> Result<Option<Piece>, BackendError> {
-        if self.ended {
-            return Ok(None);
-        }
         loop {
+            if self.list.is_none()
+                && let Some(piece) = self.ready.pop_front()
+            {
+                return Ok(Some(piece));
+            }
+            if self.ended {
+                return Ok(None);
+            }
             let Some(list) = &mut self.list else {
                 let id = self.query.id.unwrap_or_default();
                 let opened = self
@@ -205,8 +218,10 @@ impl Report<'_> {
                     .report(id, self.team, self.page, ROWS_PAGE)
                     .await?;
                 let Some(incoming) = opened else {
-                    // Deleted since it was listed.
-                    return Ok(Some(self.end(false)));
+                    // Deleted since it was listed: no host has lost its rows.
+                    self.ready.push_back(Piece::Unsettled);
+                    self.end(false);
+                    continue;
                 };
                 self.brought = false;
                 self.list = Some(incoming.list("results", limits::ANSWER.bytes));
@@ -215,12 +230,15 @@ impl Report<'_> {
             match list.next().await {
                 Ok(Some(item)) => {
                     self.brought = true;
+                    self.rows += 1;
                     if !item.whole {
                         return Err(self.too_large());
                     }
                     let row: Reported<'_> = list.borrowed(&item)?;
-                    if let Some(row) = row.row() {
-                        return Ok(Some(Piece::Row(row)));
+                    match row.row().map(Piece::Row) {
+                        Some(row) if self.page > 0 => self.ready.push_back(row),
+                        Some(row) => return Ok(Some(row)),
+                        None => {}
                     }
                 }
                 Ok(None) => {
@@ -232,7 +250,7 @@ impl Report<'_> {
                         let message = format!(
                             "{} broke off the report of `{}`: {}",
                             self.rest.server(),
-                            self.rest.notices().name(&self.query.name),
+                            self.shown_name(),
                             self.rest.shown(&error)
                         );
                         self.again(BackendError::Answer {
@@ -243,12 +261,29 @@ impl Report<'_> {
                         .await?;
                         return Ok(Some(Piece::Again));
                     }
-                    if around.goes_on() && self.brought {
-                        self.page += 1;
-                        continue;
+                    if !around.is_list() {
+                        // No host has lost its rows because of it.
+                        let asked = format!("for the report of `{}`", self.shown_name());
+                        return Err(self.rest.no_list("rows", &asked));
                     }
-                    let clipped = around.report_clipped.0 == Some(true);
-                    return Ok(Some(self.end(clipped)));
+                    let goes_on = around.goes_on() && self.brought;
+                    if let Some(count) = around.count.0 {
+                        // Rows that came or went have moved those behind them to other pages.
+                        let first = *self.count.get_or_insert(count);
+                        let is_short = !goes_on && self.page > 0 && self.rows != count;
+                        if first != count || is_short {
+                            if self.readings + 1 < UNSETTLED_READINGS {
+                                self.readings += 1;
+                                self.begin();
+                                return Ok(Some(Piece::Again));
+                            }
+                            self.ready.push_front(Piece::Unsettled);
+                        }
+                    }
+                    match goes_on {
+                        true => self.page += 1,
+                        false => self.end(around.report_clipped.0 == Some(true)),
+                    }
                 }
                 Err(error @ BackendError::Unreachable { .. }) => {
                     self.again(error).await?;
@@ -259,9 +294,18 @@ impl Report<'_> {
         }
     }
 
-    fn end(&mut self, clipped: bool) -> Piece {
+    fn end(&mut self, clipped: bool) {
         self.ended = true;
-        Piece::End { clipped }
+        self.ready.push_back(Piece::End { clipped });
+    }
+
+    /// From the first page on.
+    fn begin(&mut self) {
+        self.list = None;
+        self.page = 0;
+        self.rows = 0;
+        self.count = None;
+        self.ready.clear();
     }
 
     /// Begins anew, after a pause.
@@ -275,9 +319,12 @@ impl Report<'_> {
             .notices()
             .debug(|| format!("{error}; the report is read again"));
         tokio::time::sleep_until(at).await;
-        self.list = None;
-        self.page = 0;
+        self.begin();
         Ok(())
+    }
+
+    fn shown_name(&self) -> String {
+        self.rest.notices().name(&self.query.name)
     }
 
     fn too_large(&self) -> BackendError {
@@ -287,7 +334,7 @@ impl Report<'_> {
                 "{} has a row of more than {} in the report of `{}`",
                 self.rest.server(),
                 limits::ANSWER.words(),
-                self.rest.notices().name(&self.query.name)
+                self.shown_name()
             ),
             hint: Some("no host sends such a row: look at what listens at `base_url`".into()),
         }
@@ -380,6 +427,14 @@ impl Collector for Fleet {
         .boxed_local()
     }
 
+    fn count<'a>(
+        &'a self,
+        _query: &'a PolledQuery,
+    ) -> LocalBoxFuture<'a, Result<Option<u64>, BackendError>> {
+        // Its reports are compared as a whole.
+        std::future::ready(Ok(None)).boxed_local()
+    }
+
     fn results(
         &self,
         query: &Arc<PolledQuery>,
@@ -392,6 +447,9 @@ impl Collector for Fleet {
             page: 0,
             list: None,
             brought: false,
+            rows: 0,
+            count: None,
+            ready: VecDeque::new(),
             readings: 0,
             patience: Patience::until(self.rest.http.deadline()),
             ended: false,
@@ -410,5 +468,37 @@ impl Collector for Fleet {
     fn end(&mut self) -> LocalBoxFuture<'_, ()> {
         let by = Instant::now() + Duration::min(LOGOUT_WITHIN, Duration::from_secs(1));
         self.rest.logout(by).boxed_local()
+    }
+}
+
+/// Reads any bytes as what is polled of Fleet; for the fuzzer only.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    use super::wire::SavedPage;
+
+    let one = |json: &[u8]| {
+        if let Ok(host) = serde_json::from_slice::<ListedHost>(json) {
+            let id = host.id;
+            assert_eq!(host.polled(true).id, id);
+        }
+        if let Ok(row) = serde_json::from_slice::<Reported<'_>>(json) {
+            let _ = row.row();
+        }
+    };
+    one(bytes);
+    let _ = serde_json::from_slice::<AroundReport>(bytes).map(|around| around.goes_on());
+    if let Ok(page) = serde_json::from_slice::<SavedPage>(bytes) {
+        for query in page.queries().unwrap_or_default() {
+            let _ = query.no_report();
+        }
+    }
+    let lists: Option<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_slice(bytes).ok();
+    let lists = lists
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, list)| list.as_array().cloned());
+    for item in lists.flatten() {
+        one(item.to_string().as_bytes());
     }
 }

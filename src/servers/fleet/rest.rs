@@ -444,8 +444,11 @@ impl Rest {
             // The list is streamed: what went wrong in the middle stands at its end, after a 200, and the
             // hosts before it are not all of the page (wire notes, Targets).
             let error = if reply.is_success() {
-                match reply.json::<AroundHosts>()?.failure() {
-                    None => return Ok(hosts),
+                let around: AroundHosts = reply.json()?;
+                match around.failure() {
+                    None if around.is_list() => return Ok(hosts),
+                    // That is no empty list: nobody may be called unknown, or deleted, because of it.
+                    None => return Err(self.no_list("hosts", &reply.asked)),
                     Some(error) => BackendError::Answer {
                         status: Some(200),
                         message: format!(
@@ -469,6 +472,15 @@ impl Rest {
                 }
                 _ => return Err(error),
             }
+        }
+    }
+
+    /// An answer that is none, with what was asked.
+    pub(super) fn no_list(&self, of: &str, asked: &impl std::fmt::Display) -> BackendError {
+        BackendError::Answer {
+            status: None,
+            message: format!("{} answered {asked} without a list of {of}", self.server()),
+            hint: Some("check that `base_url` is the address of Fleet's API".into()),
         }
     }
 
@@ -626,7 +638,18 @@ impl Rest {
                 if !reply.is_success() {
                     return Err(self.refusal(&reply, Purpose::Read("saved queries")));
                 }
-                return Ok((*spelling, reply.json::<SavedPage>()?.queries()));
+                let page: SavedPage = reply.json()?;
+                if let Some(error) = page.failure() {
+                    let (server, error) = (self.server(), self.shown(&error));
+                    return Err(BackendError::Answer {
+                        status: Some(200),
+                        message: format!("{server} broke off its list of saved queries: {error}"),
+                        hint: Some("the server's log says more".into()),
+                    });
+                }
+                let queries = page.queries();
+                let queries = queries.ok_or_else(|| self.no_list("saved queries", &reply.asked));
+                return Ok((*spelling, queries?));
             }
         }
         Err(never_asked())

@@ -59,14 +59,27 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maybe<T> {
 #[derive(Debug, Deserialize)]
 pub(super) struct AroundHosts {
     /// An empty list stands in place of theirs; what is something else is no page of hosts.
-    #[serde(default, rename = "hosts")]
-    _hosts: Option<Vec<IgnoredAny>>,
+    #[serde(default, deserialize_with = "there")]
+    hosts: Option<Vec<IgnoredAny>>,
     /// Why the list ends early (2026: it is streamed, and this stands at its end).
     #[serde(default)]
     error: Option<serde_json::Value>,
 }
 
+/// A list that is there, even if it is null.
+fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    reader: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    let list = Option::<Vec<T>>::deserialize(reader)?;
+    Ok(Some(list.unwrap_or_default()))
+}
+
 impl AroundHosts {
+    /// Whether there is a list: none is not an empty one.
+    pub(super) fn is_list(&self) -> bool {
+        self.hosts.is_some()
+    }
+
     /// Why the page is not whole, where it is not.
     pub(super) fn failure(&self) -> Option<String> {
         self.error.as_ref().map(words_of)
@@ -277,16 +290,23 @@ pub(super) struct LoggedIn {
 /// `GET /reports`, before Fleet 4.82 `GET /queries`: the newer name of the list is read first.
 #[derive(Debug, Deserialize)]
 pub(super) struct SavedPage {
+    #[serde(default, deserialize_with = "there")]
+    reports: Option<Vec<SavedListed>>,
+    #[serde(default, deserialize_with = "there")]
+    queries: Option<Vec<SavedListed>>,
     #[serde(default)]
-    reports: Maybe<Vec<SavedListed>>,
-    #[serde(default)]
-    queries: Maybe<Vec<SavedListed>>,
+    error: Option<serde_json::Value>,
 }
 
 impl SavedPage {
-    /// The queries of the page.
-    pub(super) fn queries(self) -> Vec<SavedListed> {
-        self.reports.0.or(self.queries.0).unwrap_or_default()
+    /// Why the page is not whole, where it is not.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.error.as_ref().map(words_of)
+    }
+
+    /// The queries of the page; `None` where there is no list of them.
+    pub(super) fn queries(self) -> Option<Vec<SavedListed>> {
+        self.reports.or(self.queries)
     }
 }
 
@@ -324,6 +344,12 @@ impl Reported<'_> {
 pub(super) struct AroundReport {
     #[serde(default)]
     pub(super) report_clipped: Maybe<bool>,
+    /// An empty list stands in place of them.
+    #[serde(default, deserialize_with = "there")]
+    results: Option<Vec<IgnoredAny>>,
+    /// Rows on all pages.
+    #[serde(default)]
+    pub(super) count: Maybe<u64>,
     #[serde(default)]
     meta: Maybe<PageMeta>,
     #[serde(default)]
@@ -337,6 +363,11 @@ struct PageMeta {
 }
 
 impl AroundReport {
+    /// Whether there is a list: none is not an empty one.
+    pub(super) fn is_list(&self) -> bool {
+        self.results.is_some()
+    }
+
     /// Whether another page follows.
     pub(super) fn goes_on(&self) -> bool {
         let meta = self.meta.0.as_ref();
@@ -654,7 +685,7 @@ pub(super) mod tests {
                 false,
             ),
         ] {
-            let queries = read::<SavedPage>("here", text).queries();
+            let queries = read::<SavedPage>("here", text).queries().unwrap();
             let found: Vec<u64> = queries.iter().map(|query| query.id).collect();
             assert_eq!(found, ids, "{text}");
             assert_eq!(queries[0].is_of_one_fleet(), of_one_fleet, "{text}");
@@ -687,7 +718,7 @@ pub(super) mod tests {
                     );
                     "refusal"
                 } else if method == "GET" && path == "queries" {
-                    for query in read::<SavedPage>(&place, &text).queries() {
+                    for query in read::<SavedPage>(&place, &text).queries().unwrap() {
                         assert!(!query.name.is_empty() && !query.sql().is_empty(), "{place}");
                     }
                     "saved queries"

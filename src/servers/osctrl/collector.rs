@@ -1,7 +1,8 @@
 //! osctrl for `collect`: the lists of queries, and what hosts answered since the last poll. Facts: transcript
 //! `query-lists`.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use tokio::time::Instant;
 
 use super::nodes;
 use super::rest::{Call, ITEMS, Purpose, Rest, SMALL, error_of, is_unknown_environment};
-use super::wire::{Count, ListedQuery, Page, Reader, Unread, total_of_results};
+use super::wire::{Count, ListedQuery, Page, Reader, Unread, around_results};
 use crate::campaign::host::Answer;
 use crate::campaign::rows::Keep;
 use crate::events::number_for;
 use crate::servers::collecting::{
-    Answered, Collector, Named, Piece, PolledAnswer, PolledHost, PolledQuery, Results, Wanted,
+    Answered, Collector, Ids, Named, Piece, PolledAnswer, PolledHost, PolledQuery, Results, Wanted,
 };
 use crate::servers::http::{self, Http, List, limits};
 use crate::servers::{BackendError, away};
@@ -46,6 +47,8 @@ const READ: Purpose = Purpose {
 pub struct Osctrl {
     rest: Rest,
     wanted: Wanted,
+    /// It is of an age that has no pages: each list comes as a whole.
+    has_no_pages: Cell<bool>,
 }
 
 impl Osctrl {
@@ -54,6 +57,7 @@ impl Osctrl {
         Self {
             rest: Rest::new(server, environment, http),
             wanted,
+            has_no_pages: Cell::new(false),
         }
     }
 
@@ -88,8 +92,17 @@ impl Osctrl {
             found.extend(queries.into_iter().map(|query| (query.name.clone(), query)));
             let total = match reply.body.first() {
                 // Servers before 0.5 have no pages: this is all.
-                Some(b'[' | b'n') => return Ok(()),
-                _ => reply.json::<Page<serde::de::IgnoredAny>>()?.total_items,
+                Some(b'[' | b'n') => {
+                    self.has_no_pages.set(true);
+                    return Ok(());
+                }
+                _ => {
+                    let page: Page<serde::de::IgnoredAny> = reply.json()?;
+                    if page.items.is_none() {
+                        return Err(no_list(&self.rest, "queries"));
+                    }
+                    page.total_items
+                }
             };
             let more = total.is_none_or(|Count(total)| total > (number * QUERIES_PAGE) as u64);
             if brought == 0 || !more {
@@ -104,6 +117,15 @@ impl Osctrl {
     }
 }
 
+/// An answer that is none: what was known before must not go because of it.
+fn no_list(rest: &Rest, of: &str) -> BackendError {
+    BackendError::Answer {
+        status: None,
+        message: format!("{} answered without a list of {of}", rest.origin()),
+        hint: Some("check that `base_url` is the address of osctrl's API".into()),
+    }
+}
+
 /// A query's answers, page by page.
 struct Answers<'a> {
     rest: &'a Rest,
@@ -113,10 +135,8 @@ struct Answers<'a> {
     list: Option<List>,
     /// Whether the page has brought anything.
     brought: bool,
-    /// Those that were handed on.
-    told: HashSet<u64>,
     /// Those that were seen in this reading.
-    seen: HashSet<u64>,
+    seen: Ids,
     readings: usize,
     ended: bool,
 }
@@ -142,8 +162,7 @@ impl Answers<'_> {
                     let notices = self.rest.notices().clone();
                     let read = away(bytes, move || read(item, |text| notices.shown(text)));
                     let answer = read.await.ok_or_else(|| list.no_item())?;
-                    self.seen.insert(answer.id);
-                    if self.told.insert(answer.id) {
+                    if self.seen.insert(answer.id) {
                         return Ok(Some(Piece::Answer(answer)));
                     }
                 }
@@ -151,7 +170,11 @@ impl Answers<'_> {
                     let Some(list) = self.list.take() else {
                         continue;
                     };
-                    let Some(total) = list.end()?.parse(total_of_results)? else {
+                    let around = list.end()?.parse(around_results)?;
+                    if !around.is_list {
+                        return Err(no_list(self.rest, "results"));
+                    }
+                    let Some(total) = around.total else {
                         return Ok(Some(self.end()));
                     };
                     let read = (self.page * RESULTS_PAGE) as u64;
@@ -160,7 +183,7 @@ impl Answers<'_> {
                         continue;
                     }
                     // Items of one moment have no order between pages: one may have been passed by.
-                    if (self.seen.len() as u64) < total && self.again(None).await.is_ok() {
+                    if self.seen.count() < total && self.again(None).await.is_ok() {
                         continue;
                     }
                     return Ok(Some(self.end()));
@@ -213,18 +236,17 @@ impl Answers<'_> {
     }
 }
 
-/// An item as an answer; `None` where it is not JSON.
+/// An item as an answer; `None` where it is no item: it has no number, or nobody has answered.
 fn read(item: http::Item, shown: impl Fn(&str) -> String) -> Option<PolledAnswer> {
     let keep = Keep {
         rows: usize::MAX,
         bytes: usize::MAX,
     };
     let item = Unread::of(item.json, item.whole)?;
-    let at_us = item.stored_at_us().unwrap_or_default();
+    let at_us = item.stored_at_us();
     let id = &item.named.id;
     let id = id.parse().unwrap_or_else(|_| number_for(id));
-    let host = item.named.host.as_ref();
-    let uuid = host.map_or(String::new(), |host| host.0.to_string());
+    let uuid = item.named.host.as_ref()?.0.to_string();
     let found = match (Reader { keep, shown }).answer(item) {
         Answer::Rows(rows) => Answered::Rows(rows.json().into()),
         Answer::Error(error) => Answered::Error(error),
@@ -295,6 +317,35 @@ impl Collector for Osctrl {
         .boxed_local()
     }
 
+    fn count<'a>(
+        &'a self,
+        query: &'a PolledQuery,
+    ) -> LocalBoxFuture<'a, Result<Option<u64>, BackendError>> {
+        async move {
+            if self.has_no_pages.get() {
+                return Ok(None);
+            }
+            let path = ["queries", self.rest.environment(), "results", &query.name];
+            let call = Call::get(
+                &path,
+                &[("page", "1"), ("page_size", "1")],
+                limits::LIST.bytes,
+            );
+            let take = |(): &mut (), _: serde::de::IgnoredAny| Ok(());
+            let ((), reply) = self.rest.each(call, || (), take).await?;
+            if reply.status == 404 && !is_unknown_environment(&reply) {
+                return Ok(None);
+            }
+            let reply = self.rest.judge(reply, READ)?;
+            let around = reply.parse(around_results)?;
+            match around.is_list {
+                true => Ok(around.total),
+                false => Err(no_list(&self.rest, "results")),
+            }
+        }
+        .boxed_local()
+    }
+
     fn results(
         &self,
         query: &Arc<PolledQuery>,
@@ -307,8 +358,7 @@ impl Collector for Osctrl {
             page: 1,
             list: None,
             brought: false,
-            told: HashSet::new(),
-            seen: HashSet::new(),
+            seen: Ids::default(),
             readings: 0,
             ended: false,
         };
@@ -335,5 +385,28 @@ impl Collector for Osctrl {
     fn end(&mut self) -> LocalBoxFuture<'_, ()> {
         // A token of a login ends by itself, within the hour.
         std::future::ready(()).boxed_local()
+    }
+}
+
+/// Reads any bytes as what is polled of osctrl; for the fuzzer only.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let one = |json: &[u8]| {
+        let item = http::Item {
+            json: json.to_vec(),
+            whole: true,
+        };
+        if let Some(answer) = read(item, str::to_owned) {
+            if let Answered::Rows(rows) = answer.found {
+                assert!(serde_json::from_str::<Vec<serde_json::Value>>(&rows).is_ok());
+            }
+        }
+        let _ = serde_json::from_slice::<ListedQuery>(json);
+    };
+    one(bytes);
+    let _ = around_results(bytes);
+    let page: Option<Page<serde_json::Value>> = serde_json::from_slice(bytes).ok();
+    for item in page.and_then(|page| page.items).into_iter().flatten() {
+        one(item.to_string().as_bytes());
     }
 }

@@ -290,6 +290,34 @@ pub fn total_of_results(around: &[u8]) -> serde_json::Result<Option<u64>> {
     Ok(page.total_items.map(|Count(total)| total))
 }
 
+/// What stands around a page of results that is polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AroundResults {
+    /// How many there are on all pages; `None` on servers without pages.
+    pub total: Option<u64>,
+    /// Whether there is a list at all: none is not an empty one.
+    pub is_list: bool,
+}
+
+/// What stands around the results of a page, of servers of every age.
+///
+/// # Errors
+/// Where it is no page.
+pub fn around_results(around: &[u8]) -> serde_json::Result<AroundResults> {
+    let first = around.iter().find(|byte| !byte.is_ascii_whitespace());
+    if matches!(first, Some(b'[' | b'n')) {
+        return Ok(AroundResults {
+            total: None,
+            is_list: true,
+        });
+    }
+    let page: Page<IgnoredAny> = serde_json::from_slice(around)?;
+    Ok(AroundResults {
+        total: page.total_items.map(|Count(total)| total),
+        is_list: page.items.is_some(),
+    })
+}
+
 /// One stored answer, its data unread.
 #[derive(Debug, Default, Deserialize)]
 struct Item<'a> {

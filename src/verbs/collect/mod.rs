@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::bug;
 use crate::collect::{Belongs, Ended, Found, Poll, PollError, State, StateError, milliseconds};
-use crate::connector::Connector;
+use crate::connector::{Connector, RowsWanted};
 use crate::events::{Origin, Severities};
 use crate::exit::Exit;
 use crate::known_servers::Stream;
@@ -239,6 +239,7 @@ impl Polling<'_> {
         let started = self.run.started_at();
         let now = milliseconds(started);
         let known = connector.server.access.known();
+        let gauges = self.args.format == FormatName::Prometheus;
         let part = connector.server.access.said();
         let part = part.first().map(|(_, said)| (*said).to_owned());
         let address = connector.server.base_url.as_str();
@@ -247,10 +248,15 @@ impl Polling<'_> {
             server: address.to_owned(),
             part: part.clone(),
             team: connector.team,
+            output: match gauges {
+                true => "gauges",
+                false => "events",
+            },
         };
         let path = self.args.state.clone();
         let back = i64::try_from(connector.since.as_millis()).unwrap_or(i64::MAX);
-        let horizon = now.saturating_sub(back);
+        // Numbers are of all that there is, however old.
+        let horizon = if gauges { 0 } else { now.saturating_sub(back) };
         let opened = Process::aside(move || State::open(path.as_deref(), &belongs, horizon));
         let opened = self.in_time(async { Ok(opened.await) }).await;
         let state = match opened {
@@ -269,11 +275,17 @@ impl Polling<'_> {
             sink: &out,
             notices: self.notices,
             queries: &connector.queries,
-            rows: connector.rows,
+            // Which rows are new is of no matter for numbers.
+            rows: if gauges {
+                RowsWanted::New
+            } else {
+                connector.rows
+            },
             severities: &severities,
             now,
             deadline: (self.deadline, self.checked.timeout()),
             found: &found,
+            gauges,
         };
         let ended = match begun {
             Ok(()) => {
@@ -295,7 +307,7 @@ impl Polling<'_> {
                 })
                 .collect(),
         };
-        if self.args.format == FormatName::Prometheus {
+        if gauges {
             out.text(&self.gauges(&found, &ended, now));
         }
         self.close(&out, &state, ended).await

@@ -1,126 +1,25 @@
-//! The stream of queries: which there are, and of those that have reports what is new in them. A report is
-//! compared host by host while it comes; what it says takes the place of what was remembered once it has ended
-//! well, so that of a report that breaks off nothing lasts.
+//! A report that is compared with what is remembered of it, host by host while it comes. What it says takes the
+//! place of what was remembered once it has ended well, so that of a report that breaks off nothing lasts.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::watch;
+use futures_util::TryStreamExt;
 
 use super::digests::{Digests, RowDigest};
-use super::ids::Ids;
 use super::state::{KnownQuery, KnownResult};
+use super::texts::Texts;
 use super::{Poll, PollError, Progress};
 use crate::connector::RowsWanted;
-use crate::events::{Change, Digest, Host, Query, Reply, Row, When};
-use crate::printable::listed;
-use crate::servers::collecting::{Piece, PolledQuery, ReportRow, Results};
-
-/// Reports that are read at once.
-const AT_ONCE: usize = 8;
-/// For so long the list of hosts is waited for, so that the first rows name their hosts as it does.
-const NAMES_WITHIN: Duration = Duration::from_secs(2);
-/// Queries that a warning names at most.
-const MOST_NAMED: usize = 10;
-/// What is remembered of the queries that were named as having no report.
-const NAMED: &str = "without results";
+use crate::events::{Change, Host, Query, Reply, Row, When};
+use crate::servers::collecting::{Ids, Piece, PolledQuery, ReportRow};
 
 impl Poll<'_> {
-    pub(super) async fn queries(
+    pub(super) async fn report(
         &self,
+        query: &Arc<PolledQuery>,
         progress: &Progress,
-        mut named: watch::Receiver<bool>,
     ) -> Result<(), PollError> {
-        let queries = self.server.queries().await?;
-        let keys: HashSet<i64> = queries.iter().map(|query| query.key).collect();
-        let wanted = self.wanted(queries)?;
-        // An error is the sender's end.
-        let soon = named.wait_for(|named| *named);
-        let _ = tokio::time::timeout(NAMES_WITHIN, soon).await;
-        let names = super::answers::Names::default();
-        let read = wanted.into_iter().map(|query| {
-            let names = &names;
-            async move {
-                let query = Arc::new(query);
-                let read = match query.results {
-                    Results::Report => self.report(&query, progress).await,
-                    Results::Answers { count, over } => {
-                        self.answers(&query, (count, over), names, progress).await
-                    }
-                    Results::None(_) => Ok(()),
-                };
-                match read {
-                    Ok(()) => progress.parts.set(progress.parts.get() + 1),
-                    // The others are not held up.
-                    Err(PollError::Backend(error)) => {
-                        self.state.leave(query.key)?;
-                        progress.failed(PollError::Backend(error));
-                    }
-                    Err(error) => return Err(error),
-                }
-                Ok(())
-            }
-        });
-        let mut read = stream::iter(read).buffer_unordered(AT_ONCE);
-        let mut any = false;
-        while read.try_next().await?.is_some() {
-            any = true;
-        }
-        drop(read);
-        if !any {
-            progress.parts.set(progress.parts.get() + 1);
-        }
-        Ok(self.state.keep_queries(&keys)?)
-    }
-
-    /// The queries that are polled. Those that can have no results are named, once.
-    fn wanted(&self, queries: Vec<PolledQuery>) -> Result<Vec<PolledQuery>, PollError> {
-        let fits = |query: &PolledQuery| {
-            self.queries.is_empty() || self.queries.iter().any(|glob| glob.fits(&query.name))
-        };
-        for glob in self.queries {
-            if !queries.iter().any(|query| glob.fits(&query.name)) {
-                self.notices.warn(format!(
-                    "`queries` names `{}`, and the server has no such query",
-                    self.notices.name(glob.text())
-                ));
-            }
-        }
-        let mut without = Vec::new();
-        let wanted = queries.into_iter().filter(fits).filter(|query| {
-            if let Results::None(why) = query.results {
-                without.push((
-                    query.key,
-                    format!("`{}` {why}", self.notices.name(&query.name)),
-                ));
-                return false;
-            }
-            true
-        });
-        let wanted: Vec<PolledQuery> = wanted.collect();
-        let told: String = without.iter().map(|(key, _)| format!("{key} ")).collect();
-        if self.state.about::<String>(NAMED)?.unwrap_or_default() != told {
-            self.state.put(NAMED, told)?;
-            if !without.is_empty() {
-                let more = without.len().saturating_sub(MOST_NAMED);
-                let mut names: Vec<String> = without.into_iter().map(|(_, name)| name).collect();
-                names.truncate(MOST_NAMED);
-                if more > 0 {
-                    names.push(format!("{more} more"));
-                }
-                self.notices.warn(format!(
-                    "the server keeps no results of these queries, so no events come of them: {}",
-                    listed(&names)
-                ));
-            }
-        }
-        Ok(wanted)
-    }
-
-    async fn report(&self, query: &Arc<PolledQuery>, progress: &Progress) -> Result<(), PollError> {
         let known = self.state.query(query.key)?;
         let mut report = Report {
             poll: self,
@@ -128,11 +27,15 @@ impl Poll<'_> {
             key: query.key,
             query: self.query(query),
             since: known.as_ref().map(|known| known.since),
+            sample: known
+                .as_ref()
+                .map(|known| known.sample.clone())
+                .unwrap_or_default(),
             group: None,
             seen: Ids::default(),
             rows: 0,
-            told: HashSet::new(),
             repeats: false,
+            unsettled: false,
         };
         let mut pieces = self.server.results(query, None);
         let mut clipped = false;
@@ -140,26 +43,13 @@ impl Poll<'_> {
             match piece {
                 Piece::Row(row) => report.row(&row).await?,
                 Piece::Again => report.again()?,
+                Piece::Unsettled => report.unsettled = true,
                 Piece::End { clipped: full } => clipped = full,
                 Piece::Answer(_) => {}
             }
         }
         drop(pieces);
         report.end(known.unwrap_or_default(), clipped).await
-    }
-
-    /// The query as events have it.
-    pub(super) fn query(&self, query: &PolledQuery) -> Query {
-        let name = self.notices.name(&query.name);
-        Query::new(query.id, name, query.sql.clone(), self.severities)
-    }
-
-    /// A row that is none: the others must not be lost with it.
-    pub(super) fn no_row(&self, query: &Query, error: &crate::events::NoRow) {
-        self.notices.warn(format!(
-            "a row of `{}` can't be read, and is passed over: {error}",
-            query.name
-        ));
     }
 }
 
@@ -171,14 +61,17 @@ struct Report<'a> {
     query: Query,
     /// What its rows are compared with; `None` where nothing is known of it.
     since: Option<i64>,
+    /// What packs the texts of rows.
+    sample: Vec<u8>,
     /// The host whose rows are coming.
     group: Option<Group>,
     /// Hosts whose rows came.
     seen: Ids,
     rows: u64,
-    /// Rows of which there are events already, and whether all is told again.
-    told: HashSet<u64>,
+    /// All is told again.
     repeats: bool,
+    /// It changed while it was read: what did not come may be there all the same.
+    unsettled: bool,
 }
 
 /// The rows of one host, as far as they came.
@@ -187,7 +80,27 @@ struct Group {
     at: i64,
     host: Host,
     before: Option<KnownResult>,
+    /// Of which there are events already, where all is told again.
+    told: Option<KnownResult>,
     counts: HashMap<RowDigest, u32>,
+    texts: Texts,
+    /// Rows of it have come before, in another place.
+    is_reopened: bool,
+}
+
+impl Group {
+    /// Whether a row of a result of this moment (seconds since 1970) is an event, and as what.
+    fn change(&self, poll: &Poll<'_>, at: i64, digest: &RowDigest, copy: u32) -> Option<Change> {
+        let horizon = poll.state.horizon();
+        Some(match (poll.rows, &self.before) {
+            // Nobody knows what was before: what came before the time that is looked back is no news.
+            (_, None) if at.saturating_mul(1_000) < horizon => return None,
+            (RowsWanted::All, Some(before)) if before.at == at => return None,
+            (RowsWanted::All, Some(before)) if copy < before.rows.count(digest) => Change::Present,
+            (_, Some(before)) if copy < before.rows.count(digest) => return None,
+            _ => Change::Added,
+        })
+    }
 }
 
 impl Report<'_> {
@@ -211,18 +124,22 @@ impl Report<'_> {
         let digest = cells.digest().0;
         let count = group.counts.entry(digest).or_default();
         let copy = *count;
+        if self.unsettled && copy > 0 {
+            // The same row once more, or an equal one: the next poll tells.
+            return Ok(());
+        }
         *count += 1;
-        let horizon = self.poll.state.horizon();
-        let change = match (self.poll.rows, &group.before) {
-            // Nobody knows what was before: what came before the time that is looked back is no news.
-            (_, None) if row.at < horizon => return Ok(()),
-            (RowsWanted::All, Some(before)) if before.at == row.at / 1_000 => return Ok(()),
-            (RowsWanted::All, Some(before)) if copy < before.rows.count(&digest) => Change::Present,
-            (_, Some(before)) if copy < before.rows.count(&digest) => return Ok(()),
-            _ => Change::Added,
+        if copy == 0 && self.poll.rows == RowsWanted::Changes {
+            group.texts.keep(digest, row.row.get());
+        }
+        let Some(change) = group.change(self.poll, row.at / 1_000, &digest, copy) else {
+            return Ok(());
         };
-        let is_new = self.told.insert(short(group.id, &digest, copy));
-        if self.repeats && !is_new {
+        let told = group.told.as_ref().is_some_and(|told| {
+            let was_told = group.change(self.poll, told.at, &digest, copy).is_some();
+            was_told && copy < told.rows.count(&digest)
+        });
+        if told {
             return Ok(());
         }
         let when = When::at(row.at, self.poll.now).since(self.since.unwrap_or(row.at));
@@ -239,20 +156,42 @@ impl Report<'_> {
     fn open(&mut self, row: &ReportRow) -> Result<Group, PollError> {
         let (state, number) = (self.poll.state, row.host.cast_signed());
         let before = state.result(self.key, number)?;
-        let mut counts = HashMap::new();
-        if !self.seen.insert(row.host) {
-            let so_far = state.aside(self.key, number)?.or_else(|| before.clone());
-            counts = so_far
-                .map(|so_far| so_far.rows.counts())
-                .unwrap_or_default();
-        }
-        Ok(Group {
+        let mut group = Group {
             id: row.host,
             at: row.at,
             host: self.host(row)?,
+            told: match self.repeats {
+                true => state.told(self.key, number)?,
+                false => None,
+            },
             before,
-            counts,
-        })
+            counts: HashMap::new(),
+            texts: Texts::default(),
+            is_reopened: !self.seen.insert(row.host),
+        };
+        if group.is_reopened {
+            let aside = state.aside(self.key, number)?;
+            let so_far = aside.as_ref().or(group.before.as_ref());
+            if so_far.is_some_and(|so_far| so_far.at != row.at / 1_000) {
+                // Another result, which came while the report was read.
+                self.unsettled = true;
+                let told = group.told.take();
+                group.told = match (aside, told) {
+                    (Some(mut aside), Some(told)) => {
+                        aside.rows = aside.rows.with(&told.rows);
+                        Some(aside)
+                    }
+                    (aside, told) => aside.or(told),
+                };
+            } else if let Some(aside) = aside {
+                group.texts = self.unpacked(&state.texts_aside(self.key, number)?, &aside)?;
+                group.counts = aside.rows.counts();
+            } else if let Some(before) = &group.before {
+                group.texts = self.texts_before(number, before)?;
+                group.counts = before.rows.counts();
+            }
+        }
+        Ok(group)
     }
 
     /// The host as events have it: as the list of hosts does, where the state has it from there.
@@ -273,11 +212,22 @@ impl Report<'_> {
             },
             None => Host {
                 id: Some(row.host),
-                hostname: text(&row.name).unwrap_or_default(),
+                hostname: self.name(row)?,
                 ..Host::default()
             },
         };
         Ok(host)
+    }
+
+    /// The name of a host that is in no list, as the report has it or had it.
+    fn name(&self, row: &ReportRow) -> Result<String, PollError> {
+        let state = self.poll.state;
+        let known = state.name(row.host)?;
+        let name = self.poll.text(&row.name);
+        if let Some(name) = name.as_ref().filter(|name| known.as_ref() != Some(name)) {
+            state.put_name(row.host, name)?;
+        }
+        Ok(name.or(known).unwrap_or_default())
     }
 
     /// A host's rows have come, as far as is known.
@@ -288,31 +238,58 @@ impl Report<'_> {
         let now = KnownResult {
             at: group.at / 1_000,
             rows: Digests::of(&group.counts),
+            texts: None,
         };
+        let wanted = self.poll.rows;
         let is_as_before = group.before.as_ref().is_some_and(|before| {
-            let same_time = self.poll.rows != RowsWanted::All || before.at == now.at;
-            before.rows == now.rows && same_time
+            let same_time = wanted != RowsWanted::All || before.at == now.at;
+            let has_texts = wanted != RowsWanted::Changes || before.texts.is_some();
+            before.rows == now.rows && same_time && has_texts
         });
-        if !is_as_before {
-            let number = group.id.cast_signed();
-            self.poll.state.set_aside(self.key, number, &now)?;
+        let number = group.id.cast_signed();
+        // Where a host's rows come in several places, the first of them may have been set aside.
+        if !is_as_before || group.is_reopened {
+            let before = group.before.as_ref();
+            self.set_aside(number, &now, before, &group.texts)?;
         }
         Ok(())
     }
 
+    fn set_aside(
+        &mut self,
+        host: i64,
+        now: &KnownResult,
+        before: Option<&KnownResult>,
+        texts: &Texts,
+    ) -> Result<(), PollError> {
+        let poll = self.poll;
+        poll.set_aside((self.key, host), now, before, texts, &mut self.sample)
+    }
+
+    /// Texts as they were stored.
+    fn unpacked(&self, packed: &[u8], of: &KnownResult) -> Result<Texts, PollError> {
+        self.poll.unpacked(packed, of, &self.sample)
+    }
+
+    fn texts_before(&self, host: i64, before: &KnownResult) -> Result<Texts, PollError> {
+        let place = (self.key, host);
+        self.poll.texts_before(place, before, &self.sample)
+    }
+
     /// All of it is told from the beginning.
     fn again(&mut self) -> Result<(), PollError> {
-        self.group = None;
+        self.close()?;
         self.seen.clear();
         self.rows = 0;
         self.repeats = true;
-        Ok(self.poll.state.leave(self.key)?)
+        self.unsettled = false;
+        Ok(self.poll.state.begin_again(self.key)?)
     }
 
     async fn end(&mut self, mut known: KnownQuery, clipped: bool) -> Result<(), PollError> {
         self.close()?;
         let state = self.poll.state;
-        if clipped {
+        if clipped || self.unsettled {
             // What is not in it may be there all the same.
             for host in state.hosts_aside(self.key)? {
                 let (Some(before), Some(mut now)) =
@@ -320,8 +297,11 @@ impl Report<'_> {
                 else {
                     continue;
                 };
+                let packed = state.texts_aside(self.key, host)?;
+                let texts = self.unpacked(&packed, &now)?;
+                let texts = texts.with(&self.texts_before(host, &before)?);
                 now.rows = now.rows.with(&before.rows);
-                state.set_aside(self.key, host, &now)?;
+                self.set_aside(host, &now, Some(&before), &texts)?;
             }
         } else {
             self.removed().await?;
@@ -329,6 +309,7 @@ impl Report<'_> {
         let before = known.clone();
         self.tell_of_clipping(&mut known, clipped).await?;
         let moved = state.take_over(self.key)?;
+        known.sample = std::mem::take(&mut self.sample);
         let fresh = self.since.is_none();
         if moved || fresh {
             known.since = self.poll.now.max(known.since.saturating_add(1));
@@ -347,7 +328,7 @@ impl Report<'_> {
         for host in state.hosts_with_results(self.key)? {
             if !self.seen.contains(host.cast_unsigned()) {
                 let none = KnownResult::default();
-                state.set_aside(self.key, host, &none)?;
+                state.set_aside(self.key, host, &none, None)?;
             }
         }
         if self.poll.rows != RowsWanted::Changes {
@@ -372,18 +353,20 @@ impl Report<'_> {
                 at => at.saturating_mul(1_000),
             };
             let when = When::at(time, self.poll.now).since(self.since.unwrap_or(time));
+            if before.rows.without(&now.rows).next().is_none() {
+                continue;
+            }
+            let texts = self.texts_before(host, &before)?;
             for (digest, copy) in before.rows.without(&now.rows) {
                 let reply = Reply {
                     host: &named,
                     query: &self.query,
                     when,
                 };
-                let event = self.poll.origin.row(
-                    reply,
-                    Row::forgotten(Digest(digest)),
-                    Change::Removed,
-                    copy,
-                );
+                let event = self
+                    .poll
+                    .origin
+                    .row(reply, texts.row(digest), Change::Removed, copy);
                 self.poll.put(self.progress, &event).await?;
             }
         }
@@ -412,11 +395,4 @@ impl Report<'_> {
         }
         Ok(())
     }
-}
-
-/// A row of a host as it is remembered while its report is read: eight bytes.
-fn short(host: u64, digest: &RowDigest, copy: u32) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (host, digest, copy).hash(&mut hasher);
-    hasher.finish()
 }
