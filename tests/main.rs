@@ -4,6 +4,7 @@ mod ages;
 mod aisoc_direct;
 mod aisoc_recorded;
 mod alert;
+mod alert_faults;
 mod backend_fleet;
 mod backend_osctrl;
 mod cases;

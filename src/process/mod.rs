@@ -131,6 +131,15 @@ impl Process {
         }
     }
 
+    /// Writes what another program goes on with: a reader that has gone has not got it, and that is told.
+    pub(crate) fn handed_on(&self, text: &str) -> Exit {
+        let written = stdout::write_bytes(text.as_bytes());
+        match written.and_then(|()| stdout::was_open()) {
+            Ok(()) => Exit::Ok,
+            Err(broken) => self.fail(&Failure::not_written(broken.words())),
+        }
+    }
+
     /// Says why a verb without a document failed. Returns how the process ends.
     pub(crate) fn fail(&self, failure: &Failure) -> Exit {
         self.stderr.failure(failure);

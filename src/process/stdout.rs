@@ -275,6 +275,19 @@ pub(crate) fn was_closed() -> bool {
     }
 }
 
+/// Whether what was written has gone anywhere.
+///
+/// # Errors
+/// Stdout [was closed](was_closed).
+pub(crate) fn was_open() -> Result<(), Broken> {
+    match was_closed() {
+        true => Err(Broken::Refused(
+            "it is closed, or a /dev/null that is opened for reading and writing".into(),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Where stdout is a file: has the system keep what was written to it, whatever happens next.
 ///
 /// # Errors

@@ -42,7 +42,7 @@ pub struct AlertArgs {
 /// Reads stdin and writes what the alert becomes. Returns how the process ends.
 pub(crate) fn run(args: &AlertArgs, process: &Process) -> Exit {
     match text(args, process) {
-        Ok(text) => process.text(&text),
+        Ok(text) => process.handed_on(&text),
         Err(failure) => process.fail(&failure),
     }
 }

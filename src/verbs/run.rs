@@ -353,10 +353,7 @@ impl<'a> Out<'a> {
     /// the reason.
     fn end(&self, begun: Begun, written: Result<(), Broken>) -> Exit {
         let Begun { status, failed, .. } = begun;
-        let broken = match written {
-            Ok(()) if stdout::was_closed() => Broken::Refused(
-                "it is closed, or a /dev/null that is opened for reading and writing".into(),
-            ),
+        let broken = match written.and_then(|()| stdout::was_open()) {
             Ok(()) => return status,
             Err(Broken::Gone) if failed => return status,
             Err(broken) => broken,

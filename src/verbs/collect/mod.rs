@@ -390,11 +390,9 @@ impl Polling<'_> {
     /// Whether the events are out and the state has moved on.
     async fn lasting(&self, out: &Out, state: &State) -> Result<(), Failure> {
         let written = self.patiently(out.written()).await;
-        let written = written.and_then(|()| match stdout::was_closed() {
-            true => Err(Broken::Refused(
-                "it is closed, or a /dev/null that is opened for reading and writing".into(),
-            )),
-            false => stdout::make_last(),
+        let written = written.and_then(|()| {
+            stdout::was_open()?;
+            stdout::make_last()
         });
         written.map_err(|broken| Failure::not_written(broken.words()))?;
         let committed: Result<(), StateError> = state.commit();
