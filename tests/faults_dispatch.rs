@@ -127,6 +127,41 @@ fn faults_long_wait_is_busy_at_once() {
     });
 }
 
+/// A check asks no host, whatever the server answers; what it answers is told.
+#[test]
+fn faults_check_of_a_failing_server() {
+    on_every(|kind| {
+        let mut faults: Vec<Fault> = STATUSES
+            .map(|status| kind.finding().status(status).body("<html>"))
+            .into();
+        faults.push(kind.finding().status(429));
+        faults.push(kind.finding().body("<html>a web page</html>"));
+        faults.push(kind.finding().status(404).body("<html>"));
+        faults.push(Fault {
+            hang: true,
+            ..kind.finding()
+        });
+        on_all(faults, |fault| {
+            let site = Site::new(
+                kind,
+                Scenario::of([host("web-01")]).with_fault(fault.clone()),
+            );
+            let step = site.step(&["web-01"]).timeout(3).arg("check");
+            let ran = step.binary().run();
+            site.assert_no_secret(&ran);
+            let document = ran.document();
+            let error = document.error.as_ref().expect("an error");
+            let codes = ["backend", "busy", "deadline"];
+            assert!(
+                codes.contains(&&*error.code) && ran.status == error.exit_code,
+                "{kind:?} {fault:?}: {ran:?}"
+            );
+            assert_eq!(document.timed_out_hosts, ["web-01"]);
+            assert_eq!(kind.dispatches(&site.seen()), 0);
+        });
+    });
+}
+
 /// The address of live queries was renamed; both kinds of Fleet are spoken to.
 #[test]
 fn faults_paths_of_every_fleet() {

@@ -9,6 +9,7 @@ mod protocol;
 mod rows;
 mod runs;
 mod templates;
+mod unlisted;
 
 use std::time::Duration;
 
