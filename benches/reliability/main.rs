@@ -4,8 +4,8 @@
 //!
 //! `cargo bench --bench reliability > docs/reliability.md`
 //!
-//! Only one part: `cargo bench --bench reliability -- hostile`, `in-process` or `restarts`; of the
-//! first, only some rows: `-- hostile 'a reader'`.
+//! Only one part: `cargo bench --bench reliability -- hostile`, `in-process`, `restarts`, `faults`,
+//! `pairs`, `crowd`, `row` or `killed`; of the first, only some rows: `-- hostile 'a reader'`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // The table is the output.
 
@@ -428,6 +428,11 @@ fn main() {
         Some("hostile") => return hostile::print(args.get(1).map_or("", |name| name)),
         Some("in-process") => return in_process::print(),
         Some("restarts") => return restarts::print(),
+        Some("faults") => return faults(),
+        Some("pairs") => return pairs(),
+        Some("crowd") => return crowd(),
+        Some("row") => return row(),
+        Some("killed") => return killed(),
         // cargo's own `--bench`, or nothing.
         _ => {}
     }
