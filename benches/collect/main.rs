@@ -247,7 +247,7 @@ fn print_size() {
                     0 => "–".to_owned(),
                     events => grouped((events as f64 / beyond) as usize),
                 },
-                megabytes(took.memory * 1_024),
+                megabytes(took.memory),
                 megabytes(bench.world.largest()),
                 bench.state_bytes() as f64 / all as f64,
             );
@@ -285,7 +285,7 @@ fn print_growth() {
                     exponent(now.0, last.map(|last| last.0)),
                     now.1,
                     exponent(now.1, last.map(|last| last.1)),
-                    megabytes(first.memory.max(again.memory) * 1_024),
+                    megabytes(first.memory.max(again.memory)),
                     state,
                     exponent(now.2, last.map(|last| last.2)),
                 );

@@ -4,6 +4,7 @@
 //! how much of it there was when they were packed.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use lz4_flex::block::{compress_with_dict, decompress_with_dict};
 
@@ -25,7 +26,10 @@ pub(super) struct Texts {
 impl Texts {
     /// Keeps a row's text, where there is room for it.
     pub(super) fn keep(&mut self, row: RowDigest, text: &str) {
-        if self.bytes + text.len() <= MOST && self.by_row.insert(row, text.into()).is_none() {
+        if self.bytes + text.len() <= MOST
+            && let Entry::Vacant(place) = self.by_row.entry(row)
+        {
+            place.insert(text.into());
             self.bytes += text.len();
         }
     }
