@@ -147,8 +147,8 @@ impl Backend {
     /// Who is asked. Whoever is offline would be waited for where nobody tells who that is.
     fn targets(self) -> &'static [&'static str] {
         match self {
-            Self::Fleet | Self::Osctrl => &["web-0", "web-1", "web-2", "bad", "gone", "unknown"],
-            Self::AisocDirect => &["web-0", "web-1", "web-2", "bad", "unknown"],
+            Self::Fleet | Self::Osctrl => &["web-0", "web-1", "web-2", "bad", "gone", "nobody"],
+            Self::AisocDirect => &["web-0", "web-1", "web-2", "bad", "nobody"],
         }
     }
 
@@ -339,7 +339,7 @@ fn judge(
     for (host, possible) in [
         ("bad", &["error", "no_answer", "not_asked"][..]),
         ("gone", &["offline", "no_answer", "not_asked"]),
-        ("unknown", &["unknown", "not_asked"]),
+        ("nobody", &["unknown", "not_asked"]),
     ] {
         if !backend.targets().contains(&host) {
             continue;
