@@ -1,5 +1,6 @@
 # What packaging/build, test and release share; sourced by them, from the repository's folder.
 NAME=osquery-live-query
+ROOT=$PWD
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 DIST=${DIST:-$PWD/dist}
 ARCHITECTURES=${ARCHITECTURES:-x86_64 aarch64}
@@ -32,13 +33,13 @@ statically() {
     local arch=$1 cargo_home=${CARGO_HOME:-$HOME/.cargo} flags folder target
     shift
     target=$arch-unknown-linux-musl
-    flags="--remap-path-prefix=$CARGO_TARGET_DIR=/build/target"$'\x1f'"--remap-path-prefix=$PWD=/build"
+    flags="--remap-path-prefix=$CARGO_TARGET_DIR=/build/target"$'\x1f'"--remap-path-prefix=$ROOT=/build"
     for folder in "$cargo_home"/registry/src/*/; do
         flags+=$'\x1f'"--remap-path-prefix=${folder%/}=/crates"
     done
     env "CARGO_ENCODED_RUSTFLAGS=$flags" CARGO_INCREMENTAL=0 \
         "CARGO_TARGET_$(tr a-z- A-Z_ <<< "$target")_LINKER=rust-lld" \
-        "CC_${target//-/_}=$PWD/packaging/musl/$arch-cc" "AR_${target//-/_}=$PWD/packaging/musl/ar" "$@"
+        "CC_${target//-/_}=$ROOT/packaging/musl/$arch-cc" "AR_${target//-/_}=$ROOT/packaging/musl/ar" "$@"
 }
 
 have() { type -P "$1" > /dev/null; }
