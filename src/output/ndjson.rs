@@ -27,6 +27,12 @@ impl HostLines {
         }
     }
 
+    /// Bytes that they hold.
+    pub(crate) fn bytes(&self) -> usize {
+        let heads: usize = self.heads.iter().map(String::len).sum();
+        heads + self.rows.as_ref().map_or(0, |rows| rows.json().len())
+    }
+
     /// Writes them.
     ///
     /// # Errors

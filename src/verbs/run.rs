@@ -29,6 +29,9 @@ use crate::session::{
 /// How long a reader of stdout may stall after the deadline or a signal.
 const STALL: Duration = Duration::from_secs(2);
 
+/// Bytes of lines that are not left waiting for further answers.
+const WAITING: usize = 64 * 1024;
+
 /// Flags of verbs that read a step.
 #[derive(Debug, Args, Default)]
 pub struct StepArgs {
@@ -187,6 +190,7 @@ async fn attended(
         detailed: wanted.progress,
         lines: (wanted.format == Format::Ndjson).then(|| out.stdout.clone()),
         queued: Arc::default(),
+        bytes: 0,
     };
     if let Some(lines) = sink.lines.clone() {
         // Has its turn as soon as there is no further answer at once.
@@ -227,6 +231,8 @@ struct Written {
     detailed: bool,
     /// Told of each host whose lines wait.
     queued: Arc<Notify>,
+    /// Bytes of them since the writer was woken for their number.
+    bytes: usize,
 }
 
 impl Sink for Written {
@@ -236,8 +242,13 @@ impl Sink for Written {
                 return ControlFlow::Break(Gone);
             }
             let answer = HostLines::take(campaign, host);
+            self.bytes += answer.bytes();
             lines.queue_for_later(move |out| answer.write(out));
             self.queued.notify_one();
+            if self.bytes >= WAITING {
+                self.bytes = 0;
+                lines.wake();
+            }
         }
         ControlFlow::Continue(())
     }
