@@ -41,7 +41,8 @@ fn what_nobody_takes_is_told() {
 /// Half a webhook is none: who ends it gets nothing that could be taken for an alert.
 #[test]
 fn a_signal_while_it_reads_leaves_nothing() {
-    for (signal, status) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+    // Not SIGHUP: whoever starts the tests by nohup has it ignored.
+    for (signal, status) in [("TERM", 143), ("INT", 130)] {
         let half = step("{\"type\": \"live_query\", \"details\": {}");
         let running = half.arg("alert").stdin_stays_open().start();
         running.signal(signal);
