@@ -48,14 +48,18 @@ fn perform_floor(words: &[String]) {
         panic!("{FLOOR} ADDRESS PATHS");
     };
     let address = address.trim_start_matches("http://");
-    let mut stream = BufReader::with_capacity(1 << 16, TcpStream::connect(address).expect("it"));
+    let stream = TcpStream::connect(address).expect("it");
+    // Else the second of two small pieces waits for the first to be acknowledged.
+    stream.set_nodelay(true).expect("it");
+    let mut stream = BufReader::with_capacity(1 << 16, stream);
     let mut read = 0;
     for words in paths {
         // `TIMES PATH`, with the number of the time in the place of `{}`.
         let (times, path) = words.split_once(' ').expect("a number");
         for time in 0..times.parse::<usize>().expect("a number") {
             let path = path.replace("{}", &time.to_string());
-            write!(stream.get_mut(), "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").expect("it");
+            let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.get_mut().write_all(head.as_bytes()).expect("it");
             let mut length = 0;
             let mut line = String::new();
             loop {
