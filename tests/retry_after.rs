@@ -34,7 +34,7 @@ impl Asked {
 
     fn site(self, fault: Fault) -> Site {
         // It answers late enough for its query's state to be asked for.
-        let host = host("web-01").delayed(Duration::from_millis(700));
+        let host = host("web-01").delayed(Duration::from_millis(1_500));
         Site::new(self.kind, Scenario::of([host]).with_fault(fault))
     }
 }
