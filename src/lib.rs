@@ -59,7 +59,7 @@ pub use session::failure::{Detail, Failure};
 pub use session::prepare::{Sources, prepare};
 pub use session::{
     About, Aftermath, Cancel, Cancelled, Canceller, CheckedStep, End, Gone, Keeping, Mode, Outcome,
-    Progress, Refused, Run, Session, Sink, Targets, execute,
+    Progress, Refused, Run, Session, Sink, Targets, Timings, execute,
 };
 
 /// The binary: parses the arguments (the program's name first), runs the verb, and returns the status that

@@ -81,6 +81,7 @@ fuzz_target!(|bytes: &[u8]| {
         backend: "fleetdm",
         id: None,
         elapsed: Duration::ZERO,
+        timings: Default::default(),
         may_be_running: false,
         queued_until: None,
         other_ids: Vec::new(),
