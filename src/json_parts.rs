@@ -35,6 +35,14 @@ impl<'de> Deserialize<'de> for Entries<'de> {
     }
 }
 
+/// For a list that may be missing: one that is null (Go's nil) is there, and empty.
+pub(crate) fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    reader: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    let list = Option::<Vec<T>>::deserialize(reader)?;
+    Ok(Some(list.unwrap_or_default()))
+}
+
 /// Where a part stands in the text that it was read from.
 pub(crate) fn place(text: &str, part: &RawValue) -> std::ops::Range<usize> {
     let part = part.get();

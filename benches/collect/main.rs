@@ -7,6 +7,8 @@
 #[allow(dead_code)] // The other benchmark needs all of it.
 #[path = "../performance/child.rs"]
 mod child;
+#[path = "../performance/grouped.rs"]
+mod grouped;
 mod stand_in;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,7 +16,8 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use child::{Input, Program, Took};
-use stand_in::{Ready, Shape, Wire, grouped};
+use grouped::grouped;
+use stand_in::{Ready, Shape, Wire};
 
 /// With this argument the program is the client that throws all away: `--floor ADDRESS PATHS`.
 const FLOOR: &str = "--floor";

@@ -59,19 +59,6 @@ fn hostname(host: usize) -> String {
     format!("pod-{host:06}.example.com")
 }
 
-/// `100,000`
-pub fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A row as `startup_items` has them: much of it the same on each host. `news`: what differs in it.
 fn row(host: usize, query: usize, row: usize, news: usize) -> String {
     let pid = (host * 31 + row * 7 + query) % 65_536 + news * 100_000;

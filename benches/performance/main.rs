@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)] // The tables are the output.
 
 mod child;
+mod grouped;
 mod many;
 mod overhead;
 mod stand_in;

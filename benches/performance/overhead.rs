@@ -5,7 +5,8 @@ use std::io::{BufRead, Read};
 use std::time::Duration;
 
 use crate::child::{Input, Program, now};
-use crate::stand_in::{Ready, Shape, Wire, grouped};
+use crate::grouped::grouped;
+use crate::stand_in::{Ready, Shape, Wire};
 use crate::throughput::{ENVIRONMENT, get, listen, step};
 
 /// With this argument the program is such a client: `--naive ADDRESS fleetdm|osctrl HOSTS`.

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::grouped::grouped;
+
 /// What every host answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
@@ -151,19 +153,6 @@ impl Shape {
         text.push(']');
         text
     }
-}
-
-/// `100,000`
-pub fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 impl Ready {

@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 
 use crate::child::{Input, Program, Took};
-use crate::stand_in::{Ready, Shape, Wire, grouped};
+use crate::grouped::grouped;
+use crate::stand_in::{Ready, Shape, Wire};
 
 /// With this argument the program is the floor: `--floor ADDRESS fleetdm|osctrl BYTES HOSTS`.
 pub const FLOOR: &str = "--floor";

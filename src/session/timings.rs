@@ -11,28 +11,24 @@ use crate::servers::http::Connecting;
 
 /// When each phase began.
 #[derive(Debug, Default)]
-pub(super) struct Phases {
-    now: Phase,
-    began: Vec<(Phase, Instant)>,
-}
+pub(super) struct Phases(Vec<(Phase, Instant)>);
 
 impl Phases {
     /// A phase begins, and with it the one before ends.
     pub fn enter(&mut self, phase: Phase) {
-        self.now = phase;
-        self.began.push((phase, Instant::now()));
+        self.0.push((phase, Instant::now()));
     }
 
     /// The phase that it is in.
     pub fn now(&self) -> Phase {
-        self.now
+        self.0.last().map_or(Phase::default(), |(phase, _)| *phase)
     }
 
     /// From when to when a phase lasted; `end` is the end of the last one.
     fn of(&self, phase: Phase, end: Instant) -> Option<(Instant, Instant)> {
-        let at = self.began.iter().position(|(began, _)| *began == phase)?;
-        let until = self.began.get(at + 1).map_or(end, |(_, next)| *next);
-        Some((self.began[at].1, until))
+        let at = self.0.iter().position(|(began, _)| *began == phase)?;
+        let until = self.0.get(at + 1).map_or(end, |(_, next)| *next);
+        Some((self.0[at].1, until))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::campaign::host::HostId;
 use crate::campaign::host::Platform;
 use crate::campaign::names::address;
 use crate::events::Status;
+use crate::json_parts::there;
 use crate::servers::collecting::{PolledHost, ReportRow};
 use crate::time::milliseconds;
 
@@ -64,14 +65,6 @@ pub(super) struct AroundHosts {
     /// Why the list ends early (2026: it is streamed, and this stands at its end).
     #[serde(default)]
     error: Option<serde_json::Value>,
-}
-
-/// A list that is there, even if it is null.
-fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    reader: D,
-) -> Result<Option<Vec<T>>, D::Error> {
-    let list = Option::<Vec<T>>::deserialize(reader)?;
-    Ok(Some(list.unwrap_or_default()))
 }
 
 impl AroundHosts {

@@ -20,6 +20,7 @@ use crate::campaign::host::Platform;
 use crate::campaign::names::address;
 use crate::campaign::rows::Keep;
 use crate::campaign::rows::Rows;
+use crate::json_parts::there;
 use crate::json_text::plain;
 use crate::servers::collecting;
 use crate::servers::http::limits;
@@ -142,14 +143,6 @@ pub struct Page<T> {
     pub total_items: Option<Count>,
     /// How many a page holds, after the server's own limits.
     pub page_size: Option<Count>,
-}
-
-/// A list that is there, even if it is null.
-fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    reader: D,
-) -> Result<Option<Vec<T>>, D::Error> {
-    let list = Option::<Vec<T>>::deserialize(reader)?;
-    Ok(Some(list.unwrap_or_default()))
 }
 
 /// Bytes of a uuid or id at most: a longer one is no node's.
