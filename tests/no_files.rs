@@ -273,6 +273,11 @@ const WAYS: &[Way] = &[
         spared: &[],
     },
     Way {
+        name: "collect FILE",
+        binary: |path, _| with(args([]), &["collect"], path),
+        spared: &[],
+    },
+    Way {
         name: "collect --state",
         binary: |path, _| with(of_a_connector(), &["collect", "--state"], path),
         // It grows with the rows; what is in a file that is none of ours is not asked for.

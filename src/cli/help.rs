@@ -55,8 +55,8 @@ Examples:
   osquery-live-query collect --check < connector.yaml
   osquery-live-query collect --state /var/lib/events/corp.state < connector.yaml >> events.ndjson
 
-Exit status: 0, 3 a stream failed or is not whole, 2 wrong flags or a state that can't be used, 10 to 14
-the connector is refused, 20 to 25 nothing could be polled (24: the state is in use), 74 events or state
+Exit status: 0, 3 a stream failed or is not whole, 2 wrong flags, or a file or state that can't be used, 10
+to 14 the connector is refused, 20 to 25 nothing could be polled (24: the state is in use), 74 events or state
 can't be written, 130 and 143 a signal: what was read to its end lasts.";
 
 /// What `alert` is for.

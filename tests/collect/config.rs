@@ -16,6 +16,7 @@ fn what_a_connector_says_wrong_is_told_with_its_place() {
         (String::new(), 10, "error[decode]: stdin is empty: expected a connector's configuration"),
         ("[a]".into(), 10, "found a list"),
         (format!("{base}connector: fleetdm\n"), 10, "line 4"),
+        (format!("{base}---\n{base}"), 10, "a second document begins here: stdin holds exactly one"),
         (format!("{base}stream: [hosts]\n"), 11, "line 4, column 1): unknown key `stream`"),
         (format!("{base}environment: prod\n"), 11, "`environment` is for osctrl only: remove it, Fleet has none"),
         (format!("{base}include_hidden: true\n"), 11, "`include_hidden` is for osctrl only"),
@@ -43,6 +44,39 @@ fn what_a_connector_says_wrong_is_told_with_its_place() {
         assert_eq!((ran.status, &*ran.stdout), (status, ""), "{text}: {ran:?}");
         assert!(ran.stderr.replace("line 4, column 1: ", "line 4, column 1): ").contains(words) || ran.stderr.contains(words.split("): ").last().expect("words")), "{text}: {}", ran.stderr);
         assert!(!ran.stderr.contains("step") && !ran.stderr.contains("params"), "{}", ran.stderr);
+        // The same in a file, which is not called stdin.
+        let folder = Folder::new();
+        let of_file = args(["collect"])
+            .arg(folder.file("connector.yaml", &text))
+            .env("OSQUERY_LIVE_QUERY_SECRET_T", "token")
+            .run();
+        let said = ran.stderr.replace("stdin is empty", "the file is empty");
+        let said = said.replace("stdin holds", "the file holds");
+        assert_eq!((of_file.status, &*of_file.stderr), (status, &*said), "{text}");
+    }
+}
+
+/// A file is read as stdin is, and only one of them.
+#[test]
+fn a_connector_may_stand_in_a_file() {
+    let site = fleet(Scenario::of([HostSpec::named("web-01")]));
+    let folder = Folder::new();
+    let connector = Connector::of(Kind::Fleet, &site.simulator);
+    let file = folder.file("connector.yaml", connector.text());
+    let linked = folder.at("link.yaml");
+    std::os::unix::fs::symlink(&file, &linked).expect("a link");
+    for (name, stdin) in [
+        (file, "not: {looked at"),
+        (linked, ""),
+        ("-".into(), &*connector.text()),
+    ] {
+        let ran = step(stdin)
+            .arg("collect")
+            .arg(&name)
+            .env("OSQUERY_LIVE_QUERY_SECRET_TOKEN", FLEET_OBSERVER_TOKEN)
+            .run();
+        let polled = super::Polled::of(ran).whole();
+        assert_eq!(polled.told(), told(["host web-01 online"]), "{name:?}");
     }
 }
 

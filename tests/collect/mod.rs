@@ -6,6 +6,7 @@ mod faults;
 mod formats;
 mod hosts;
 mod kill;
+mod kubernetes;
 mod osctrl;
 mod paging;
 mod reports;
@@ -82,8 +83,12 @@ impl Connector {
         self.arg("--state").arg(folder.name("state"))
     }
 
+    fn text(&self) -> String {
+        Value::Object(self.fields.clone()).to_string()
+    }
+
     fn binary(&self) -> Binary {
-        let mut binary = step(Value::Object(self.fields.clone()).to_string()).arg("collect");
+        let mut binary = step(self.text()).arg("collect");
         for arg in &self.args {
             binary = binary.arg(arg);
         }

@@ -2,6 +2,7 @@
 //! moves on only once the events are written.
 
 mod out;
+mod source;
 mod summary;
 
 use std::path::PathBuf;
@@ -21,11 +22,11 @@ use crate::notices::Notices;
 use crate::output::collected::EventFormat;
 use crate::output::collected::gauges::Gauges;
 use crate::process::stdout::{self, Broken, Stdout};
-use crate::process::{Ears, EventLoop, Process, stdin};
+use crate::process::{Ears, EventLoop, Process};
 use crate::servers::collecting::{Collector, Wanted};
 use crate::servers::http::Patience;
 use crate::servers::open;
-use crate::session::connector::{CheckedConnector, Sources, prepare};
+use crate::session::connector::{CheckedConnector, Sources};
 use crate::session::failure::Failure;
 use crate::session::{Cancel, Cancelled, Run};
 use out::Out;
@@ -41,6 +42,11 @@ const CHECK_REACHES_WITHIN: Duration = Duration::from_secs(5);
 /// Flags of `collect`.
 #[derive(Debug, Args)]
 pub struct CollectArgs {
+    /// The connector's configuration; without one, or for -, stdin.
+    ///
+    /// For who starts it without a shell, as Kubernetes does.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub connector: Option<PathBuf>,
     /// An SQLite database that remembers what was polled; made where there is none.
     ///
     /// Without it every start is a first poll, which looks back by the connector's `since_seconds`.
@@ -95,7 +101,7 @@ impl FormatName {
     }
 }
 
-/// Polls the connector on stdin; `early` hears signals already. Returns how the process ends.
+/// Polls the connector of the file or on stdin; `early` hears signals already. Returns how the process ends.
 pub(crate) fn run(args: CollectArgs, process: &Process, early: Option<EventLoop>) -> Exit {
     let performed = bug::caught(|| {
         let EventLoop { runtime, ears } = match early {
@@ -114,14 +120,15 @@ pub(crate) fn run(args: CollectArgs, process: &Process, early: Option<EventLoop>
     }
 }
 
-/// From the bytes on stdin to the exit status, with an ear for signals.
+/// From the connector's bytes to the exit status, with an ear for signals.
 async fn attended(args: CollectArgs, process: &Process, ears: Ears) -> Result<Exit, Failure> {
     let (canceller, cancel) = ears.listen(args.exit_with_parent);
     let sources = Sources {
         secrets_dir: args.secrets_dir.clone(),
         policy: args.policy.clone(),
     };
-    let prepared = Process::aside(move || prepare(&stdin::read_stdin()?, &sources));
+    let file = args.connector.clone();
+    let prepared = Process::aside(move || source::read(file.as_deref(), &sources));
     let checked = tokio::select! {
         biased;
         reason = cancel.word() => return Ok(exit_of(reason)),
