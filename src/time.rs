@@ -39,26 +39,34 @@ pub(crate) fn rfc3339_of(milliseconds: i64) -> String {
 /// The milliseconds since 1970 of a moment that [`rfc3339`] wrote, or another program in UTC with `Z`.
 pub(crate) fn milliseconds(text: &str) -> Option<i64> {
     let text = text.strip_suffix(['Z', 'z'])?;
-    let (text, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let (text, fraction) = text.split_once('.').unwrap_or((text, ""));
+    // By hand, as there are some of them for each host.
     let digits = |text: &str, most: usize| -> Option<i64> {
-        let plain = text.len() <= most && text.bytes().all(|letter| letter.is_ascii_digit());
-        text.parse().ok().filter(|_| plain)
+        let plain = (1..=most).contains(&text.len());
+        let mut letters = text.bytes().filter(|_| plain);
+        let number = letters.try_fold(0, |number, letter| {
+            let digit = letter.is_ascii_digit().then(|| i64::from(letter - b'0'))?;
+            Some(number * 10 + digit)
+        });
+        number.filter(|_| plain)
+    };
+    let three = |text: &str, by: char, most: usize| -> Option<[i64; 3]> {
+        let (first, others) = text.split_once(by)?;
+        let (second, third) = others.split_once(by)?;
+        Some([digits(first, most)?, digits(second, 2)?, digits(third, 2)?])
     };
     let (date, time) = text.split_once(['T', 't', ' '])?;
-    let [year, month, day] = *date.split('-').collect::<Vec<_>>() else {
-        return None;
-    };
-    let [hour, minute, second] = *time.split(':').collect::<Vec<_>>() else {
-        return None;
-    };
-    let (year, month, day) = (digits(year, 4)?, digits(month, 2)?, digits(day, 2)?);
-    let (hour, minute, second) = (digits(hour, 2)?, digits(minute, 2)?, digits(second, 2)?);
+    let [year, month, day] = three(date, '-', 4)?;
+    let [hour, minute, second] = three(time, ':', 2)?;
     let valid = (1..=12).contains(&month)
         && (1..=31).contains(&day)
         && hour < 24
         && minute < 60
         && second <= 60;
-    let fraction = digits(format!("{fraction:0<3}").get(..3)?, 3)?;
+    let fraction = match fraction.get(..3).unwrap_or(fraction) {
+        "" => 0,
+        first => digits(first, 3)? * 10_i64.pow(3 - first.len() as u32),
+    };
     // Years that begin in March, so that the day of the leap year is their last.
     let from_march = (month + 9) % 12;
     let years = if from_march > 9 { year - 1 } else { year };

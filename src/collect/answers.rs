@@ -158,10 +158,16 @@ impl Reading<'_> {
     /// Reads the answers from a moment on, and looks at those that are new; which there are.
     async fn read(&mut self, since_us: i64) -> Result<Ids, PollError> {
         let mut seen = Ids::default();
-        let mut pieces = self.poll.server.results(self.polled, Some(since_us));
+        let known = self.now.answers.clone();
+        let mut pieces = (self.poll.server).results(self.polled, Some(since_us), known);
         while let Some(piece) = pieces.try_next().await? {
-            let Piece::Answer(answer) = piece else {
-                continue;
+            let answer = match piece {
+                Piece::Answer(answer) => answer,
+                Piece::Known(id) => {
+                    seen.insert(id);
+                    continue;
+                }
+                _ => continue,
             };
             seen.insert(answer.id);
             // What says no moment came since the last poll, for it was not known then.
@@ -233,6 +239,7 @@ impl Reading<'_> {
             at: time / 1_000,
             rows: Digests::of(&counts),
             texts: None,
+            mark: None,
         };
         if now.at < before.at {
             // It comes late: what the host has now is known from an answer after it.

@@ -6,10 +6,14 @@ mod answers;
 mod digests;
 mod hosts;
 mod kept;
+mod marks;
 mod queries;
 mod report;
 mod state;
 mod texts;
+
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -1,18 +1,25 @@
 //! A report that is compared with what is remembered of it, host by host while it comes. What it says takes the
 //! place of what was remembered once it has ended well, so that of a report that breaks off nothing lasts.
 
+mod ending;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
 use super::digests::{Digests, RowDigest};
-use super::state::{KnownQuery, KnownResult};
+use super::marks::{Mark, Marks, Remembered};
+use super::state::{KnownResult, Marked};
 use super::texts::Texts;
 use super::{Poll, PollError, Progress};
 use crate::connector::RowsWanted;
-use crate::events::{Change, Host, Query, Reply, Row, When};
-use crate::servers::collecting::{Ids, Piece, PolledQuery, ReportRow};
+use crate::events::{Change, Host, NoRow, Query, Reply, Row, When};
+use crate::servers::BackendError;
+use crate::servers::collecting::{Ids, Piece, PolledQuery, ReportRow, ReportRows};
+
+/// Bytes of one host's rows that are held back at most; more are looked at as they come.
+const MOST_HELD: usize = 1024 * 1024;
 
 impl Poll<'_> {
     pub(super) async fn report(
@@ -31,21 +38,31 @@ impl Poll<'_> {
                 .as_ref()
                 .map(|known| known.sample.clone())
                 .unwrap_or_default(),
+            remembered: Remembered::of(query.key),
+            marks: Marks::new(self.state.key()?),
             group: None,
+            held: ReportRows::default(),
             seen: Ids::default(),
             rows: 0,
             repeats: false,
             unsettled: false,
         };
-        let mut pieces = self.server.results(query, None);
+        let mut pieces = self.server.results(query, None, Ids::default());
         let mut clipped = false;
         while let Some(piece) = pieces.try_next().await? {
             match piece {
-                Piece::Row(row) => report.row(&row).await?,
-                Piece::Again => report.again()?,
-                Piece::Unsettled => report.unsettled = true,
+                Piece::Rows(rows) => {
+                    for row in rows.iter() {
+                        report.row(row).await?;
+                    }
+                }
+                Piece::Again => report.again().await?,
+                Piece::Unsettled => {
+                    report.look().await?;
+                    report.unsettled = true;
+                }
                 Piece::End { clipped: full } => clipped = full,
-                Piece::Answer(_) => {}
+                Piece::Answer(_) | Piece::Known(_) => {}
             }
         }
         drop(pieces);
@@ -63,8 +80,12 @@ struct Report<'a> {
     since: Option<i64>,
     /// What packs the texts of rows.
     sample: Vec<u8>,
+    remembered: Remembered,
+    marks: Marks,
     /// The host whose rows are coming.
     group: Option<Group>,
+    /// Its rows that nobody has looked at yet: they may all be as they were.
+    held: ReportRows,
     /// Hosts whose rows came.
     seen: Ids,
     rows: u64,
@@ -78,17 +99,26 @@ struct Report<'a> {
 struct Group {
     id: u64,
     at: i64,
+    known: Option<Marked>,
+    /// The mark of those that came; `None` where they must be read the next time, too.
+    mark: Option<Mark>,
+    /// Rows of it have come before, in another place.
+    is_reopened: bool,
+    /// What its rows say, once one of them is looked at.
+    read: Option<Read>,
+}
+
+/// The rows of one host that are looked at.
+struct Read {
     host: Host,
     before: Option<KnownResult>,
     /// Of which there are events already, where all is told again.
     told: Option<KnownResult>,
     counts: HashMap<RowDigest, u32>,
     texts: Texts,
-    /// Rows of it have come before, in another place.
-    is_reopened: bool,
 }
 
-impl Group {
+impl Read {
     /// Whether a row of a result of this moment (seconds since 1970) is an event, and as what.
     fn change(&self, poll: &Poll<'_>, at: i64, digest: &RowDigest, copy: u32) -> Option<Change> {
         let horizon = poll.state.horizon();
@@ -104,25 +134,95 @@ impl Group {
 }
 
 impl Report<'_> {
-    async fn row(&mut self, row: &ReportRow) -> Result<(), PollError> {
+    async fn row(&mut self, row: ReportRow<'_>) -> Result<(), PollError> {
         if self.group.as_ref().is_none_or(|group| group.id != row.host) {
-            self.close()?;
-            self.group = Some(self.open(row)?);
+            self.close().await?;
+            self.open(&row)?;
         }
         let Some(group) = &mut self.group else {
             return Ok(());
         };
         self.rows += 1;
         group.at = group.at.max(row.at);
-        let cells = match Row::read(row.row.get()) {
-            Ok(cells) => cells,
-            Err(error) => {
-                self.poll.no_row(&self.query, &error);
+        let mark = self.marks.of(&row);
+        group.mark = group.mark.map(|known| known.and(mark));
+        let may_be_known = group.read.is_none()
+            && !self.unsettled
+            && group.known.is_some_and(|known| {
+                let same_time = self.poll.rows != RowsWanted::All || known.at == row.at / 1_000;
+                let has_texts = self.poll.rows != RowsWanted::Changes || known.has_texts;
+                known.mark.is_some() && same_time && has_texts
+            });
+        if may_be_known {
+            self.held.push(row);
+            if self.held.bytes() < MOST_HELD {
                 return Ok(());
             }
+            return self.look().await;
+        }
+        self.look().await?;
+        self.look_at(row).await
+    }
+
+    /// A host's rows begin to come, or come again: a report need not have them together.
+    fn open(&mut self, row: &ReportRow<'_>) -> Result<(), PollError> {
+        let known = self
+            .remembered
+            .find(self.poll.state, row.host.cast_signed())?;
+        self.group = Some(Group {
+            id: row.host,
+            at: row.at,
+            known,
+            mark: Some(Mark::default()),
+            is_reopened: !self.seen.insert(row.host),
+            read: None,
+        });
+        if self.group.as_ref().is_some_and(|group| group.is_reopened) {
+            self.begin(row)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at all rows that were held back.
+    async fn look(&mut self) -> Result<(), PollError> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let mut held = std::mem::take(&mut self.held);
+        for row in held.iter() {
+            self.look_at(row).await?;
+        }
+        held.clear();
+        self.held = held;
+        Ok(())
+    }
+
+    async fn look_at(&mut self, row: ReportRow<'_>) -> Result<(), PollError> {
+        if self
+            .group
+            .as_ref()
+            .is_some_and(|group| group.read.is_none())
+        {
+            self.begin(&row)?;
+        }
+        let Some(group) = &mut self.group else {
+            return Ok(());
+        };
+        let Some(read) = &mut group.read else {
+            return Ok(());
+        };
+        let cells = match Row::read(row.json) {
+            Ok(cells) => cells,
+            Err(error) if error.is_json() => {
+                self.poll.no_row(&self.query, &error);
+                // As often as it is read.
+                group.mark = None;
+                return Ok(());
+            }
+            Err(error) => return Err(self.no_json(&error).into()),
         };
         let digest = cells.digest().0;
-        let count = group.counts.entry(digest).or_default();
+        let count = read.counts.entry(digest).or_default();
         let copy = *count;
         if self.unsettled && copy > 0 {
             // The same row once more, or an equal one: the next poll tells.
@@ -130,13 +230,13 @@ impl Report<'_> {
         }
         *count += 1;
         if copy == 0 && self.poll.rows == RowsWanted::Changes {
-            group.texts.keep(digest, row.row.get());
+            read.texts.keep(digest, row.json);
         }
-        let Some(change) = group.change(self.poll, row.at / 1_000, &digest, copy) else {
+        let Some(change) = read.change(self.poll, row.at / 1_000, &digest, copy) else {
             return Ok(());
         };
-        let told = group.told.as_ref().is_some_and(|told| {
-            let was_told = group.change(self.poll, told.at, &digest, copy).is_some();
+        let told = read.told.as_ref().is_some_and(|told| {
+            let was_told = read.change(self.poll, told.at, &digest, copy).is_some();
             was_told && copy < told.rows.count(&digest)
         });
         if told {
@@ -144,7 +244,7 @@ impl Report<'_> {
         }
         let when = When::at(row.at, self.poll.now).since(self.since.unwrap_or(row.at));
         let reply = Reply {
-            host: &group.host,
+            host: &read.host,
             query: &self.query,
             when,
         };
@@ -152,31 +252,38 @@ impl Report<'_> {
         self.poll.put(self.progress, &event).await
     }
 
-    /// A host's rows begin to come, or come again: a report need not have them together.
-    fn open(&mut self, row: &ReportRow) -> Result<Group, PollError> {
+    /// The server's answer is not what it should be: nothing of it lasts.
+    fn no_json(&self, error: &NoRow) -> BackendError {
+        BackendError::Answer {
+            status: None,
+            message: format!("in the report of `{}` {error}", self.query.name),
+            hint: Some("look at what listens at `base_url`".into()),
+        }
+    }
+
+    /// A host's rows are looked at, from this one on.
+    fn begin(&mut self, row: &ReportRow<'_>) -> Result<(), PollError> {
         let (state, number) = (self.poll.state, row.host.cast_signed());
-        let before = state.result(self.key, number)?;
-        let mut group = Group {
-            id: row.host,
-            at: row.at,
+        let mut read = Read {
             host: self.host(row)?,
+            before: state.result(self.key, number)?,
             told: match self.repeats {
                 true => state.told(self.key, number)?,
                 false => None,
             },
-            before,
             counts: HashMap::new(),
             texts: Texts::default(),
-            is_reopened: !self.seen.insert(row.host),
         };
-        if group.is_reopened {
+        let is_reopened = self.group.as_ref().is_some_and(|group| group.is_reopened);
+        let mut mark = None;
+        if is_reopened {
             let aside = state.aside(self.key, number)?;
-            let so_far = aside.as_ref().or(group.before.as_ref());
+            let so_far = aside.as_ref().or(read.before.as_ref());
             if so_far.is_some_and(|so_far| so_far.at != row.at / 1_000) {
                 // Another result, which came while the report was read.
                 self.unsettled = true;
-                let told = group.told.take();
-                group.told = match (aside, told) {
+                let told = read.told.take();
+                read.told = match (aside, told) {
                     (Some(mut aside), Some(told)) => {
                         aside.rows = aside.rows.with(&told.rows);
                         Some(aside)
@@ -184,18 +291,28 @@ impl Report<'_> {
                     (aside, told) => aside.or(told),
                 };
             } else if let Some(aside) = aside {
-                group.texts = self.unpacked(&state.texts_aside(self.key, number)?, &aside)?;
-                group.counts = aside.rows.counts();
-            } else if let Some(before) = &group.before {
-                group.texts = self.texts_before(number, before)?;
-                group.counts = before.rows.counts();
+                read.texts = self.unpacked(&state.texts_aside(self.key, number)?, &aside)?;
+                read.counts = aside.rows.counts();
+                mark = aside.mark;
+            } else if let Some(before) = &read.before {
+                read.texts = self.texts_before(number, before)?;
+                read.counts = before.rows.counts();
+                mark = before.mark;
+            } else {
+                mark = Some(Mark::default());
             }
         }
-        Ok(group)
+        if let Some(group) = &mut self.group {
+            if is_reopened {
+                group.mark = mark;
+            }
+            group.read = Some(read);
+        }
+        Ok(())
     }
 
     /// The host as events have it: as the list of hosts does, where the state has it from there.
-    fn host(&self, row: &ReportRow) -> Result<Host, PollError> {
+    fn host(&self, row: &ReportRow<'_>) -> Result<Host, PollError> {
         let text = |text: &str| self.poll.text(text);
         let host = match self.poll.state.host(row.host)? {
             Some(known) => Host {
@@ -220,10 +337,10 @@ impl Report<'_> {
     }
 
     /// The name of a host that is in no list, as the report has it or had it.
-    fn name(&self, row: &ReportRow) -> Result<String, PollError> {
+    fn name(&self, row: &ReportRow<'_>) -> Result<String, PollError> {
         let state = self.poll.state;
         let known = state.name(row.host)?;
-        let name = self.poll.text(&row.name);
+        let name = self.poll.text(row.name);
         if let Some(name) = name.as_ref().filter(|name| known.as_ref() != Some(name)) {
             state.put_name(row.host, name)?;
         }
@@ -231,26 +348,40 @@ impl Report<'_> {
     }
 
     /// A host's rows have come, as far as is known.
-    fn close(&mut self) -> Result<(), PollError> {
-        let Some(group) = self.group.take() else {
+    async fn close(&mut self) -> Result<(), PollError> {
+        let is_known = self.group.as_ref().is_some_and(|group| {
+            group.read.is_none() && group.known.and_then(|known| known.mark) == group.mark
+        });
+        if is_known {
+            self.held.clear();
+            self.group = None;
+            return Ok(());
+        }
+        self.look().await?;
+        let Some((group, read)) = self.group.take().and_then(|mut group| {
+            let read = group.read.take()?;
+            Some((group, read))
+        }) else {
             return Ok(());
         };
         let now = KnownResult {
             at: group.at / 1_000,
-            rows: Digests::of(&group.counts),
+            rows: Digests::of(&read.counts),
             texts: None,
+            mark: group.mark.filter(|_| !self.unsettled),
         };
         let wanted = self.poll.rows;
-        let is_as_before = group.before.as_ref().is_some_and(|before| {
+        let is_as_before = read.before.as_ref().is_some_and(|before| {
             let same_time = wanted != RowsWanted::All || before.at == now.at;
             let has_texts = wanted != RowsWanted::Changes || before.texts.is_some();
-            before.rows == now.rows && same_time && has_texts
+            let same_rows = before.rows == now.rows && before.mark == now.mark;
+            same_rows && same_time && has_texts
         });
         let number = group.id.cast_signed();
         // Where a host's rows come in several places, the first of them may have been set aside.
         if !is_as_before || group.is_reopened {
-            let before = group.before.as_ref();
-            self.set_aside(number, &now, before, &group.texts)?;
+            let before = read.before.as_ref();
+            self.set_aside(number, &now, before, &read.texts)?;
         }
         Ok(())
     }
@@ -277,122 +408,12 @@ impl Report<'_> {
     }
 
     /// All of it is told from the beginning.
-    fn again(&mut self) -> Result<(), PollError> {
-        self.close()?;
+    async fn again(&mut self) -> Result<(), PollError> {
+        self.close().await?;
         self.seen.clear();
         self.rows = 0;
         self.repeats = true;
         self.unsettled = false;
         Ok(self.poll.state.begin_again(self.key)?)
-    }
-
-    async fn end(&mut self, mut known: KnownQuery, clipped: bool) -> Result<(), PollError> {
-        self.close()?;
-        let state = self.poll.state;
-        if clipped || self.unsettled {
-            // What is not in it may be there all the same.
-            for host in state.hosts_aside(self.key)? {
-                let (Some(before), Some(mut now)) =
-                    (state.result(self.key, host)?, state.aside(self.key, host)?)
-                else {
-                    continue;
-                };
-                let packed = state.texts_aside(self.key, host)?;
-                let texts = self.unpacked(&packed, &now)?;
-                let texts = texts.with(&self.texts_before(host, &before)?);
-                now.rows = now.rows.with(&before.rows);
-                self.set_aside(host, &now, Some(&before), &texts)?;
-            }
-        } else {
-            self.removed().await?;
-        }
-        let before = known.clone();
-        self.tell_of_clipping(&mut known, clipped).await?;
-        let moved = state.take_over(self.key)?;
-        known.sample = std::mem::take(&mut self.sample);
-        let fresh = self.since.is_none();
-        if moved || fresh {
-            known.since = self.poll.now.max(known.since.saturating_add(1));
-        }
-        if fresh || known != before {
-            state.put_query(self.key, &known)?;
-        }
-        let mut results = self.poll.found.results.borrow_mut();
-        *results.entry(self.query.name.clone()).or_default() += self.rows;
-        Ok(())
-    }
-
-    /// Who is not in the report any more has no rows, and of those who are some may be gone.
-    async fn removed(&mut self) -> Result<(), PollError> {
-        let state = self.poll.state;
-        for host in state.hosts_with_results(self.key)? {
-            if !self.seen.contains(host.cast_unsigned()) {
-                let none = KnownResult::default();
-                state.set_aside(self.key, host, &none, None)?;
-            }
-        }
-        if self.poll.rows != RowsWanted::Changes {
-            return Ok(());
-        }
-        for host in state.hosts_aside(self.key)? {
-            let (Some(before), Some(now)) =
-                (state.result(self.key, host)?, state.aside(self.key, host)?)
-            else {
-                continue;
-            };
-            let row = ReportRow {
-                host: host.cast_unsigned(),
-                name: String::new(),
-                at: 0,
-                row: Box::default(),
-            };
-            let named = self.host(&row)?;
-            // An empty result leaves no trace, and no time.
-            let time = match now.at {
-                0 => self.poll.now,
-                at => at.saturating_mul(1_000),
-            };
-            let when = When::at(time, self.poll.now).since(self.since.unwrap_or(time));
-            if before.rows.without(&now.rows).next().is_none() {
-                continue;
-            }
-            let texts = self.texts_before(host, &before)?;
-            for (digest, copy) in before.rows.without(&now.rows) {
-                let reply = Reply {
-                    host: &named,
-                    query: &self.query,
-                    when,
-                };
-                let event = self
-                    .poll
-                    .origin
-                    .row(reply, texts.row(digest), Change::Removed, copy);
-                self.poll.put(self.progress, &event).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A full report is out of date: an event when it becomes so, and a warning as long as it is.
-    async fn tell_of_clipping(
-        &self,
-        known: &mut KnownQuery,
-        clipped: bool,
-    ) -> Result<(), PollError> {
-        if !clipped {
-            known.clipped = -known.clipped.abs();
-            return Ok(());
-        }
-        self.poll.notices.warn(format!(
-            "the report of `{}` is full: the server takes no host's new results of it, so what it holds is out of date; raise the server's limit of rows, or have the query bring fewer",
-            self.query.name
-        ));
-        if known.clipped <= 0 {
-            known.clipped = 1 - known.clipped;
-            let when = When::at(self.poll.now, self.poll.now).since(known.clipped);
-            let event = self.poll.origin.clipped(&self.query, when);
-            self.poll.put(self.progress, &event).await?;
-        }
-        Ok(())
     }
 }

@@ -10,20 +10,26 @@ mod trouble;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use ring::rand::SystemRandom;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use super::marks::KEY_BYTES;
 use crate::regular_file::{self, Access, Links};
 use crate::servers::collecting::Ids;
 pub(super) use hosts::KnownHost;
-pub(super) use results::KnownResult;
 use results::{ASIDE, Room};
+pub(super) use results::{KnownResult, Marked};
 use trouble::what;
 pub use trouble::{NoState, StateError};
 
 /// `olqc`, by which such a file is known among databases.
 const APPLICATION: i32 = 0x6f6c_7163;
 /// The format that is written.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
+/// What makes it of the format before, whose results had no marks. Whoever has none is read and gets one.
+const FROM_FORMAT_1: &str = "ALTER TABLE result ADD COLUMN mark INTEGER;";
+/// What is under this name keys the marks.
+const KEY: &str = "key";
 /// KiB of pages that are kept in memory, of the state and of what is set aside.
 const CACHE_KIB: i32 = 6_000;
 /// So far a server's clock may be behind, in milliseconds.
@@ -35,7 +41,8 @@ const STATEMENTS: usize = 32;
 
 /// `about` says whose state it is. A host's `since` is what the next event of its posture is compared with.
 /// `result` has a row for each host and query, and nothing for who has no rows; `at` is in seconds, `rows` are
-/// digests, `texts` what the rows were (packed with the query's `sample`), where somebody wants to know.
+/// digests, `texts` what the rows were (packed with the query's `sample`), where somebody wants to know; `mark`
+/// tells the bytes in which they came.
 /// `name` has the hosts of reports that are not in `host`: of what is gone the server does not say whose it was.
 const TABLES: &str = "
     CREATE TABLE about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -51,8 +58,8 @@ const TABLES: &str = "
     );
     CREATE TABLE unlisted (query INTEGER PRIMARY KEY, since INTEGER NOT NULL);
     CREATE TABLE result (
-        query INTEGER NOT NULL, host INTEGER NOT NULL, at INTEGER NOT NULL, rows BLOB NOT NULL, texts BLOB,
-        PRIMARY KEY (query, host)
+        query INTEGER NOT NULL, host INTEGER NOT NULL, at INTEGER NOT NULL, mark INTEGER, rows BLOB NOT NULL,
+        texts BLOB, PRIMARY KEY (query, host)
     ) WITHOUT ROWID;
 ";
 
@@ -161,9 +168,8 @@ impl State {
             (0, 0, 0) => {
                 self.is_new = true;
                 self.batch(TABLES)?;
-                self.batch(&format!(
-                    "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
-                ))?;
+                self.batch(&format!("PRAGMA application_id = {APPLICATION};"))?;
+                self.is_made()?;
                 self.put("kind", belongs.kind)?;
                 self.put("server", &belongs.server)?;
                 self.put("part", &belongs.part)?;
@@ -171,9 +177,13 @@ impl State {
                 self.put("output", belongs.output)?;
                 self.put("horizon", self.horizon)?;
             }
-            (APPLICATION, FORMAT, _) => {
+            (APPLICATION, format @ 1..=FORMAT, _) => {
                 self.check()?;
                 self.is_of(belongs)?;
+                if format == 1 {
+                    self.batch(FROM_FORMAT_1)?;
+                    self.is_made()?;
+                }
                 if let Some(horizon) = self.about("horizon")? {
                     self.horizon = horizon;
                 }
@@ -182,6 +192,20 @@ impl State {
             _ => return Err(self.no(NoState::Foreign)),
         }
         self.batch(ASIDE)
+    }
+
+    /// It is of the format that is written now.
+    fn is_made(&self) -> Result<()> {
+        self.batch(&format!("PRAGMA user_version = {FORMAT};"))?;
+        let key: [u8; KEY_BYTES] = ring::rand::generate(&SystemRandom::new())
+            .map_err(|_| self.no(NoState::Refused("the system has no random numbers".into())))?
+            .expose();
+        self.put(KEY, key)
+    }
+
+    /// What keys the marks of results.
+    pub(super) fn key(&self) -> Result<[u8; KEY_BYTES]> {
+        self.about(KEY)?.ok_or_else(|| self.damaged())
     }
 
     /// Reads all of it once: what is damaged is not gone on with.

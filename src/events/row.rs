@@ -36,8 +36,18 @@ enum Cell<'a> {
 
 /// What was to be read is no row; says where, never what.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a row is {0}")]
-pub struct NoRow(String);
+#[error("a row is {what}")]
+pub struct NoRow {
+    what: String,
+    is_json: bool,
+}
+
+impl NoRow {
+    /// Whether it is something else, and not no JSON at all.
+    pub fn is_json(&self) -> bool {
+        self.is_json
+    }
+}
 
 impl<'a> Row<'a> {
     /// Reads a JSON object. Its digest goes by columns and values only: not by their order, nor by how the
@@ -47,12 +57,16 @@ impl<'a> Row<'a> {
     /// Where it is no JSON object, or has more columns than any host can send.
     pub fn read(json: &'a str) -> Result<Self, NoRow> {
         let read: Cells<'a> = serde_json::from_str(json).map_err(|error| {
-            let kind = match error.classify() {
-                serde_json::error::Category::Data => "no object of columns",
-                _ => "not JSON",
+            let is_json = error.is_data();
+            let kind = match is_json {
+                true => "no object of columns",
+                false => "not JSON",
             };
             let (line, column) = (error.line(), error.column());
-            NoRow(format!("{kind} (line {line}, column {column})"))
+            NoRow {
+                what: format!("{kind} (line {line}, column {column})"),
+                is_json,
+            }
         })?;
         let cells = read.0;
         let mut order: Vec<usize> = (0..cells.len()).collect();

@@ -2,11 +2,11 @@
 //! or has dispatched, and what hosts answered to them, piece by piece as it comes. Nothing here dispatches
 //! anything. What becomes an event is decided above.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::LocalBoxStream;
-use serde_json::value::RawValue;
 
 pub use super::ids::Ids;
 
@@ -72,10 +72,12 @@ pub enum Results {
 /// A piece of a query's results.
 #[derive(Debug)]
 pub enum Piece {
-    /// A row of a host's latest result.
-    Row(ReportRow),
+    /// Rows of hosts' latest results.
+    Rows(ReportRows),
     /// A host's answer.
     Answer(PolledAnswer),
+    /// The number of an answer that was said to be known.
+    Known(u64),
     /// The connection broke, or it changed while it was read page by page: all of it is told from the beginning.
     Again,
     /// It changes all the time while it is read page by page: what follows may have come before, and what does
@@ -89,16 +91,82 @@ pub enum Piece {
 }
 
 /// A row of a host's latest result.
-#[derive(Debug)]
-pub struct ReportRow {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportRow<'a> {
     /// The server's number for the host.
     pub host: u64,
     /// How the server calls the host there; empty where it is deleted.
-    pub name: String,
+    pub name: &'a str,
     /// When the result came, in milliseconds since 1970.
     pub at: i64,
-    /// The row, a JSON object.
-    pub row: Box<RawValue>,
+    /// The row: what should be a JSON object, of which nothing is read yet.
+    pub json: &'a str,
+}
+
+/// Rows of a report one after the other, their texts in one piece: a million of them may come.
+#[derive(Debug, Default)]
+pub struct ReportRows {
+    text: String,
+    places: Vec<Place>,
+}
+
+/// Where the texts of a row stand.
+#[derive(Debug)]
+struct Place {
+    host: u64,
+    at: i64,
+    /// Rows that follow each other have one host's name once.
+    name: Range<usize>,
+    json: Range<usize>,
+}
+
+impl ReportRows {
+    /// Adds a row.
+    pub fn push(&mut self, row: ReportRow<'_>) {
+        let last = self.places.last().map(|last| last.name.clone());
+        let same = last.filter(|last| self.text[last.clone()] == *row.name);
+        let name = same.unwrap_or_else(|| self.add(row.name));
+        let json = self.add(row.json);
+        let (host, at) = (row.host, row.at);
+        self.places.push(Place {
+            host,
+            at,
+            name,
+            json,
+        });
+    }
+
+    fn add(&mut self, text: &str) -> Range<usize> {
+        let begin = self.text.len();
+        self.text.push_str(text);
+        begin..self.text.len()
+    }
+
+    /// All of them, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = ReportRow<'_>> {
+        self.places.iter().map(|place| ReportRow {
+            host: place.host,
+            name: &self.text[place.name.clone()],
+            at: place.at,
+            json: &self.text[place.json.clone()],
+        })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Bytes of their texts.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Drops all of them; their memory is for the next ones.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.places.clear();
+    }
 }
 
 /// A host's answer to a query.
@@ -167,11 +235,12 @@ pub trait Collector {
     ) -> LocalBoxFuture<'a, Result<Option<u64>, BackendError>>;
 
     /// A query's results; of answers those that came after this moment (microseconds since 1970), and others
-    /// perhaps. An answer may come more than once.
+    /// perhaps. An answer may come more than once; of one that is among the `known` only its number may come.
     fn results(
         &self,
         query: &Arc<PolledQuery>,
         since_us: Option<i64>,
+        known: Ids,
     ) -> LocalBoxStream<'_, Result<Piece, BackendError>>;
 
     /// Hosts by their uuid, in upper case.

@@ -4,13 +4,17 @@
 use std::fs;
 use std::process::Stdio;
 
-use osquery_simulator::{Fault, HostSpec, Scenario};
+use osquery_simulator::{Cells, Fault, HostSpec, ReportSpec, Scenario, Snapshot};
 use rusqlite::Connection;
+use serde_json::json;
 
 use super::{Connector, Polled, fleet, told};
 use crate::harness::Ran;
 use crate::harness::folder::Folder;
 use crate::harness::site::{Kind, Site};
+
+/// The format of a state that is written.
+const FORMAT: i32 = 2;
 
 fn site() -> Site {
     fleet(Scenario::of([
@@ -57,11 +61,11 @@ fn a_state_that_is_none_of_this_connector_is_refused_and_left_alone() {
     assert_eq!(mode & 0o777, 0o600);
     let database = Connection::open(folder.at("state")).expect("a database");
     database
-        .pragma_update(None, "user_version", 2)
+        .pragma_update(None, "user_version", FORMAT + 1)
         .expect("a version");
     assert_refused(&poll, &folder, 2, "was written by a newer version");
     database
-        .pragma_update(None, "user_version", 1)
+        .pragma_update(None, "user_version", FORMAT)
         .expect("a version");
     database
         .execute("UPDATE about SET value = 7 WHERE name = 'team'", [])
@@ -74,6 +78,60 @@ fn a_state_that_is_none_of_this_connector_is_refused_and_left_alone() {
     drop(database);
     folder.file("state", "what a text says\n".repeat(400));
     assert_refused(&poll, &folder, 2, "is no state of `collect`");
+}
+
+/// A state of the format before this one is gone on with: nothing is told again, and what is new is told.
+#[test]
+fn an_older_state_is_read() {
+    let row = |name: &str| -> Cells {
+        let row = json!({ "name": name });
+        row.as_object().cloned().unwrap_or_default()
+    };
+    for rows in ["new", "changes", "all"] {
+        let mut scenario = Scenario::of([HostSpec::named("web-01"), HostSpec::named("web-02")]);
+        let report = ReportSpec::of("startup", "SELECT name FROM startup_items");
+        scenario.fleet.reports = vec![
+            report
+                .with_rows("web-01", vec![row("cron"), row("cron"), row("ssh")])
+                .with_rows("web-02", vec![row("cron")]),
+        ];
+        let site = fleet(scenario);
+        let folder = Folder::new();
+        let poll = Connector::of(Kind::Fleet, &site.simulator).with("rows", rows);
+        let poll = poll.with("streams", vec!["queries"]).state(&folder);
+        assert_eq!(poll.poll().whole().events.len(), 4);
+        let version = || -> i32 {
+            let database = Connection::open(folder.at("state")).expect("a database");
+            let pragma = "PRAGMA user_version";
+            let version = database.query_row(pragma, [], |row| row.get(0));
+            version.expect("a version")
+        };
+        let back = Connection::open(folder.at("state")).expect("a database");
+        back.execute_batch(
+            "ALTER TABLE result DROP COLUMN mark; DELETE FROM about WHERE name = 'key'; PRAGMA user_version = 1;",
+        )
+        .expect("what the format before had");
+        drop(back);
+        // Who is refused changes nothing in it.
+        let other = self::site();
+        let refused = Connector::of(Kind::Fleet, &other.simulator).state(&folder);
+        assert_refused(&refused, &folder, 2, "is of another server");
+        assert_eq!(version(), 1);
+        for _ in 0..2 {
+            assert_eq!(poll.poll().whole().told(), told([]), "{rows}");
+            assert_eq!(version(), FORMAT);
+        }
+        let snapshot = Snapshot::of("startup", "web-02").rows(vec![row("cron"), row("evil")]);
+        let later = snapshot.fetched("2036-01-01T00:00:00Z");
+        site.simulator.take_snapshot(later).expect("a report");
+        let told_now = poll.poll().whole().told();
+        assert!(
+            told_now.contains(r#"row web-02 added {"name":"evil"}"#),
+            "{rows}: {told_now:?}"
+        );
+        assert_eq!(told_now.len(), if rows == "all" { 2 } else { 1 }, "{rows}");
+        assert_eq!(poll.poll().whole().told(), told([]), "{rows}");
+    }
 }
 
 #[test]

@@ -7,12 +7,13 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{NoState, Result, State};
 use crate::collect::digests::Digests;
+use crate::collect::marks::Mark;
 
 /// What has come of a query that is not through yet: `aside` in this reading, `told` in those that broke off.
 pub(super) const ASIDE: &str = "
     CREATE TEMP TABLE aside (
-        query INTEGER NOT NULL, host INTEGER NOT NULL, at INTEGER NOT NULL, rows BLOB NOT NULL, texts BLOB,
-        PRIMARY KEY (query, host)
+        query INTEGER NOT NULL, host INTEGER NOT NULL, at INTEGER NOT NULL, mark INTEGER, rows BLOB NOT NULL,
+        texts BLOB, PRIMARY KEY (query, host)
     ) WITHOUT ROWID;
     CREATE TEMP TABLE told (
         query INTEGER NOT NULL, host INTEGER NOT NULL, at INTEGER NOT NULL, rows BLOB NOT NULL,
@@ -32,6 +33,17 @@ pub(in crate::collect) struct KnownResult {
     pub rows: Digests,
     /// Bytes of its rows' texts as they are stored; `None` where nobody wanted them.
     pub texts: Option<usize>,
+    /// What tells the bytes in which its rows came; `None` where they have to be read in any case.
+    pub mark: Option<Mark>,
+}
+
+/// Of a host's result no more than tells whether it is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::collect) struct Marked {
+    pub host: i64,
+    pub at: i64,
+    pub mark: Option<Mark>,
+    pub has_texts: bool,
 }
 
 /// Room for rows' texts; counted when the first of them is wanted.
@@ -41,19 +53,20 @@ pub(super) struct Room(Cell<Option<i64>>);
 impl State {
     /// A host's result before this poll.
     pub(in crate::collect) fn result(&self, query: i64, host: i64) -> Result<Option<KnownResult>> {
-        let sql = "SELECT at, rows, length(texts) FROM result WHERE query = ?1 AND host = ?2";
+        let sql = "SELECT at, rows, length(texts), mark FROM result WHERE query = ?1 AND host = ?2";
         self.result_in(sql, query, host)
     }
 
     /// What was set aside of this poll's.
     pub(in crate::collect) fn aside(&self, query: i64, host: i64) -> Result<Option<KnownResult>> {
-        let sql = "SELECT at, rows, length(texts) FROM temp.aside WHERE query = ?1 AND host = ?2";
+        let sql =
+            "SELECT at, rows, length(texts), mark FROM temp.aside WHERE query = ?1 AND host = ?2";
         self.result_in(sql, query, host)
     }
 
     /// What was told of this poll's before all was told again.
     pub(in crate::collect) fn told(&self, query: i64, host: i64) -> Result<Option<KnownResult>> {
-        let sql = "SELECT at, rows, NULL FROM temp.told WHERE query = ?1 AND host = ?2";
+        let sql = "SELECT at, rows, NULL, NULL FROM temp.told WHERE query = ?1 AND host = ?2";
         self.result_in(sql, query, host)
     }
 
@@ -62,15 +75,49 @@ impl State {
             .cached(sql)?
             .query_row([query, host], |row| {
                 let rows: Vec<u8> = row.get(1)?;
-                Ok((row.get(0)?, rows, row.get::<_, Option<i64>>(2)?))
+                Ok((
+                    row.get(0)?,
+                    rows,
+                    row.get::<_, Option<i64>>(2)?,
+                    row.get(3)?,
+                ))
             })
             .optional();
-        let Some((at, rows, texts)) = self.read(read)? else {
+        let Some((at, rows, texts, mark)) = self.read(read)? else {
             return Ok(None);
         };
         let rows = Digests::stored(rows).ok_or_else(|| self.no(NoState::Damaged))?;
         let texts = texts.map(|bytes| usize::try_from(bytes).unwrap_or_default());
-        Ok(Some(KnownResult { at, rows, texts }))
+        Ok(Some(KnownResult {
+            at,
+            rows,
+            texts,
+            mark: Mark::stored(mark),
+        }))
+    }
+
+    /// The first so many results before this poll, from a host on in the order of hosts.
+    pub(in crate::collect) fn marked(
+        &self,
+        query: i64,
+        from: i64,
+        most: usize,
+        into: &mut Vec<Marked>,
+    ) -> Result<()> {
+        let sql = "SELECT host, at, mark, texts IS NOT NULL FROM result WHERE query = ?1 AND host >= ?2 ORDER BY host LIMIT ?3";
+        into.clear();
+        let mut statement = self.cached(sql)?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let read = statement.query_map([query, from, most], |row| {
+            into.push(Marked {
+                host: row.get(0)?,
+                at: row.get(1)?,
+                mark: Mark::stored(row.get(2)?),
+                has_texts: row.get(3)?,
+            });
+            Ok(())
+        });
+        self.read(read.and_then(Iterator::collect))
     }
 
     /// The texts of a host's rows as they were stored before this poll; none where nobody wanted them.
@@ -100,8 +147,15 @@ impl State {
         texts: Option<&[u8]>,
     ) -> Result<()> {
         self.execute(
-            "INSERT OR REPLACE INTO temp.aside VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![query, host, result.at, result.rows.bytes(), texts],
+            "INSERT OR REPLACE INTO temp.aside VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                query,
+                host,
+                result.at,
+                result.mark.map(Mark::to_store),
+                result.rows.bytes(),
+                texts
+            ],
         )
     }
 
@@ -152,7 +206,7 @@ impl State {
     /// Has what was set aside take the place of what was; whether there was anything.
     pub(in crate::collect) fn take_over(&self, query: i64) -> Result<bool> {
         let moved = self.changes(
-            "INSERT OR REPLACE INTO result SELECT * FROM temp.aside WHERE query = ?1 AND length(rows) > 0 ORDER BY host",
+            "INSERT OR REPLACE INTO result (query, host, at, mark, rows, texts) SELECT query, host, at, mark, rows, texts FROM temp.aside WHERE query = ?1 AND length(rows) > 0 ORDER BY host",
             query,
         )?;
         let gone = self.changes(
@@ -187,6 +241,18 @@ impl State {
             )?;
         }
         self.execute("DELETE FROM temp.aside WHERE query = ?1", [query])
+    }
+
+    /// As if they had been written before there were marks.
+    #[cfg(test)]
+    pub(in crate::collect) fn forget_marks(&self) -> Result<()> {
+        self.execute("UPDATE result SET mark = NULL", [])
+    }
+
+    /// From now on no result can be read.
+    #[cfg(test)]
+    pub(in crate::collect) fn spoil_results(&self) -> Result<()> {
+        self.execute("UPDATE result SET rows = x'00'", [])
     }
 
     fn changes(&self, sql: &str, query: i64) -> Result<usize> {

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use super::LOGOUT_WITHIN;
 use super::patience::Patience;
 use super::rest::{HostsOf, Rest};
-use super::wire::{AroundReport, ListedHost, Reported};
+use super::wire::{AroundReport, ListedHost, Reported, usual};
 use crate::servers::BackendError;
 use crate::servers::collecting::{
-    Collector, Named, Piece, PolledHost, PolledQuery, Results, Wanted,
+    Collector, Ids, Named, Piece, PolledHost, PolledQuery, ReportRows, Results, Wanted,
 };
 use crate::servers::http::{Http, List, limits};
 use crate::step::model::Server;
@@ -32,6 +32,8 @@ const QUERIES_PAGE: usize = 100;
 const MOST_QUERY_PAGES: usize = 200;
 /// Rows of one page of a report, where the server has pages.
 const ROWS_PAGE: usize = 5_000;
+/// Rows of a first page are handed on when they have so many bytes: where there is no other it holds all of them.
+const MANY_ROWS: usize = 256 * 1024;
 /// How often a report is begun anew whose connection broke, and how often one that changed from one page to the
 /// next: a large one of a busy server may never hold still.
 const READINGS: usize = 4;
@@ -192,8 +194,11 @@ struct Report<'a> {
     /// Rows that came, and how many there are as the first page says.
     rows: u64,
     count: Option<u64>,
-    /// What was read and is handed on next: rows of a page are held back until it is known that the page fits
-    /// to those before it.
+    /// Rows that were read: those of a page are held back until it is known that the page fits to those before
+    /// it.
+    read: ReportRows,
+    moment: usual::Moment,
+    /// What is handed on next.
     ready: VecDeque<Piece>,
     readings: usize,
     patience: Patience,
@@ -234,11 +239,18 @@ impl Report<'_> {
                     if !item.whole {
                         return Err(self.too_large());
                     }
-                    let row: Reported<'_> = list.borrowed(&item)?;
-                    match row.row().map(Piece::Row) {
-                        Some(row) if self.page > 0 => self.ready.push_back(row),
-                        Some(row) => return Ok(Some(row)),
-                        None => {}
+                    match usual::row(&item.json, item.last, &mut self.moment) {
+                        Some(row) => self.read.push(row),
+                        None => {
+                            let row: Reported<'_> = list.borrowed(&item)?;
+                            if let Some(row) = row.row() {
+                                self.read.push(row);
+                            }
+                        }
+                    }
+                    list.reuse(item);
+                    if self.page == 0 && self.read.bytes() >= MANY_ROWS {
+                        return Ok(Some(Piece::Rows(std::mem::take(&mut self.read))));
                     }
                 }
                 Ok(None) => {
@@ -277,8 +289,12 @@ impl Report<'_> {
                                 self.begin();
                                 return Ok(Some(Piece::Again));
                             }
-                            self.ready.push_front(Piece::Unsettled);
+                            self.ready.push_back(Piece::Unsettled);
                         }
+                    }
+                    if !self.read.is_empty() {
+                        let rows = std::mem::take(&mut self.read);
+                        self.ready.push_back(Piece::Rows(rows));
                     }
                     match goes_on {
                         true => self.page += 1,
@@ -305,6 +321,7 @@ impl Report<'_> {
         self.page = 0;
         self.rows = 0;
         self.count = None;
+        self.read.clear();
         self.ready.clear();
     }
 
@@ -439,6 +456,7 @@ impl Collector for Fleet {
         &self,
         query: &Arc<PolledQuery>,
         _since_us: Option<i64>,
+        _known: Ids,
     ) -> LocalBoxStream<'_, Result<Piece, BackendError>> {
         let report = Report {
             rest: &self.rest,
@@ -449,6 +467,8 @@ impl Collector for Fleet {
             brought: false,
             rows: 0,
             count: None,
+            read: ReportRows::default(),
+            moment: usual::Moment::default(),
             ready: VecDeque::new(),
             readings: 0,
             patience: Patience::until(self.rest.http.deadline()),
@@ -483,6 +503,10 @@ pub fn fuzz(bytes: &[u8]) {
         }
         if let Ok(row) = serde_json::from_slice::<Reported<'_>>(json) {
             let _ = row.row();
+        }
+        let _ = usual::host(json).map(|host| host.polled(false));
+        for last in 0..json.len().min(100) {
+            let _ = usual::row(json, last, &mut usual::Moment::default());
         }
     };
     one(bytes);

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::patience::Patience;
 use super::refusal::{is_reset, lacks_endpoint};
 use super::saved::Way;
+use super::wire::usual;
 use super::wire::{
     AroundHosts, Config, Label, LabelsSummary, ListedHost, LoggedIn, Me, OneListed, SavedListed,
     SavedPage, Started, Team, TeamsPage,
@@ -17,7 +18,9 @@ use super::wire::{
 use crate::notices::Notices;
 use crate::secret::Secret;
 use crate::servers::BackendError;
-use crate::servers::http::{Http, Incoming, Method, Repeat, Reply, Request, Undelivered, limits};
+use crate::servers::http::{
+    Http, Incoming, Item, List, Method, Repeat, Reply, Request, Undelivered, limits,
+};
 use crate::step::model::Credentials;
 
 /// Answers about users, labels and campaigns are small.
@@ -427,10 +430,11 @@ impl Rest {
             }
         };
         let request = self.getting(path, &query, limits::PAGE.bytes)?;
-        let take = |hosts: &mut Vec<ListedHost>, host| match hosts.len() {
+        let take = |hosts: &mut Vec<ListedHost>, list: &List, item: &Item| match hosts.len() {
             MOST_OF_PAGE.. => Err(self.too_many_on_page(asked)),
             _ => {
-                hosts.push(host);
+                let usual = usual::host(&item.json);
+                hosts.push(usual.map_or_else(|| list.read(item), Ok)?);
                 Ok(())
             }
         };
@@ -438,7 +442,7 @@ impl Rest {
         loop {
             let read = self
                 .http
-                .each(request, "hosts", limits::ITEM.bytes, Vec::new, take);
+                .each_item(request, "hosts", limits::ITEM.bytes, Vec::new, take);
             let (hosts, reply) = read.await?;
             self.learn(&reply);
             // The list is streamed: what went wrong in the middle stands at its end, after a 200, and the

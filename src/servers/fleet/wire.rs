@@ -5,6 +5,8 @@
 //! What identifies (ids, types of messages) must be there and well formed; everything else may be
 //! missing, null or of another kind, since Fleet's versions differ in it.
 
+pub(super) mod usual;
+
 use std::borrow::Cow;
 
 use serde::Deserialize;
@@ -88,7 +90,7 @@ fn words_of(error: &serde_json::Value) -> String {
 }
 
 /// A host as every list has it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct ListedHost {
     pub(super) id: u64,
     #[serde(default)]
@@ -317,17 +319,17 @@ pub(super) struct Reported<'a> {
 
 impl Reported<'_> {
     /// The row; `None` where there is none.
-    pub(super) fn row(self) -> Option<ReportRow> {
+    pub(super) fn row(&self) -> Option<ReportRow<'_>> {
         let columns = self.columns.filter(|columns| columns.get() != "null")?;
         Some(ReportRow {
             host: self.host_id,
-            name: self.host_name.unwrap_or_default().into_owned(),
+            name: self.host_name.as_deref().unwrap_or_default(),
             at: self
                 .last_fetched
                 .as_deref()
                 .and_then(milliseconds)
                 .unwrap_or_default(),
-            row: columns.to_owned(),
+            json: columns.get(),
         })
     }
 }

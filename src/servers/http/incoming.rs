@@ -200,6 +200,11 @@ impl List {
         }
     }
 
+    /// Gives the memory of an item back, for the next one.
+    pub fn reuse(&mut self, item: Item) {
+        self.items.reuse(item.json);
+    }
+
     /// An item as JSON of the expected form.
     ///
     /// # Errors

@@ -5,6 +5,9 @@
 use crate::json_text::plain;
 use crate::memory::{self, NoMemory};
 
+/// Memory of an item that the next one has, at most.
+const MOST_REUSED: usize = 64 * 1024;
+
 /// One item of a list, as it stands in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -13,6 +16,9 @@ pub struct Item {
     pub json: Vec<u8>,
     /// Whether it was within the limit.
     pub whole: bool,
+    /// Where the value of an object's last member begins, which ends before the last bracket; 0 where there is
+    /// none.
+    pub last: usize,
 }
 
 /// The text is no such list; says nothing of what stands there.
@@ -51,6 +57,8 @@ pub struct Items {
     beginning_only: bool,
     /// Something of the item was not kept.
     cut: bool,
+    /// Where the value of its last member begins.
+    last: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +105,16 @@ impl Items {
             dropping: false,
             beginning_only: false,
             cut: false,
+            last: 0,
+        }
+    }
+
+    /// Gives the memory of an item back, for the next one.
+    pub fn reuse(&mut self, mut json: Vec<u8>) {
+        // What one large item took is not kept for all others.
+        if self.item.capacity() == 0 && json.capacity() <= MOST_REUSED {
+            json.clear();
+            self.item = json;
         }
     }
 
@@ -116,7 +134,8 @@ impl Items {
                     self.beginning_only = false;
                     let json = std::mem::take(&mut self.item);
                     let whole = !std::mem::take(&mut self.cut);
-                    return Ok((at, Some(Item { json, whole })));
+                    let last = std::mem::take(&mut self.last);
+                    return Ok((at, Some(Item { json, whole, last })));
                 }
             } else if self.text != Text::Outside {
                 let taken = self.pass_text(&bytes[at..]);
@@ -211,6 +230,9 @@ impl Items {
     /// Takes bytes of an item; whether it has ended, which a comma or bracket behind a number tells that is not
     /// the item's. They are kept in long pieces: up to where a member's value begins or ends, and to their end.
     fn feed_item(&mut self, bytes: &[u8]) -> Result<(usize, bool), NoList> {
+        if !self.cut && bytes.len() <= self.item_bytes.saturating_sub(self.item.len()) {
+            return self.feed_uncut(bytes);
+        }
         let (list, member) = (self.list_depth(), self.list_depth() + 1);
         let (mut kept, mut at) = (0, 0);
         while at < bytes.len() {
@@ -225,6 +247,7 @@ impl Items {
                     self.depth -= 1;
                     if self.depth == list {
                         self.keep(&bytes[kept..at])?;
+                        self.last = self.member.unwrap_or_default();
                         self.end_member();
                         self.keep(&bytes[at..=at])?;
                         return Ok((at + 1, true));
@@ -250,6 +273,55 @@ impl Items {
         }
         self.keep(&bytes[kept..])?;
         Ok((at, false))
+    }
+
+    /// The same where nothing of these bytes can be too much: they are kept in one piece.
+    fn feed_uncut(&mut self, bytes: &[u8]) -> Result<(usize, bool), NoList> {
+        let (list, member) = (self.list_depth(), self.list_depth() + 1);
+        let before = self.item.len();
+        let (mut depth, mut at) = (self.depth, 0);
+        if self.text != Text::Outside {
+            at = self.pass_text(bytes);
+        }
+        let mut ended = false;
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'"' => match string_end(bytes, at + 1) {
+                    Some(end) => {
+                        at = end;
+                        continue;
+                    }
+                    None => {
+                        self.text = Text::Inside;
+                        self.pass_text(&bytes[at + 1..]);
+                        at = bytes.len();
+                        break;
+                    }
+                },
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' if depth > list => {
+                    depth -= 1;
+                    if depth == list {
+                        self.last = self.member.take().unwrap_or_default();
+                        ended = true;
+                        at += 1;
+                        break;
+                    }
+                }
+                b':' if depth == member => self.member = Some(before + at + 1),
+                b',' if depth == member => self.member = None,
+                b',' | b']' | b'}' if depth == list => {
+                    ended = true;
+                    break;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        self.depth = depth;
+        memory::room(&mut self.item, at).map_err(NoList::NoMemory)?;
+        self.item.extend_from_slice(&bytes[..at]);
+        Ok((at, ended))
     }
 
     fn end_member(&mut self) {
@@ -351,6 +423,20 @@ impl Items {
             _ => {}
         }
         self.keep_around(&[byte])
+    }
+}
+
+/// Behind the end of a string of which these bytes have the rest; `None` where it does not end in them.
+fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += plain(&bytes[at..]);
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' if at + 2 <= bytes.len() => at += 2,
+            b'\\' => return None,
+            // Not allowed there; for the item's reader to refuse.
+            _ => at += 1,
+        }
     }
 }
 

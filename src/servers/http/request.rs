@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::incoming::{Incoming, List};
+use super::items::Item;
 use super::reply::Reply;
 use super::{Http, limits};
 use crate::secret::Secret;
@@ -194,6 +195,23 @@ impl Http {
         begin: impl Fn() -> T,
         mut each: impl FnMut(&mut T, I) -> Result<(), BackendError>,
     ) -> Result<(T, Reply), BackendError> {
+        let each = |filled: &mut T, list: &List, item: &Item| each(filled, list.read(item)?);
+        self.each_item(request, under, item_bytes, begin, each)
+            .await
+    }
+
+    /// As [`Http::each`], for who reads the items in another way.
+    ///
+    /// # Errors
+    /// As [`Http::each`].
+    pub async fn each_item<T>(
+        &self,
+        request: Request<'_>,
+        under: &'static str,
+        item_bytes: usize,
+        begin: impl Fn() -> T,
+        mut each: impl FnMut(&mut T, &List, &Item) -> Result<(), BackendError>,
+    ) -> Result<(T, Reply), BackendError> {
         let mut attempts = self.attempts(&request, self.deadline())?;
         loop {
             let read = async {
@@ -204,8 +222,8 @@ impl Http {
                 }
                 let mut list: List = incoming.list(under, item_bytes);
                 while let Some(item) = list.advance().await? {
-                    let item = list.read(&item).map_err(Failure::final_)?;
-                    each(&mut filled, item).map_err(Failure::final_)?;
+                    each(&mut filled, &list, &item).map_err(Failure::final_)?;
+                    list.reuse(item);
                 }
                 Ok((filled, list.finish()?))
             };

@@ -119,7 +119,7 @@ impl Page {
                 self.reading = None;
                 return read.map(Some).ok_or_else(|| self.list.no_item());
             }
-            let Some(Item { json, whole }) = self.list.next().await? else {
+            let Some(Item { json, whole, .. }) = self.list.next().await? else {
                 return Ok(None);
             };
             let bytes = json.len();
