@@ -71,14 +71,16 @@ def test_a_cancelled_task_stops_the_campaign(server: str) -> None:
 
 
 def test_a_loop_that_is_left_stops_the_campaign(server: str) -> None:
-    async def leave() -> str:
+    async def leave() -> None:
         async with olq.arun(osctrl_step(server, "web-01", "laptop", timeout_seconds=60)) as answers:
             async for host in answers:
-                return host.host
-        return ""
+                assert host.host == "web-01"
+                assert len(running(server)) == 1
+                break
+        # As soon as the block is left, and not only once the loop ends.
+        assert running(server) == []
 
-    assert asyncio.run(leave()) == "web-01"
-    assert running(server) == []
+    asyncio.run(leave())
 
 
 def test_an_answer_of_megabytes_is_one_line(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Generator, Mapping
-from types import TracebackType
+from collections.abc import AsyncGenerator, Generator, Mapping
 from typing import Any
 
 from ._blocking import GRACE_SECONDS
 from ._command import Path, command, hand_on, invocation
+from ._once import AsyncOnce
 from .errors import NoDocumentError, raise_for
 from .models import Document, HostLine, SummaryLine
 
@@ -18,54 +18,28 @@ from .models import Document, HostLine, SummaryLine
 LONGEST_LINE = 1 << 30
 
 
-class AsyncRun:
+class AsyncRun(AsyncOnce[HostLine, SummaryLine]):
     """A step that runs: iterate it for hosts as they answer, or await it for the document.
 
-    Leaving it early, or cancelling the task that waits for it, stops the campaign.
+    Leaving it early, or cancelling the task that waits for it, stops the campaign. `summary` is the document
+    without rows.
     """
+
+    WHAT = "run"
+    ITEM = "host"
 
     def __init__(self, words: list[str], stdin: bytes) -> None:
         self._words = words
         self._stdin = stdin
-        self._summary: SummaryLine | None = None
-        self._answers: AsyncIterator[HostLine] | None = None
 
-    @property
-    def summary(self) -> SummaryLine:
-        """The document without rows; it is there once all hosts were iterated.
-
-        Raises:
-            RuntimeError: it is not there yet.
-        """
-        if self._summary is None:
-            raise RuntimeError("the summary comes after the last host")
-        return self._summary
-
-    async def __aenter__(self) -> AsyncRun:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stops the campaign, if it still runs."""
-        if self._answers is not None:
-            await self._answers.aclose()  # type: ignore[attr-defined]
-
-    def __aiter__(self) -> AsyncIterator[HostLine]:
-        if self._answers is not None:
-            raise RuntimeError("a run can be iterated once")
-        self._answers = self._iterate()
-        return self._answers
-
-    async def _iterate(self) -> AsyncIterator[HostLine]:
-        async for line in self._lines():
-            if line["type"] == "summary":
-                self._summary = SummaryLine.from_json(line)
-            else:
-                yield HostLine.from_json(line)
+    async def _iterate(self) -> AsyncGenerator[HostLine, None]:
+        # Who leaves waits until the campaign is stopped, and not until these lines are collected as garbage.
+        async with contextlib.aclosing(self._lines()) as lines:
+            async for line in lines:
+                if line["type"] == "summary":
+                    self._summary = SummaryLine.from_json(line)
+                else:
+                    yield HostLine.from_json(line)
         raise_for(self.summary)
 
     def __await__(self) -> Generator[Any, None, Document]:
@@ -83,7 +57,7 @@ class AsyncRun:
         raise_for(document)
         return document
 
-    async def _lines(self) -> AsyncIterator[dict[str, Any]]:
+    async def _lines(self) -> AsyncGenerator[dict[str, Any], None]:
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(
             *self._words, "--format", "ndjson", stdin=pipe, stdout=pipe, stderr=pipe, limit=LONGEST_LINE

@@ -8,12 +8,12 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from types import TracebackType
+from collections.abc import AsyncGenerator, Generator, Mapping
 from typing import Any
 
 from ._blocking import GRACE_SECONDS
 from ._command import Path, command, hand_on, log
+from ._once import AsyncOnce, Once
 from .errors import BY_CODE, CancelledError, LiveQueryError, NoDocumentError
 from .models import CollectSummary, Error, Event
 
@@ -27,28 +27,15 @@ ENDED_BY_SIGNAL = (130, 143)
 class _Started:
     """What both forms share: how the binary is started, and what its end means."""
 
+    WHAT = "poll"
+    ITEM = "event"
+
+    _summary: CollectSummary | None
+
     def __init__(self, words: list[str], stdin: bytes, environment: dict[str, str]) -> None:
         self._words = words
         self._stdin = stdin
         self._environment = environment
-        self._begun = False
-        self._summary: CollectSummary | None = None
-
-    @property
-    def summary(self) -> CollectSummary:
-        """What came of each stream; it is there once all events were iterated.
-
-        Raises:
-            RuntimeError: it is not there yet.
-        """
-        if self._summary is None:
-            raise RuntimeError("the summary comes after the last event")
-        return self._summary
-
-    def _begin(self) -> None:
-        if self._begun:
-            raise RuntimeError("a poll can be iterated once")
-        self._begun = True
 
     def _event(self, raw: bytes) -> Event | None:
         """A line's event; none where it is the summary."""
@@ -88,33 +75,13 @@ def _failure(line: str, status: int) -> Error | None:
         return None
 
 
-class Poll(_Started):
+class Poll(_Started, Once[Event, CollectSummary]):
     """A poll: iterate it for its events, then look at `summary`.
 
     Leaving it early ends it, and the state stays where it was: the next poll finds the same events again.
     """
 
-    _events: Iterator[Event] | None = None
-
-    def __enter__(self) -> Poll:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the poll, if it still runs."""
-        if self._events is not None:
-            self._events.close()  # type: ignore[attr-defined]
-
-    def __iter__(self) -> Iterator[Event]:
-        self._begin()
-        self._events = self._iterate()
-        return self._events
-
-    def _iterate(self) -> Iterator[Event]:
+    def _iterate(self) -> Generator[Event, None, None]:
         # A file, so that nobody has to read two pipes at once. A signal of the terminal is this program's: its
         # handler decides whether the poll ends.
         with tempfile.TemporaryFile() as said:
@@ -161,30 +128,10 @@ def _leave(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-class AsyncPoll(_Started):
+class AsyncPoll(_Started, AsyncOnce[Event, CollectSummary]):
     """The same on asyncio: `async for event in poll`, then `poll.summary`."""
 
-    _events: AsyncIterator[Event] | None = None
-
-    async def __aenter__(self) -> AsyncPoll:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Ends the poll, if it still runs."""
-        if self._events is not None:
-            await self._events.aclose()  # type: ignore[attr-defined]
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        self._begin()
-        self._events = self._iterate()
-        return self._events
-
-    async def _iterate(self) -> AsyncIterator[Event]:
+    async def _iterate(self) -> AsyncGenerator[Event, None]:
         # A pipe of our own, for its end has to be closed while the binary runs.
         ours, its = os.pipe()
         lines = asyncio.StreamReader(limit=LONGEST_LINE)
