@@ -8,6 +8,7 @@ mod many;
 mod protocol;
 mod rows;
 mod runs;
+mod slots;
 mod templates;
 mod unlisted;
 
