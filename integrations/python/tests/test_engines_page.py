@@ -102,7 +102,12 @@ def test_prefect(folder: Path) -> None:
 
 def test_airflow(folder: Path) -> None:
     pytest.importorskip("airflow", reason="the extra `airflow` is not installed")
-    more = {"AIRFLOW_HOME": str(folder / "airflow"), "AIRFLOW__CORE__LOAD_EXAMPLES": "false"}
+    more = {
+        "AIRFLOW_HOME": str(folder / "airflow"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+        # It only runs what is in its folder.
+        "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
+    }
     ran([sys.executable, "-m", "airflow", "db", "migrate"], folder, **more)
     program = snippet("Airflow", "python") + (
         "\nif __name__ == '__main__':\n"

@@ -62,6 +62,8 @@ class Site:
         self.temporal = TemporalServer(folder)
         self.temporal.start()
         stack.callback(self.temporal.stop)
+        # Workers want the namespace to be there.
+        asyncio.run(self.temporal.client())
 
     def worker(self, queue: str, slots: int = 3) -> subprocess.Popen[bytes]:
         """A worker in a process of its own."""

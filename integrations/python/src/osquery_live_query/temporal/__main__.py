@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.worker import Worker
 
 from .activity import LiveQueryActivities
 from .hunt import Hunt
+
+PATIENCE_SECONDS = 60.0
 
 
 def arguments() -> argparse.Namespace:
@@ -26,10 +29,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+async def connected(address: str, namespace: str) -> Client:
+    """A client, once the server answers: it may come up after its workers."""
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    while True:
+        try:
+            return await Client.connect(address, namespace=namespace)
+        except RuntimeError as error:
+            if clock() - begun > PATIENCE_SECONDS:
+                raise SystemExit(f"the Temporal server at {address} can't be used: {error}") from None
+        await asyncio.sleep(0.5)
+
+
 async def main() -> None:
     """Serves the queue until SIGINT or SIGTERM; campaigns that run are stopped then."""
     asked = arguments()
-    client = await Client.connect(asked.address, namespace=asked.namespace)
+    client = await connected(asked.address, asked.namespace)
     ours = LiveQueryActivities(policy=asked.policy, results=asked.results, secrets_dir=asked.secrets_dir)
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -40,6 +56,8 @@ async def main() -> None:
         activities=[ours.osquery_live_query],
         workflows=[Hunt],
         max_concurrent_activities=asked.slots,
+        # The answer to a heartbeat is how a worker learns that its campaign is to be stopped.
+        max_heartbeat_throttle_interval=timedelta(seconds=5),
     )
     async with worker:
         await ended.wait()
