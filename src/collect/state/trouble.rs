@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use rusqlite::ffi::ErrorCode;
+use rusqlite::ffi::{ErrorCode, SQLITE_IOERR_GETTEMPPATH};
 
 use crate::regular_file::NoFile;
 
@@ -59,6 +59,12 @@ pub(super) fn what(error: &rusqlite::Error) -> NoState {
         // A column of another type than it was written with, a row that is not there.
         return NoState::Damaged;
     };
+    if failure.extended_code == SQLITE_IOERR_GETTEMPPATH {
+        return NoState::Refused(
+            "there is no folder for what is not held in memory (`TMPDIR`, else /var/tmp and /tmp; this process must be allowed to write to it)"
+                .into(),
+        );
+    }
     match failure.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => NoState::Busy,
         ErrorCode::NotADatabase => NoState::Foreign,
@@ -76,5 +82,24 @@ pub(super) fn what(error: &rusqlite::Error) -> NoState {
             NoState::Refused("its file system has no locks".into())
         }
         _ => NoState::Refused("the system refuses to read or write it".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi::{Error, SQLITE_IOERR_READ};
+
+    use super::*;
+
+    /// A container may have no /tmp at all; every other trouble of reading and writing is the disk's.
+    #[test]
+    fn a_missing_folder_for_temporary_files_is_named() {
+        for (code, named) in [(SQLITE_IOERR_GETTEMPPATH, true), (SQLITE_IOERR_READ, false)] {
+            let error = rusqlite::Error::SqliteFailure(Error::new(code), None);
+            let NoState::Refused(words) = what(&error) else {
+                panic!("{code} is no refusal")
+            };
+            assert_eq!(words.contains("`TMPDIR`"), named, "{code}: {words}");
+        }
     }
 }
