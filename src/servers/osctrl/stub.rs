@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use url::Url;
-use wiremock::matchers::any;
-use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::Osctrl;
 use crate::campaign::rows::Keep;
@@ -30,42 +30,73 @@ pub struct Asked {
 }
 
 impl Asked {
-    fn of(request: &Request) -> Self {
-        let header = |name: &str| request.headers.get(name)?.to_str().ok();
-        let query = request.url.query().map(|query| format!("?{query}"));
-        let path = request.url.path().trim_start_matches("/api/v1");
-        Self {
-            line: format!("{} {path}{}", request.method, query.unwrap_or_default()),
+    /// The next request of a connection, until it is closed.
+    async fn on(stream: &mut BufReader<TcpStream>) -> Option<Self> {
+        let mut head = Vec::new();
+        loop {
+            let mut line = String::new();
+            stream
+                .read_line(&mut line)
+                .await
+                .ok()
+                .filter(|&it| it > 0)?;
+            match line.trim_end() {
+                "" => break,
+                line => head.push(line.to_owned()),
+            }
+        }
+        let header = |name: &str| {
+            head.iter().skip(1).find_map(|line| {
+                let (key, value) = line.split_once(": ")?;
+                key.eq_ignore_ascii_case(name).then_some(value)
+            })
+        };
+        let length = header("content-length").map_or(0, |it| it.parse().unwrap());
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.ok()?;
+        let mut words = head[0].split(' ');
+        let (method, target) = (words.next()?, words.next()?);
+        Some(Self {
+            line: format!("{method} {}", target.trim_start_matches("/api/v1")),
             token: header("authorization").map(|value| value.replace("Bearer ", "")),
             accept: header("accept").map(str::to_owned),
-            body: String::from_utf8_lossy(&request.body).into_owned(),
-        }
+            body: String::from_utf8_lossy(&body).into_owned(),
+        })
     }
 }
 
-/// The server; it is gone with this.
+/// The server; it is gone with the test.
 pub struct Stub {
-    server: MockServer,
+    address: String,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Stub {
     /// Answers each request with a status and a body.
     pub async fn start(answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let (log, answer) = (Arc::clone(&asked), Mutex::new(answer));
-        let server = MockServer::start().await;
-        let respond = move |request: &Request| {
-            let asked = Asked::of(request);
-            log.lock().unwrap().push(asked.clone());
-            let (status, text) = (answer.lock().unwrap())(&asked);
-            ResponseTemplate::new(status).set_body_raw(text, "application/json")
-        };
-        Mock::given(any())
-            .respond_with(respond)
-            .mount(&server)
-            .await;
-        Self { server, asked }
+        let (log, answer) = (Arc::clone(&asked), Arc::new(Mutex::new(answer)));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    while let Some(asked) = Asked::on(&mut stream).await {
+                        log.lock().unwrap().push(asked.clone());
+                        let (status, text) = (answer.lock().unwrap())(&asked);
+                        let length = text.len();
+                        let whole = format!(
+                            "HTTP/1.1 {status} stub\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{text}"
+                        );
+                        // Who has left needs no answer.
+                        let _ = stream.write_all(whole.as_bytes()).await;
+                    }
+                });
+            }
+        });
+        Self { address, asked }
     }
 
     /// What was asked so far.
@@ -80,7 +111,7 @@ impl Stub {
 
     /// The server's address.
     pub fn address(&self) -> String {
-        self.server.uri()
+        self.address.clone()
     }
 
     /// A backend with the token `token`.
@@ -101,7 +132,7 @@ impl Stub {
             access: Access::Osctrl {
                 environment: "dev".into(),
             },
-            base_url: Url::parse(&self.server.uri()).unwrap(),
+            base_url: Url::parse(&self.address).unwrap(),
             credentials,
             verify_tls: true,
             ca_file: None,
