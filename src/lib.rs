@@ -77,7 +77,7 @@ pub mod inside {
         pub use crate::output::collected::gauges::Gauges;
     }
     pub use crate::allowlist::{Registry, Statement, Template};
-    pub use crate::campaign::host::{Answer, Asked, Candidates, Host, HostId, Platform};
+    pub use crate::campaign::host::{Answer, Asked, Candidates, Host, HostId, Platform, Texts};
     pub use crate::campaign::roster::{Roster, Targets};
     pub use crate::campaign::rows::{Keep, Rows};
     pub use crate::campaign::{Limits, OfflineHosts};

@@ -150,21 +150,13 @@ impl Notices {
     }
 
     /// As [`Notices::name`], of a text that most often stays as it is: there may be hundreds of thousands.
-    pub fn own_name(&self, text: String) -> String {
-        self.own(text, NAME_BYTES)
+    pub fn name_of<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.foreign(text, NAME_BYTES)
     }
 
     /// As [`Notices::id`], of a text that most often stays as it is.
-    pub fn own_id(&self, text: String) -> String {
-        self.own(text, ID_BYTES)
-    }
-
-    fn own(&self, text: String, bytes: usize) -> String {
-        let changed = match self.foreign(&text, bytes) {
-            Cow::Borrowed(same) if same.len() == text.len() => None,
-            other => Some(other.into_owned()),
-        };
-        changed.unwrap_or(text)
+    pub fn id_of<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.foreign(text, ID_BYTES)
     }
 
     fn foreign<'t>(&self, text: &'t str, bytes: usize) -> Cow<'t, str> {

@@ -14,7 +14,7 @@ use osquery_live_query::inside::Answer;
 use osquery_live_query::inside::Asked;
 use osquery_live_query::inside::Candidates;
 use osquery_live_query::inside::Host;
-use osquery_live_query::inside::HostId;
+use osquery_live_query::inside::{HostId, Texts};
 use osquery_live_query::Campaign;
 use osquery_live_query::{About, End, Format, Outcome, Run};
 use osquery_live_query::inside::Roster;
@@ -42,18 +42,11 @@ fuzz_target!(|bytes: &[u8]| {
             names.push(name.to_owned());
         }
         if !id.is_empty() {
+            let texts = Texts { hostname: name, uuid: &id.to_uppercase(), ..Texts::default() };
             hosts.push(Host {
-                id: HostId(id.into()),
-                hostname: name.to_owned(),
-                uuid: id.to_uppercase(),
-                computer_name: String::new(),
-                address: None,
-                serial: String::new(),
-                platform: None,
                 online: Some(id.len() % 2 == 0),
-                last_seen: None,
-                check_in_interval: None,
                 unsupported: id.len() % 7 == 3,
+                ..Host::new(id.into(), &texts)
             });
         }
     }
@@ -74,7 +67,7 @@ fuzz_target!(|bytes: &[u8]| {
             Some(Err(error)) => Answer::Error(error.to_string()),
             None => continue,
         };
-        campaign.record(&HostId(line[0].into()), answer, Duration::ZERO);
+        campaign.record(&HostId::from(line[0]), answer, Duration::ZERO);
     }
     let targeted: Vec<String> = campaign.roster().targets.iter().map(|target| target.key.clone()).collect();
     let about = About {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use super::host::{Answer, Host, HostId};
+use super::host::{Answer, Host, HostId, Texts};
 use super::roster::{Roster, Target, Targets};
 use crate::printable::listed;
 
@@ -92,12 +92,11 @@ impl<'a> Merging<'a> {
         let mut uuids: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, host) in roster.hosts.iter().enumerate() {
             uuids
-                .entry(host.uuid.to_lowercase())
+                .entry(host.uuid().to_lowercase())
                 .or_default()
                 .push(index);
         }
-        let keys = roster.targets.iter().enumerate();
-        let keys = keys.map(|(index, target)| (target.key.clone(), index));
+        let keys = roster.keys().map(str::to_owned).zip(0..);
         let mut named: HashMap<String, String> = HashMap::new();
         let mut shared = HashSet::new();
         for target in earlier.iter().filter(|target| !target.uuid.is_empty()) {
@@ -156,10 +155,14 @@ impl<'a> Merging<'a> {
     fn find(&self, target: &EarlierTarget) -> Found {
         let hosts = &self.merged.roster.hosts;
         let uuid = target.uuid.to_lowercase();
-        let same_name = |host: &usize| hosts[*host].hostname.eq_ignore_ascii_case(&target.hostname);
+        let same_name = |host: &usize| {
+            hosts[*host]
+                .hostname()
+                .eq_ignore_ascii_case(&target.hostname)
+        };
         let by_key = |among: &[usize]| {
             let at = self.keys.get(&target.key)?;
-            let host = self.merged.roster.targets[*at].host?;
+            let host = self.merged.roster.targets[*at].host()?;
             among.contains(&host).then_some(host)
         };
         let Some(same_uuid) = self.uuids.get(&uuid) else {
@@ -193,7 +196,7 @@ impl<'a> Merging<'a> {
             return None;
         }
         let taken = self.keys.get(&target.key).copied();
-        let another = taken.filter(|at| self.merged.roster.targets[*at].host.is_some());
+        let another = taken.filter(|at| self.merged.roster.targets[*at].host().is_some());
         let key = match another {
             None => target.key.clone(),
             Some(_) => format!("{}@{}", target.key, target.uuid),
@@ -215,36 +218,24 @@ impl<'a> Merging<'a> {
         let next = roster.hosts.len();
         let host = *self.gone.entry(identity).or_insert(next);
         if host == next {
-            roster.hosts.push(Host {
-                // What no server calls a host.
-                id: HostId(format!("\0{}", target.key).into()),
-                hostname: target.hostname,
-                uuid: target.uuid.clone(),
-                serial: String::new(),
-                computer_name: String::new(),
-                address: None,
-                platform: None,
-                online: None,
-                last_seen: target.last_seen,
-                check_in_interval: None,
-                unsupported: false,
-            });
+            // What no server calls a host.
+            let id = HostId::from(&*format!("\0{}", target.key));
+            let texts = Texts {
+                hostname: &target.hostname,
+                uuid: &target.uuid,
+                last_seen: target.last_seen.as_deref().unwrap_or_default(),
+                ..Texts::default()
+            };
+            roster.hosts.push(Host::new(id, &texts));
         }
         match taken.filter(|_| another.is_none()) {
             // Nobody else has the name now.
             Some(at) => {
-                let target = &mut roster.targets[at];
-                target.host = Some(host);
-                target.near.clear();
+                roster.targets[at].take(host);
             }
             None => {
                 self.keys.insert(key.clone(), roster.targets.len());
-                roster.targets.push(Target {
-                    key,
-                    host: Some(host),
-                    matched: None,
-                    near: Vec::new(),
-                });
+                roster.targets.push(Target::new(key, Some(host), None));
             }
         }
         Some(host)
@@ -288,19 +279,12 @@ mod tests {
     use super::*;
 
     fn host(id: &str, hostname: &str, uuid: &str) -> Host {
-        Host {
-            id: HostId(id.into()),
-            hostname: hostname.into(),
-            uuid: uuid.into(),
-            serial: String::new(),
-            computer_name: String::new(),
-            address: None,
-            platform: None,
-            online: None,
-            last_seen: None,
-            check_in_interval: None,
-            unsupported: false,
-        }
+        let texts = Texts {
+            hostname,
+            uuid,
+            ..Texts::default()
+        };
+        Host::new(id.into(), &texts)
     }
 
     fn earlier(key: &str, hostname: &str, uuid: &str, answered: bool) -> EarlierTarget {
@@ -340,7 +324,7 @@ mod tests {
             let Answer::Error(key) = &earlier.answer else {
                 panic!("there are no other answers");
             };
-            let id = merged.roster.hosts[*host].id.0.replace('\0', "gone ");
+            let id = merged.roster.hosts[*host].id.text().replace('\0', "gone ");
             (id, key.clone())
         };
         let mut whose: Vec<_> = merged.answers.iter().map(whose).collect();

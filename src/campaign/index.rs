@@ -61,10 +61,10 @@ impl Index {
     fn add(&mut self, host: Host, also: AlsoMatch) {
         let at = self.hosts.len();
         for (map, text) in [
-            (&mut self.uuids, &host.uuid),
-            (&mut self.serials, &host.serial),
-            (&mut self.hostnames, &host.hostname),
-            (&mut self.computer_names, &host.computer_name),
+            (&mut self.uuids, host.uuid()),
+            (&mut self.serials, host.serial()),
+            (&mut self.hostnames, host.hostname()),
+            (&mut self.computer_names, host.computer_name()),
         ] {
             if !text.is_empty() {
                 map.entry(text.to_lowercase()).or_default().push(at);
@@ -141,9 +141,9 @@ impl Index {
     fn apart(&self, apart: Apart<'_>) -> Option<(usize, bool)> {
         let uuid = apart.uuid.to_lowercase();
         if let Some(id) = apart.id {
-            let at = *self.ids.get(&HostId(id.into()))?;
+            let at = *self.ids.get(&id.into())?;
             let host = &self.hosts[at];
-            let is_meant = host.uuid.to_lowercase() == uuid && host.is_called(apart.name);
+            let is_meant = host.uuid().to_lowercase() == uuid && host.is_called(apart.name);
             return is_meant.then_some((at, false));
         }
         match self.uuids.get(&uuid)?.as_slice() {
@@ -167,7 +167,7 @@ impl Index {
 
     /// The host of this id.
     pub fn of_id(&self, id: &str) -> Option<&Host> {
-        let at = self.ids.get(&HostId(id.into()))?;
+        let at = self.ids.get(&id.into())?;
         Some(&self.hosts[*at])
     }
 
@@ -178,14 +178,14 @@ impl Index {
 
     /// Whether `NAME@UUID` of this host means another one, of the same uuid.
     pub fn is_of_twin(&self, name: &str, host: &Host) -> bool {
-        let first = self.first_of(&host.uuid.to_lowercase(), name);
+        let first = self.first_of(&host.uuid().to_lowercase(), name);
         first.is_some_and(|(first, _)| self.hosts[first].id != host.id)
     }
 
     /// The hosts' names that people know.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let hosts = self.hosts.iter();
-        let names = hosts.flat_map(|host| [&host.hostname, &host.computer_name]);
-        names.map(String::as_str).filter(|name| !name.is_empty())
+        let names = hosts.flat_map(|host| [host.hostname(), host.computer_name()]);
+        names.filter(|name| !name.is_empty())
     }
 }

@@ -12,8 +12,11 @@ pub mod roster;
 pub mod rows;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
+
+use hashbrown::HashTable;
 
 use earlier::EarlierAnswer;
 use host::{Answer, Asked, Host, HostId};
@@ -79,7 +82,7 @@ impl OfflineHosts {
 #[derive(Debug)]
 pub struct Campaign {
     roster: Roster,
-    index_of: HashMap<HostId, usize>,
+    index: ById,
     hosts: Vec<State>,
     offline_hosts: OfflineHosts,
     /// Which targets each host stands for.
@@ -98,14 +101,14 @@ pub struct Campaign {
 /// Which targets each host stands for, mostly one: a list of them, and where in it each host's begin.
 #[derive(Debug)]
 struct TargetsOf {
-    targets: Vec<usize>,
-    begin: Vec<usize>,
+    targets: Vec<u32>,
+    begin: Vec<u32>,
 }
 
 impl TargetsOf {
     fn of(roster: &Roster) -> Self {
-        let pairs = roster.targets.iter().enumerate();
-        let pairs = pairs.filter_map(|(target, it)| Some((it.host?, target)));
+        let pairs = (0..).zip(&roster.targets);
+        let pairs = pairs.filter_map(|(target, it)| Some((it.host()?, target)));
         let mut begin = vec![0; roster.hosts.len() + 1];
         for (host, _) in pairs.clone() {
             begin[host + 1] += 1;
@@ -113,20 +116,52 @@ impl TargetsOf {
         for host in 0..roster.hosts.len() {
             begin[host + 1] += begin[host];
         }
-        let mut targets = vec![0; begin.last().copied().unwrap_or(0)];
+        let mut targets = vec![0; begin.last().map_or(0, |all| *all as usize)];
         let mut next = begin.clone();
         for (host, target) in pairs {
-            targets[next[host]] = target;
+            targets[next[host] as usize] = target;
             next[host] += 1;
         }
         Self { targets, begin }
     }
 
-    fn get(&self, host: usize) -> &[usize] {
-        match (self.begin.get(host), self.begin.get(host + 1)) {
-            (Some(&from), Some(&to)) => &self.targets[from..to],
+    /// Indices into the roster's.
+    fn get(&self, host: usize) -> impl ExactSizeIterator<Item = usize> {
+        let targets = match (self.begin.get(host), self.begin.get(host + 1)) {
+            (Some(&from), Some(&to)) => &self.targets[from as usize..to as usize],
             _ => &[],
+        };
+        targets.iter().map(|target| *target as usize)
+    }
+}
+
+/// Where in the roster a host of an id is. The ids stay there: a map of its own would have each once more.
+struct ById {
+    places: HashTable<u32>,
+    hashes: RandomState,
+}
+
+impl ById {
+    fn of(hosts: &[Host]) -> Self {
+        let hashes = RandomState::new();
+        let mut places = HashTable::with_capacity(hosts.len());
+        let hash = |place: &u32| hashes.hash_one(&hosts[*place as usize].id);
+        for place in (0..).take(hosts.len()) {
+            places.insert_unique(hash(&place), place, hash);
         }
+        Self { places, hashes }
+    }
+
+    fn get(&self, hosts: &[Host], id: &HostId) -> Option<usize> {
+        let is = |place: &u32| hosts[*place as usize].id == *id;
+        let place = self.places.find(self.hashes.hash_one(id), is)?;
+        Some(*place as usize)
+    }
+}
+
+impl fmt::Debug for ById {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} hosts", self.places.len())
     }
 }
 
@@ -229,12 +264,7 @@ impl Status {
 impl Campaign {
     /// A campaign of which nobody has been asked yet.
     pub fn new(roster: Roster, limits: &Limits, offline_hosts: OfflineHosts) -> Self {
-        let index_of = roster
-            .hosts
-            .iter()
-            .enumerate()
-            .map(|(index, host)| (host.id.clone(), index))
-            .collect();
+        let index = ById::of(&roster.hosts);
         let hosts: Vec<State> = roster
             .hosts
             .iter()
@@ -247,13 +277,13 @@ impl Campaign {
         let targets_of = TargetsOf::of(&roster);
         let mut bytes = DOCUMENT_BYTES;
         for target in &roster.targets {
-            bytes = bytes.saturating_add(KEY_BYTES + 2 * json_length(&target.key));
-            if let Some(host) = target.host {
-                bytes = bytes.saturating_add(json_length(&roster.hosts[host].uuid));
+            bytes = bytes.saturating_add(KEY_BYTES + 2 * json_length(roster.key(target)));
+            if let Some(host) = target.host() {
+                bytes = bytes.saturating_add(json_length(roster.hosts[host].uuid()));
             }
         }
         Self {
-            index_of,
+            index,
             online_silent: hosts
                 .iter()
                 .filter(|host| !host.offline && !host.unsupported)
@@ -292,8 +322,8 @@ impl Campaign {
     pub fn unsupported(&self) -> Vec<&str> {
         let targets = self.roster.targets.iter();
         targets
-            .filter(|target| self.status(target.host) == Status::Unsupported)
-            .map(|target| target.key.as_str())
+            .filter(|target| self.status(target.host()) == Status::Unsupported)
+            .map(|target| self.roster.key(target))
             .collect()
     }
 
@@ -343,8 +373,8 @@ impl Campaign {
     pub fn awaited(&self) -> Vec<&str> {
         let of = |kinds: &'static [Status]| {
             let targets = self.roster.targets.iter();
-            let targets = targets.filter(|target| kinds.contains(&self.status(target.host)));
-            targets.map(|target| target.key.as_str())
+            let targets = targets.filter(|target| kinds.contains(&self.status(target.host())));
+            targets.map(|target| self.roster.key(target))
         };
         let offline = of(&[Status::Offline]);
         of(&[Status::NoAnswer, Status::NotAsked])
@@ -363,21 +393,21 @@ impl Campaign {
 
     /// One host is being asked.
     pub fn asked(&mut self, id: &HostId) {
-        if let Some(&index) = self.index_of.get(id) {
+        if let Some(index) = self.place(id) {
             self.hosts[index].asked = !self.hosts[index].unknown;
         }
     }
 
     /// One host was not asked after all.
     pub fn not_asked(&mut self, id: &HostId) {
-        if let Some(&index) = self.index_of.get(id) {
+        if let Some(index) = self.place(id) {
             self.hosts[index].asked = false;
         }
     }
 
     /// The server says that a host is offline.
     pub fn offline(&mut self, id: &HostId) {
-        if let Some(&index) = self.index_of.get(id) {
+        if let Some(index) = self.place(id) {
             let host = &mut self.hosts[index];
             let counts = !host.unsupported && !host.unknown;
             let was_online = !std::mem::replace(&mut host.offline, true) && counts;
@@ -388,7 +418,7 @@ impl Campaign {
     /// The server does not know a host, as came out when it was to be asked: it is none, and nobody waits
     /// for it.
     pub fn unknown(&mut self, id: &HostId) {
-        let Some(&index) = self.index_of.get(id) else {
+        let Some(index) = self.place(id) else {
             return;
         };
         let host = &mut self.hosts[index];
@@ -400,13 +430,13 @@ impl Campaign {
         self.online_silent -= usize::from(!host.offline);
         self.targeted -= 1;
         for target in self.targets_of.get(index) {
-            self.roster.targets[*target].host = None;
+            self.roster.nobody(target);
         }
     }
 
     /// Takes an answer, `after` the dispatch. A host's first answer counts, whatever comes later.
     pub fn record(&mut self, id: &HostId, answer: Answer, after: Duration) -> Recorded {
-        let Some(&index) = self.index_of.get(id) else {
+        let Some(index) = self.place(id) else {
             return Recorded::Foreign;
         };
         if self.hosts[index].unsupported || self.hosts[index].unknown {
@@ -455,8 +485,12 @@ impl Campaign {
     }
 
     /// The targets that a host stands for: indices into the roster's.
-    pub fn targets_of(&self, host: usize) -> &[usize] {
+    pub fn targets_of(&self, host: usize) -> impl ExactSizeIterator<Item = usize> {
         self.targets_of.get(host)
+    }
+
+    fn place(&self, id: &HostId) -> Option<usize> {
+        self.index.get(&self.roster.hosts, id)
     }
 
     /// Whether nobody is left to wait for: every host has answered, or (`offline_hosts: skip`) every
@@ -539,8 +573,10 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::host::Candidates;
+    use super::host::{Candidates, Texts};
     use super::roster::Targets;
+    use std::collections::HashMap;
+
     use super::*;
 
     const LIMITS: Limits = Limits {
@@ -550,18 +586,17 @@ mod tests {
     };
 
     fn campaign(hosts: usize, unknown: usize, max_bytes: usize, skip: bool) -> Campaign {
-        let named = (0..hosts).map(|number| Host {
-            id: HostId(number.to_string().into()),
-            hostname: format!("host-{number}"),
-            uuid: format!("uuid-{number}"),
-            serial: String::new(),
-            computer_name: String::new(),
-            address: None,
-            platform: None,
-            online: Some(number % 3 != 2),
-            last_seen: None,
-            check_in_interval: None,
-            unsupported: number % 5 == 4,
+        let named = (0..hosts).map(|number| {
+            let texts = Texts {
+                hostname: &format!("host-{number}"),
+                uuid: &format!("uuid-{number}"),
+                ..Texts::default()
+            };
+            Host {
+                online: Some(number % 3 != 2),
+                unsupported: number % 5 == 4,
+                ..Host::new(HostId::from(number as u64), &texts)
+            }
         });
         // Every even host is also named by its uuid.
         let names = (0..hosts + unknown)
@@ -600,7 +635,7 @@ mod tests {
     fn the_first_answer_counts_and_foreign_hosts_do_not() {
         let mut campaign = campaign(2, 0, LIMITS.max_bytes, false);
         campaign.started(Asked::All, SystemTime::UNIX_EPOCH);
-        let id = HostId("0".into());
+        let id = HostId::from("0");
         assert_eq!(
             campaign.record(&id, rows(1), Duration::ZERO),
             Recorded::New(0)
@@ -611,7 +646,7 @@ mod tests {
             Recorded::Repeated
         );
         assert_eq!(
-            campaign.record(&HostId("9".into()), rows(1), Duration::ZERO),
+            campaign.record(&"9".into(), rows(1), Duration::ZERO),
             Recorded::Foreign
         );
         assert_eq!(campaign.status(Some(0)), Status::Ok);
@@ -626,7 +661,7 @@ mod tests {
         campaign.started(Asked::All, SystemTime::UNIX_EPOCH);
         for id in ["0", "1"] {
             assert!(!campaign.is_finished());
-            campaign.record(&HostId(id.into()), rows(0), Duration::ZERO);
+            campaign.record(&id.into(), rows(0), Duration::ZERO);
         }
         assert!(campaign.is_finished() && !campaign.all_answered());
         assert_eq!(campaign.status(Some(2)), Status::Offline);
@@ -636,7 +671,7 @@ mod tests {
     fn hosts_asked_one_by_one_are_not_asked_before_their_turn() {
         let mut campaign = campaign(2, 0, LIMITS.max_bytes, false);
         campaign.started(Asked::OneByOne, SystemTime::UNIX_EPOCH);
-        campaign.asked(&HostId("1".into()));
+        campaign.asked(&"1".into());
         assert_eq!(campaign.status(Some(0)), Status::NotAsked);
         assert_eq!(campaign.status(Some(1)), Status::NoAnswer);
         assert_eq!(campaign.status(None), Status::Unknown);
@@ -657,17 +692,17 @@ mod tests {
             campaign.started(Asked::All, SystemTime::UNIX_EPOCH);
             let mut first = HashMap::new();
             for (_, number) in gone.iter().filter(|(step, _)| *step >= answers.len()) {
-                campaign.offline(&HostId(number.to_string().into()));
+                campaign.offline(&HostId::from(*number as u64));
             }
             for (step, (number, count, fails)) in answers.into_iter().enumerate() {
                 let answer = if fails { Answer::Error("x".repeat(count)) } else { rows(count) };
                 let after = Duration::from_millis(step as u64);
                 for (_, number) in gone.iter().filter(|(when, _)| *when == step) {
-                    campaign.offline(&HostId(number.to_string().into()));
+                    campaign.offline(&HostId::from(*number as u64));
                 }
-                match campaign.record(&HostId(number.to_string().into()), answer, after) {
+                match campaign.record(&HostId::from(number as u64), answer, after) {
                     Recorded::New(index) => {
-                        prop_assert_eq!(&*campaign.roster().hosts[index].id.0, number.to_string());
+                        prop_assert_eq!(campaign.roster().hosts[index].id.number(), Some(number as u64));
                         prop_assert!(first.insert(index, (count, fails)).is_none());
                     }
                     Recorded::Repeated => prop_assert!(number < hosts),
@@ -681,15 +716,15 @@ mod tests {
             prop_assert_eq!(campaign.all_answered(), first.len() == hosts - phones);
             let mut bytes = 0;
             for target in &campaign.roster().targets {
-                let status = campaign.status(target.host);
-                let expected = target.host.and_then(|host| first.get(&host));
+                let status = campaign.status(target.host());
+                let expected = target.host().and_then(|host| first.get(&host));
                 prop_assert_eq!(status.answered(), expected.is_some());
-                prop_assert_eq!(status == Status::Unknown, target.host.is_none());
-                let is_phone = target.host.is_some_and(|host| {
+                prop_assert_eq!(status == Status::Unknown, target.host().is_none());
+                let is_phone = target.host().is_some_and(|host| {
                     campaign.roster().hosts[host].unsupported
                 });
                 prop_assert_eq!(status == Status::Unsupported, is_phone);
-                match (campaign.answer(target.host).map(|kept| &kept.result), expected) {
+                match (campaign.answer(target.host()).map(|kept| &kept.result), expected) {
                     (Some(Ok(kept)), Some((count, false))) => {
                         prop_assert_eq!(kept.received, *count);
                         let rows = kept.rows.as_ref().unwrap();

@@ -109,18 +109,17 @@ impl<'a> Apart<'a> {
 impl Host {
     /// What identifies it, the surest first.
     fn exact_names(&self) -> impl Iterator<Item = &str> {
-        let serial = Some(&self.serial).filter(|serial| !is_placeholder(serial));
-        [Some(&self.uuid), serial, Some(&self.hostname)]
+        let serial = Some(self.serial()).filter(|serial| !is_placeholder(serial));
+        [Some(self.uuid()), serial, Some(self.hostname())]
             .into_iter()
             .flatten()
-            .map(String::as_str)
             .filter(|name| !name.is_empty())
     }
 
     /// Its short names, of hostname and computer name.
     pub(super) fn short_names(&self) -> impl Iterator<Item = String> {
-        let names = [&self.hostname, &self.computer_name].into_iter();
-        let mut names = names.filter_map(|name| short_name(name));
+        let names = [self.hostname(), self.computer_name()].into_iter();
+        let mut names = names.filter_map(short_name);
         let first = names.next();
         let second = names.next().filter(|name| first.as_ref() != Some(name));
         first.into_iter().chain(second)
@@ -129,10 +128,10 @@ impl Host {
     /// Everything that it may be called before an `@`, in lower case.
     pub(super) fn all_names(&self) -> impl Iterator<Item = String> {
         [
-            &self.uuid,
-            &self.serial,
-            &self.hostname,
-            &self.computer_name,
+            self.uuid(),
+            self.serial(),
+            self.hostname(),
+            self.computer_name(),
         ]
         .into_iter()
         .filter(|name| !name.is_empty())
@@ -274,13 +273,13 @@ impl Sought {
     /// Whether one of the names may mean this host.
     fn may_mean(&self, host: &Host) -> bool {
         let is_exact = |name: &str| self.exact.contains(&name.to_lowercase());
-        self.ids.contains(&*host.id.0)
+        !self.ids.is_empty() && self.ids.contains(&*host.id.text())
             || host.exact_names().any(is_exact)
-            || !host.computer_name.is_empty() && is_exact(&host.computer_name)
+            || !host.computer_name().is_empty() && is_exact(host.computer_name())
             || self.also.short_name && host.short_names().any(|name| self.short.contains(&name))
             || host.address.is_some_and(|it| self.addresses.contains(&it))
             // `NAME@#ID`: nothing else tells it apart.
-            || host.uuid.is_empty() && self.apart.contains(&*host.id.0)
+            || host.uuid().is_empty() && self.apart.contains(&*host.id.text())
     }
 
     /// The names that identify none of the hosts: a looser match may still give way to one that does.
@@ -346,15 +345,15 @@ struct Having {
 
 impl Seen {
     fn add(&mut self, host: &Host, meant: bool) {
-        if !self.placeholders.is_empty() && !host.serial.is_empty() {
-            let having = self.placeholders.get_mut(&host.serial.to_lowercase());
+        if !self.placeholders.is_empty() && !host.serial().is_empty() {
+            let having = self.placeholders.get_mut(&host.serial().to_lowercase());
             if let Some(having) = having {
                 having.hosts.insert(host.id.clone());
             }
         }
-        for name in [&host.hostname, &host.computer_name] {
+        for name in [host.hostname(), host.computer_name()] {
             if !meant && !name.is_empty() && self.names.len() < MOST_SEEN {
-                self.names.insert(name.clone());
+                self.names.insert(name.to_owned());
             }
         }
     }

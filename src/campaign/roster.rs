@@ -2,6 +2,7 @@
 //! Pure: names and hosts in, keys out. Knows nothing of servers or time.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use crate::nearest::{self, NearHost};
@@ -65,25 +66,73 @@ pub struct Refused {
     pub or_more: bool,
 }
 
-/// A key of the document.
+/// A key of the document: [`Roster::key`] has its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The name that it stands under.
-    pub key: String,
-    /// Index into [`Roster::hosts`]; `None` where no enrolled host has that name.
-    pub host: Option<usize>,
+    /// The name that it stands under, where that is not the host's own hostname: those are many.
+    name: Option<Box<str>>,
+    /// Index into [`Roster::hosts`].
+    host: Option<u32>,
     /// What of the host the name was compared with, where that is nothing that identifies a host.
     pub matched: Option<Matched>,
-    /// Names of enrolled hosts that resemble one that nobody has, the likeliest first.
-    pub near: Vec<NearHost>,
+    near: Option<Box<Near>>,
 }
 
+/// Names of enrolled hosts that resemble one that nobody has, the likeliest first.
+type Near = [NearHost];
+
 impl Target {
+    /// A name, and the host that it means.
+    pub(super) fn new(name: String, host: Option<usize>, matched: Option<Matched>) -> Self {
+        Self {
+            name: Some(name.into_boxed_str()),
+            host: host.and_then(place),
+            matched,
+            near: None,
+        }
+    }
+
+    /// A host under its own hostname.
+    fn own(host: usize) -> Self {
+        Self {
+            name: None,
+            host: place(host),
+            matched: None,
+            near: None,
+        }
+    }
+
+    /// Index into [`Roster::hosts`]; `None` where no enrolled host has that name.
+    pub fn host(&self) -> Option<usize> {
+        self.host.map(|host| host as usize)
+    }
+
+    /// Names of enrolled hosts that resemble one that nobody has, the likeliest first.
+    pub fn near(&self) -> &[NearHost] {
+        self.near.as_deref().unwrap_or_default()
+    }
+
+    /// The same, to be changed.
+    pub fn near_mut(&mut self) -> &mut [NearHost] {
+        self.near.as_deref_mut().unwrap_or_default()
+    }
+
+    /// The name means this host from now on.
+    pub(super) fn take(&mut self, host: usize) {
+        self.host = place(host);
+        self.near = None;
+    }
+
     /// The enrolled name that was likely meant, where nobody has this one.
     pub fn likely(&self) -> Option<&str> {
-        let first = self.near.first().filter(|near| near.likely)?;
+        let first = self.near().first().filter(|near| near.likely)?;
         Some(&first.name)
     }
+}
+
+/// No server has more hosts than a `u32` counts.
+fn place(host: usize) -> Option<u32> {
+    u32::try_from(host).ok()
 }
 
 /// Names that resemble an unknown one, at most.
@@ -129,7 +178,7 @@ impl Roster {
             let mut wanted: Vec<&Host> = meant.hosts;
             wanted.retain(|host| roster.wants(host));
             // Servers list them in any order; two runs must tell the same.
-            wanted.sort_by(|one, other| (&one.uuid, &one.id).cmp(&(&other.uuid, &other.id)));
+            wanted.sort_by(|one, other| (one.uuid(), &one.id).cmp(&(other.uuid(), &other.id)));
             if wanted.is_empty() {
                 left_out.push(name.as_str());
             }
@@ -189,30 +238,46 @@ impl Roster {
                     or_more: true,
                 });
             }
-            roster.targets.push(Target {
-                key: name.clone(),
-                host: Some(roster.hosts.len()),
-                matched: None,
-                near: Vec::new(),
-            });
+            let host = Some(roster.hosts.len());
+            roster.targets.push(Target::new(name.clone(), host, None));
             roster.hosts.push(Host::named(name));
         }
         roster
     }
 
+    /// The name that a target stands under.
+    pub fn key<'a>(&'a self, target: &'a Target) -> &'a str {
+        let own = || Some(self.hosts.get(target.host()?)?.hostname());
+        target.name.as_deref().or_else(own).unwrap_or_default()
+    }
+
+    /// The names of all targets.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().map(|target| self.key(target))
+    }
+
     /// Names that no enrolled host has.
     pub fn unknown(&self) -> impl Iterator<Item = &str> {
-        self.targets
-            .iter()
-            .filter(|target| target.host.is_none())
-            .map(|target| target.key.as_str())
+        let unknown = self.targets.iter().filter(|target| target.host.is_none());
+        unknown.map(|target| self.key(target))
+    }
+
+    /// Nobody is meant by a target any more.
+    pub(super) fn nobody(&mut self, target: usize) {
+        let key = self.targets.get(target).map(|target| self.key(target));
+        let key = key.map(Into::into);
+        if let Some(target) = self.targets.get_mut(target) {
+            target.name = key;
+            target.host = None;
+        }
     }
 
     /// Those names in one line, the first of them, each with the name that is likely meant; `None` where
     /// every name is known.
     pub fn unknown_listed(&self) -> Option<String> {
         let unknown = self.targets.iter().filter(|target| target.host.is_none());
-        let unknown: Vec<Named<'_>> = unknown.map(Named::of).collect();
+        let unknown = unknown.map(|target| Named::of(self.key(target), target.likely()));
+        let unknown: Vec<Named<'_>> = unknown.collect();
         (!unknown.is_empty()).then(|| listed(&unknown))
     }
 }
@@ -252,15 +317,14 @@ impl SharedNames {
 struct Named<'a>(Cow<'a, str>);
 
 impl<'a> Named<'a> {
-    fn of(target: &'a Target) -> Self {
-        let key = &target.key;
-        Self(match target.likely() {
+    fn of(key: &'a str, likely: Option<&str>) -> Self {
+        Self(match likely {
             // Cut by itself, so that the question stays whole.
             Some(near) => {
                 let question = nearest::asked(&listed(&[near]));
                 format!("{} ({question})", listed(&[key])).into()
             }
-            None => key.as_str().into(),
+            None => key.into(),
         })
     }
 }
@@ -273,8 +337,18 @@ impl AsRef<str> for Named<'_> {
 
 /// A key, and when its host was last seen: that often tells hosts of one name apart.
 fn with_last_seen(key: &str, host: &Host) -> String {
-    let last = host.last_seen.as_deref().unwrap_or("never");
+    let last = host.last_seen().unwrap_or("never");
     format!("{key} (last seen {last})")
+}
+
+/// The order of two names, whatever their case.
+fn lower_order(one: &str, other: &str) -> Ordering {
+    if one.is_ascii() && other.is_ascii() {
+        let both = [one, other].map(|name| name.bytes().map(|byte| byte.to_ascii_lowercase()));
+        let [one, other] = both;
+        return one.cmp(other);
+    }
+    one.to_lowercase().cmp(&other.to_lowercase())
 }
 
 struct Builder<'a> {
@@ -282,7 +356,8 @@ struct Builder<'a> {
     platforms: &'a [Platform],
     roster: Roster,
     index_of: HashMap<HostId, usize>,
-    /// Keys that stand, with their hosts.
+    /// Keys that stand, with their hosts; of those that are a host's own hostname only what has an `@`, as the keys
+    /// that are made of a name and a uuid.
     owners: HashMap<String, Option<usize>>,
     shared: SharedNames,
     /// Names that the step wrote, which stand or will.
@@ -319,12 +394,7 @@ impl Builder<'_> {
         // `dup` and `dup@UUID` in one step lead to the same key of the same host.
         if host.is_none() || self.owners.get(&key) != Some(&host) {
             self.owners.insert(key.clone(), host);
-            self.roster.targets.push(Target {
-                key,
-                host,
-                matched,
-                near: Vec::new(),
-            });
+            self.roster.targets.push(Target::new(key, host, matched));
         }
     }
 
@@ -343,11 +413,14 @@ impl Builder<'_> {
 
     /// Gives names that nobody has those that resemble them, as far as the time for it goes.
     fn resemble(&mut self, seen: &Seen, ids: &[String]) {
-        let is_unknown = |target: &Target| target.host.is_none() && !ids.contains(&target.key);
+        let is_unknown = |target: &Target| {
+            let is_id = |name: &str| ids.iter().any(|id| id == name);
+            target.host.is_none() && !target.name.as_deref().is_some_and(is_id)
+        };
         if !self.roster.targets.iter().any(is_unknown) {
             return;
         }
-        let of_groups = self.roster.hosts.iter().map(|host| host.hostname.as_str());
+        let of_groups = self.roster.hosts.iter().map(Host::hostname);
         let known: HashSet<&str> = seen
             .names
             .iter()
@@ -361,22 +434,24 @@ impl Builder<'_> {
         let unknown = targets.filter(|target| is_unknown(target));
         for target in unknown.take(most) {
             // `NAME@UUID` of a host that is gone.
-            let name = target.key.rsplit_once('@').map_or(&*target.key, |it| it.0);
-            target.near = nearest::hosts(name, known.iter().map(String::as_str), NEAR);
+            let name = target.name.as_deref().unwrap_or_default();
+            let name = name.rsplit_once('@').map_or(name, |it| it.0);
+            let near = nearest::hosts(name, known.iter().map(String::as_str), NEAR);
+            target.near = (!near.is_empty()).then(|| near.into_boxed_slice());
         }
     }
 
     /// `NAME@UUID`, with the server's own number behind it in the rare case that this is taken by another host.
     fn distinct_key(&self, name: &str, host: &Host, index: usize) -> String {
-        let key = format!("{name}@{}", host.uuid);
+        let key = format!("{name}@{}", host.uuid());
         let of_twin = self.named.is_of_twin(name, host);
         let taken = match self.owners.get(&key) {
             Some(owner) => *owner != Some(index),
             // The step may itself have written `NAME@UUID` and mean this host.
             None => self.written.contains(&*key) && !self.named.means_only(&key, host),
         };
-        if taken || of_twin || host.uuid.is_empty() {
-            format!("{key}#{}", host.id.0)
+        if taken || of_twin || host.uuid().is_empty() {
+            format!("{key}#{}", host.id)
         } else {
             key
         }
@@ -392,34 +467,35 @@ impl Builder<'_> {
             .filter(|host| seen.insert(host.id.clone()))
             .collect();
         drop(seen);
-        added.sort_unstable_by(|one, other| (&one.uuid, &one.id).cmp(&(&other.uuid, &other.id)));
-        // Whoever has the same name stays in that order.
-        added.sort_by_cached_key(|host| host.hostname.to_lowercase());
-        let same = |one: &Host, other: &Host| {
-            one.hostname == other.hostname
-                || one.hostname.to_lowercase() == other.hostname.to_lowercase()
-        };
+        added.sort_unstable_by(|one, other| {
+            lower_order(one.hostname(), other.hostname())
+                .then_with(|| one.uuid().cmp(other.uuid()))
+                .then_with(|| one.id.cmp(&other.id))
+        });
+        let same = |one: &Host, other: &Host| lower_order(one.hostname(), other.hostname()).is_eq();
         self.roster.targets.reserve(added.len());
         let mut index = self.roster.hosts.len();
         for group in added.chunk_by(same) {
             let mut keys = Vec::new();
             for host in group {
-                let taken = self.owners.contains_key(&host.hostname)
-                    || self.written.contains(&*host.hostname);
-                let key = if group.len() > 1 || taken || host.hostname.is_empty() {
-                    self.distinct_key(&host.hostname, host, index)
+                let name = host.hostname();
+                let taken = self.owners.contains_key(name) || self.written.contains(name);
+                if group.len() > 1 || taken || name.is_empty() {
+                    let key = self.distinct_key(name, host, index);
+                    if group.len() > 1 {
+                        keys.push(with_last_seen(&key, host));
+                    }
+                    self.target(key, Some(index), None);
                 } else {
-                    host.hostname.clone()
-                };
-                if group.len() > 1 {
-                    keys.push(with_last_seen(&key, host));
+                    if name.contains('@') {
+                        self.owners.insert(name.to_owned(), Some(index));
+                    }
+                    self.roster.targets.push(Target::own(index));
                 }
-                self.target(key, Some(index), None);
-                self.index_of.insert(host.id.clone(), index);
                 index += 1;
             }
             if let [first, _, ..] = group {
-                self.shared.add(&first.hostname, group.len(), keys);
+                self.shared.add(first.hostname(), group.len(), keys);
             }
         }
         // It has grown page by page.
@@ -441,21 +517,21 @@ impl Builder<'_> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::host::Texts;
     use super::*;
 
     fn host(id: &str, hostname: &str, uuid: &str, serial: &str) -> Host {
+        let texts = Texts {
+            hostname,
+            uuid,
+            serial,
+            last_seen: "2026-11-20T00:00:00Z",
+            ..Texts::default()
+        };
         Host {
-            id: HostId(id.into()),
-            hostname: hostname.into(),
-            uuid: uuid.into(),
-            serial: serial.into(),
-            computer_name: String::new(),
-            address: None,
             platform: Some(Platform::Linux),
             online: Some(true),
-            last_seen: Some("2026-11-20T00:00:00Z".into()),
-            check_in_interval: None,
-            unsupported: false,
+            ..Host::new(id.into(), &texts)
         }
     }
 
@@ -466,13 +542,13 @@ mod tests {
         }
     }
 
-    fn keys(roster: &Roster) -> Vec<(&str, Option<&str>)> {
+    fn keys(roster: &Roster) -> Vec<(&str, Option<String>)> {
         roster
             .targets
             .iter()
             .map(|target| {
-                let id = target.host.map(|host| &*roster.hosts[host].id.0);
-                (target.key.as_str(), id)
+                let id = target.host().map(|host| roster.hosts[host].id.to_string());
+                (roster.key(target), id)
             })
             .collect()
     }
@@ -498,9 +574,9 @@ mod tests {
         assert_eq!(
             keys(&roster),
             [
-                ("x", Some("2")),
-                ("S2", Some("2")),
-                ("Z", Some("3")),
+                ("x", Some("2".to_owned())),
+                ("S2", Some("2".to_owned())),
+                ("Z", Some("3".to_owned())),
                 ("nope", None)
             ]
         );
@@ -511,7 +587,13 @@ mod tests {
     fn hosts_that_share_a_name_stand_apart_and_draw_a_warning() {
         let hosts = vec![host("2", "DUP", "u2", ""), host("1", "dup", "u1", "")];
         let found = roster(&["dup", "dup@u1"], hosts.clone(), vec![]);
-        assert_eq!(keys(&found), [("dup@u1", Some("1")), ("dup@u2", Some("2"))]);
+        assert_eq!(
+            keys(&found),
+            [
+                ("dup@u1", Some("1".to_owned())),
+                ("dup@u2", Some("2".to_owned()))
+            ]
+        );
         assert_eq!(
             found.warnings,
             [
@@ -521,7 +603,10 @@ mod tests {
         let grouped = roster(&[], vec![], hosts);
         assert_eq!(
             keys(&grouped),
-            [("dup@u1", Some("1")), ("DUP@u2", Some("2"))]
+            [
+                ("dup@u1", Some("1".to_owned())),
+                ("DUP@u2", Some("2".to_owned()))
+            ]
         );
     }
 
@@ -539,10 +624,10 @@ mod tests {
         assert_eq!(
             keys(&found),
             [
-                ("web", Some("1")),
+                ("web", Some("1".to_owned())),
                 ("gone", None),
-                ("gone@u3", Some("3")),
-                ("web@u2", Some("2"))
+                ("gone@u3", Some("3".to_owned())),
+                ("web@u2", Some("2".to_owned()))
             ]
         );
     }
@@ -563,7 +648,7 @@ mod tests {
                 ..Candidates::default()
             },
         );
-        assert_eq!(keys(&found), [("win", Some("2"))]);
+        assert_eq!(keys(&found), [("win", Some("2".to_owned()))]);
         assert_eq!(
             found.warnings,
             ["left out because of `target_platforms`: lin"]
@@ -618,7 +703,7 @@ mod tests {
             let hosts: Vec<Host> = (0..HOSTS).map(make).collect();
             let every_tenth = hosts.iter().step_by(10);
             let names: Vec<String> = every_tenth
-                .map(|host| format!("{}@{}", host.hostname, host.uuid))
+                .map(|host| format!("{}@{}", host.hostname(), host.uuid()))
                 .chain(["web".into(), "nobody".into()])
                 .collect::<HashSet<_>>()
                 .into_iter()
@@ -626,7 +711,7 @@ mod tests {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let found = roster(&names, hosts.clone(), hosts);
             assert_eq!(found.hosts.len(), HOSTS, "{kind}");
-            let keys: HashSet<&str> = found.targets.iter().map(|it| it.key.as_str()).collect();
+            let keys: HashSet<&str> = found.keys().collect();
             assert_eq!(keys.len(), found.targets.len(), "{kind}");
             assert!(found.warnings.len() <= 6, "{kind}");
         }
@@ -646,18 +731,19 @@ mod tests {
             let roster = roster(&names, named.to_vec(), grouped.to_vec());
             let mut seen = HashSet::new();
             for target in &roster.targets {
-                prop_assert!(seen.insert(target.key.clone()), "{} stands twice", target.key);
-                prop_assert!(target.host.is_none_or(|host| host < roster.hosts.len()));
+                let key = roster.key(target);
+                prop_assert!(seen.insert(key), "{} stands twice", key);
+                prop_assert!(target.host().is_none_or(|host| host < roster.hosts.len()));
             }
             for name in &names {
-                let alone = roster.targets.iter().any(|target| target.key == *name);
+                let alone = roster.keys().any(|key| key == *name);
                 let prefix = format!("{name}@");
-                let apart = roster.targets.iter().any(|target| target.key.starts_with(&prefix));
+                let apart = roster.keys().any(|key| key.starts_with(&prefix));
                 prop_assert!(alone || apart, "{} stands nowhere", name);
             }
             // Every host of the roster is asked under at least one key, and only once.
             for (index, host) in roster.hosts.iter().enumerate() {
-                prop_assert!(roster.targets.iter().any(|target| target.host == Some(index)));
+                prop_assert!(roster.targets.iter().any(|target| target.host() == Some(index)));
                 prop_assert_eq!(roster.hosts.iter().filter(|other| other.id == host.id).count(), 1);
             }
             for host in grouped {

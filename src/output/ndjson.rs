@@ -19,8 +19,8 @@ pub(crate) struct HostLines {
 impl HostLines {
     /// Takes the host's rows out of the campaign: they are written from where they are, and not copied.
     pub(crate) fn take(campaign: &mut Campaign, host: usize) -> Self {
-        let targets = campaign.targets_of(host).iter();
-        let heads = targets.map(|&index| head(campaign, index)).collect();
+        let targets = campaign.targets_of(host);
+        let heads = targets.map(|index| head(campaign, index)).collect();
         Self {
             heads,
             rows: campaign.take_rows(host),

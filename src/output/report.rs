@@ -143,21 +143,20 @@ pub(super) struct TargetReport<'a> {
 impl<'a> TargetReport<'a> {
     /// How a target stands in the campaign now.
     pub fn of(campaign: &'a Campaign, target: &'a Target) -> Self {
-        let host = target.host.map(|index| &campaign.roster().hosts[index]);
-        let kept = campaign.answer(target.host);
+        let host = target.host().map(|index| &campaign.roster().hosts[index]);
+        let kept = campaign.answer(target.host());
+        let key = campaign.roster().key(target);
         Self {
-            key: &target.key,
-            status: campaign.status(target.host),
+            key,
+            status: campaign.status(target.host()),
             kept,
             hostname: host
-                .map(|host| host.hostname.as_str())
-                .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(&target.key)),
-            uuid: host
-                .map(|host| host.uuid.as_str())
-                .filter(|uuid| !uuid.is_empty()),
+                .map(|host| host.hostname())
+                .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(key)),
+            uuid: host.map(|host| host.uuid()).filter(|uuid| !uuid.is_empty()),
             matched: target.matched,
-            near: &target.near,
-            last_seen: host.and_then(|host| host.last_seen.as_deref()),
+            near: target.near(),
+            last_seen: host.and_then(|host| host.last_seen()),
             answered_at: kept.and_then(|kept| campaign.answered_at(kept)),
         }
     }
@@ -292,12 +291,12 @@ impl<'a> Planned<'a> {
         let server = KnownServer::named(about.backend);
         let roster = campaign.roster();
         let known = roster.targets.iter().filter(|target| {
-            let status = campaign.status(target.host);
-            target.host.is_some() && status != Status::Unsupported && !status.answered()
+            let status = campaign.status(target.host());
+            target.host().is_some() && status != Status::Unsupported && !status.answered()
         });
         Self {
             sql,
-            hosts: known.map(|target| target.key.as_str()).collect(),
+            hosts: known.map(|target| roster.key(target)).collect(),
             unknown: roster.unknown().collect(),
             unresolved: server.is_some_and(|known| !known.has.count),
         }

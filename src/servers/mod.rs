@@ -77,12 +77,12 @@ fn holds(host: &Host, text: &str) -> bool {
     let text = text.to_lowercase();
     let address = host.address.map(|address| address.to_string());
     let fields = [
-        &host.hostname,
-        &host.computer_name,
-        &host.uuid,
-        &host.serial,
+        host.hostname(),
+        host.computer_name(),
+        host.uuid(),
+        host.serial(),
     ];
-    let fields = fields.into_iter().chain(&address);
+    let fields = fields.into_iter().chain(address.as_deref());
     fields
         .into_iter()
         .any(|field| field.to_lowercase().contains(&text))

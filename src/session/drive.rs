@@ -17,8 +17,8 @@ use super::timings::Phases;
 use super::{Gone, Mode, Progress, Run, Sink};
 use crate::bug;
 use crate::campaign::earlier::merge;
-use crate::campaign::host::{Answer, Candidates, Host};
-use crate::campaign::roster::{Refused, Roster};
+use crate::campaign::host::{Answer, Candidates, Host, Text};
+use crate::campaign::roster::{Refused, Roster, Target};
 use crate::campaign::{Campaign, Recorded, json_length};
 use crate::known_servers::Kind;
 use crate::notices::Notices;
@@ -373,22 +373,15 @@ impl Drive<'_> {
 /// and so do names that the step wrote itself, or a host could be hidden by a secret that is called like it.
 fn shown(candidates: Candidates, written: &[String], notices: &Notices) -> Candidates {
     let written: HashSet<String> = written.iter().map(|name| name.to_lowercase()).collect();
-    let unless_written = |name: String, shown: &dyn Fn(String) -> String| {
-        if !written.is_empty() && written.contains(&name.to_lowercase()) {
-            name
-        } else {
-            shown(name)
-        }
-    };
-    let id = |text: String| notices.own_id(text);
+    let is_written = |name: &str| !written.is_empty() && written.contains(&name.to_lowercase());
     let clean = |hosts: Vec<Host>| -> Vec<Host> {
-        let hosts = hosts.into_iter().map(|host| Host {
-            hostname: unless_written(host.hostname, &|name| notices.own_name(name)),
-            computer_name: unless_written(host.computer_name, &|name| notices.own_name(name)),
-            uuid: unless_written(host.uuid, &id),
-            serial: unless_written(host.serial, &id),
-            last_seen: host.last_seen.map(id),
-            ..host
+        let hosts = hosts.into_iter().map(|host| {
+            host.with(|which, text| match which {
+                Text::LastSeen => notices.id_of(text),
+                _ if is_written(text) => text.into(),
+                Text::Hostname | Text::ComputerName => notices.name_of(text),
+                Text::Uuid | Text::Serial => notices.id_of(text),
+            })
         });
         hosts.collect()
     };
@@ -401,7 +394,7 @@ fn shown(candidates: Candidates, written: &[String], notices: &Notices) -> Candi
 
 /// The roster with names that resemble unknown ones made fit to be shown: the few that are left of many.
 fn with_near_shown(mut roster: Roster, notices: &Notices) -> Roster {
-    for near in roster.targets.iter_mut().flat_map(|it| &mut it.near) {
+    for near in roster.targets.iter_mut().flat_map(Target::near_mut) {
         near.name = notices.name(&near.name);
     }
     roster
@@ -411,7 +404,7 @@ fn no_target(roster: &Roster, server: Kind) -> DriveError {
     match (roster.targets.as_slice(), roster.unknown_listed()) {
         (_, None) => DriveError::NoMember,
         ([one], Some(_)) => DriveError::NotEnrolled {
-            name: listed(&[&one.key]),
+            name: listed(&[roster.key(one)]),
             likely: one.likely().map(|near| listed(&[near])),
             server,
         },
@@ -442,11 +435,10 @@ fn no_serial(refused: &[Refused]) -> String {
 }
 
 fn warn_of_slow_check_ins(roster: &Roster, timeout: Duration, notices: &Notices) {
-    let slow: Vec<Duration> = roster
-        .hosts
-        .iter()
-        .filter_map(|host| host.check_in_interval)
-        .filter(|interval| *interval > timeout)
+    let intervals = roster.hosts.iter().filter_map(|host| host.check_in_seconds);
+    let slow: Vec<u64> = intervals
+        .map(|seconds| seconds.get().into())
+        .filter(|seconds| *seconds > timeout.as_secs())
         .collect();
     if let Some(slowest) = slow.iter().max() {
         notices.warn(format!(
@@ -454,7 +446,7 @@ fn warn_of_slow_check_ins(roster: &Roster, timeout: Duration, notices: &Notices)
             slow.len(),
             roster.hosts.len(),
             timeout.as_secs(),
-            slowest.as_secs()
+            slowest
         ));
     }
 }

@@ -11,7 +11,7 @@ use super::cancel::Cancel;
 use super::drive::{DriveError, Phase};
 use super::failure::Failure;
 use crate::bug::Bug;
-use crate::campaign::host::Host;
+use crate::campaign::host::{Host, Text};
 use crate::campaign::rows::Keep;
 use crate::notices::Notices;
 use crate::servers::Found;
@@ -114,12 +114,8 @@ pub(crate) async fn find(
 
 /// The host as it may be shown.
 fn shown(host: Host, notices: &Notices) -> Host {
-    Host {
-        hostname: notices.name(&host.hostname),
-        uuid: notices.name(&host.uuid),
-        serial: notices.name(&host.serial),
-        computer_name: notices.name(&host.computer_name),
-        last_seen: host.last_seen.map(|seen| notices.id(&seen)),
-        ..host
-    }
+    host.with(|which, text| match which {
+        Text::LastSeen => notices.id_of(text),
+        _ => notices.name_of(text),
+    })
 }

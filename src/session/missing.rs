@@ -41,10 +41,11 @@ pub(super) fn lines(outcome: &Outcome) -> Vec<String> {
         return runs_on.then(|| MAY_RUN.to_owned()).into_iter().collect();
     }
     let of_kind = |kind: Status| -> Vec<&str> {
-        let targets = campaign.roster().targets.iter();
+        let roster = campaign.roster();
+        let targets = roster.targets.iter();
         targets
-            .filter(|target| campaign.status(target.host) == kind)
-            .map(|target| target.key.as_str())
+            .filter(|target| campaign.status(target.host()) == kind)
+            .map(|target| roster.key(target))
             .collect()
     };
     let late = has.is_some_and(|has| !has.count) && outcome.error().is_none();

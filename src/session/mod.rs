@@ -402,8 +402,7 @@ fn unresolved(
         // Who is gone sees no later line either.
         let _ = session.sink.answered(&mut campaign, host);
     }
-    let targets = &campaign.roster().targets;
-    let kept: HashSet<&str> = targets.iter().map(|target| target.key.as_str()).collect();
+    let kept: HashSet<&str> = campaign.roster().keys().collect();
     named.retain(|name| !kept.contains(name.as_str()));
     (named, Some(Box::new(campaign)))
 }

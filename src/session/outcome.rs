@@ -189,7 +189,7 @@ impl Outcome {
         }
         let answered = |campaign: &Campaign| {
             let mut targets = campaign.roster().targets.iter();
-            targets.all(|target| campaign.status(target.host) == Status::Ok)
+            targets.all(|target| campaign.status(target.host()) == Status::Ok)
         };
         self.error().is_some()
             || self.cancelled().is_some()

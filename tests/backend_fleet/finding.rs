@@ -5,7 +5,7 @@ use osquery_simulator::Fault;
 use super::*;
 
 fn names(hosts: &[Host]) -> Vec<&str> {
-    let mut names: Vec<&str> = hosts.iter().map(|host| host.hostname.as_str()).collect();
+    let mut names: Vec<&str> = hosts.iter().map(|host| host.hostname()).collect();
     names.sort_unstable();
     names
 }
@@ -34,12 +34,12 @@ async fn a_host_is_found_by_hostname_uuid_and_serial_whatever_the_case() {
     ] {
         let found = bench.named(&[name]).await;
         assert_eq!(names(&found), ["Laptop-7"], "{name}");
-        assert_eq!(found[0].uuid, "4C4C4544-0000-4000-8000-00000000ABCD");
-        assert_eq!(found[0].serial, "SERIAL7");
+        assert_eq!(found[0].uuid(), "4C4C4544-0000-4000-8000-00000000ABCD");
+        assert_eq!(found[0].serial(), "SERIAL7");
         assert_eq!(found[0].platform, Some(Platform::Linux));
         assert_eq!(found[0].online, Some(true));
-        assert_eq!(found[0].check_in_interval, Some(Duration::from_secs(30)));
-        assert!(found[0].last_seen.is_some());
+        assert_eq!(found[0].check_in_seconds.map(|it| it.get()), Some(30));
+        assert!(found[0].last_seen().is_some());
     }
     let other = bench.named(&["other", "nobody", "aptop"]).await;
     assert_eq!(names(&other), ["other"]);

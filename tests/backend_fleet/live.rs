@@ -174,7 +174,7 @@ async fn many_hosts_are_asked_in_campaigns_of_fifty_thousand() {
         let one = bench.named(&["host-1"]).await.remove(0);
         let hosts: Vec<Host> = (1..=120_001)
             .map(|id: u64| Host {
-                id: osquery_live_query::inside::HostId(id.to_string().into()),
+                id: osquery_live_query::inside::HostId::from(id),
                 ..one.clone()
             })
             .collect();
@@ -407,7 +407,7 @@ async fn hosts_that_the_server_left_out_are_said_to_be() {
     let mut bench = Bench::new(quick([host("a")])).await;
     let mut hosts = bench.named(&["a"]).await;
     hosts.push(Host {
-        id: osquery_live_query::inside::HostId("99".into()),
+        id: osquery_live_query::inside::HostId::from(99),
         ..hosts[0].clone()
     });
     bench.fleet.start(&statement(), &hosts).await.unwrap();

@@ -140,7 +140,7 @@ impl Bench {
         let mut answers = BTreeMap::new();
         while answers.len() < hosts {
             if let Event::Answered { host, answer } = self.next().await.unwrap() {
-                answers.entry(host.0.to_string()).or_insert(answer);
+                answers.entry(host.to_string()).or_insert(answer);
             }
         }
         answers

@@ -36,7 +36,7 @@ async fn hosts_are_asked_one_by_one_and_it_is_said_what_that_costs() {
         match bench.next().await.unwrap() {
             Event::Asked(_) => announced += 1,
             Event::Answered { host, answer } => {
-                assert!(answers.insert(host.0, answer).is_none());
+                assert!(answers.insert(host.to_string(), answer).is_none());
             }
             Event::Offline(host) | Event::Unknown(host) | Event::NotAsked(host) => {
                 panic!("{host:?} is online")
@@ -89,7 +89,7 @@ async fn an_offline_host_is_said_to_be_once_and_online_ones_do_not_wait_for_it()
         ..Targets::default()
     };
     let hosts = bench.resolve(&everyone).await.unwrap().grouped;
-    assert_eq!(hosts.last().unwrap().hostname, "here");
+    assert_eq!(hosts.last().unwrap().hostname(), "here");
     bench.fleet.start(&statement(), &hosts).await.unwrap();
     let (mut offline, mut answered) = (Vec::new(), false);
     let mut first = None;
@@ -99,13 +99,13 @@ async fn an_offline_host_is_said_to_be_once_and_online_ones_do_not_wait_for_it()
             Event::Offline(host) => offline.push(host),
             Event::Unknown(host) | Event::NotAsked(host) => panic!("{host:?} was found"),
             Event::Answered { host, .. } => {
-                assert_eq!(&*host.0, "31");
+                assert_eq!(host.text(), "31");
                 answered = true;
             }
             Event::Exhausted => panic!("the offline hosts may come back"),
         }
     }
-    assert_eq!(&*first.unwrap().0, "31");
+    assert_eq!(first.unwrap().text(), "31");
     offline.sort();
     offline.dedup();
     assert_eq!(offline.len(), 30);
@@ -168,7 +168,7 @@ async fn a_host_that_is_gone_or_keeps_failing_is_given_up_with_a_word() {
     let mut answered = Vec::new();
     loop {
         match bench.next().await.unwrap() {
-            Event::Answered { host, .. } => answered.push(host.0.to_string()),
+            Event::Answered { host, .. } => answered.push(host.to_string()),
             Event::Exhausted => break,
             Event::Asked(_) | Event::NotAsked(_) | Event::Offline(_) | Event::Unknown(_) => {}
         }

@@ -120,7 +120,7 @@ async fn an_answer_of_nobody_that_was_asked_is_told_as_it_is() {
     };
     let mut bench = Bench::new(Scenario::of([behaving(0, stranger)]));
     bench.ask(&["host-0"]).await;
-    assert_eq!(bench.answer().await.0, HostId("FEED-BEEF".into()));
+    assert_eq!(bench.answer().await.0, HostId::from("FEED-BEEF"));
 }
 
 #[tokio::test]

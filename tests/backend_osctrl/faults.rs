@@ -65,7 +65,7 @@ async fn a_dispatch_that_is_under_way_when_it_is_dropped_may_run() {
 async fn a_host_that_is_removed_meanwhile_fails_the_dispatch() {
     let mut bench = Bench::new(two_hosts());
     let mut hosts = bench.resolve(&["a", "b"]).await;
-    hosts[0].id = HostId("GONE".into());
+    hosts[0].id = HostId::from("GONE");
     let error = bench.start(&hosts).await.unwrap_err();
     assert_eq!(
         bench.seen(&error),

@@ -61,15 +61,10 @@ async fn by_the_name_that_our_own_output_gives_hosts_of_one_name() {
     let mut bench = Bench::new(office());
     let hosts = bench.resolve(&[&format!("dup@{C}")]).await;
     assert_eq!(hosts.len(), 1);
-    assert_eq!((&*hosts[0].id.0, hosts[0].serial.as_str()), (C, "C02C"));
+    assert_eq!((&*hosts[0].id.text(), hosts[0].serial()), (C, "C02C"));
     assert_eq!(hosts[0].platform, Some(Platform::Linux));
     assert_eq!(hosts[0].online, Some(true));
-    assert!(
-        hosts[0]
-            .last_seen
-            .as_ref()
-            .is_some_and(|seen| seen.ends_with('Z'))
-    );
+    assert!(hosts[0].last_seen().is_some_and(|seen| seen.ends_with('Z')));
     // One search, and one for those that are inactive: nothing else was read.
     assert_eq!(bench.requests().len(), 2, "{:#?}", bench.requests());
 }
@@ -131,7 +126,7 @@ async fn by_platform_with_who_has_been_away_for_long() {
         assert!(candidates.named.is_empty());
         assert_eq!(hostnames(&candidates.grouped), found);
         for host in &candidates.grouped {
-            assert_eq!(host.online, Some(host.hostname != "win-away"), "{host:?}");
+            assert_eq!(host.online, Some(host.hostname() != "win-away"), "{host:?}");
             assert!(
                 host.platform
                     .is_some_and(|platform| platforms.contains(&platform))

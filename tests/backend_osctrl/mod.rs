@@ -98,11 +98,7 @@ impl Bench {
                 Answer::Rows(rows) => Ok(rows.json().to_owned()),
                 Answer::Error(message) => Err(message),
             };
-            assert_eq!(
-                answers.insert(host.0.to_string(), answer),
-                None,
-                "told twice"
-            );
+            assert_eq!(answers.insert(host.to_string(), answer), None, "told twice");
         }
         answers
     }
@@ -211,7 +207,7 @@ fn statement() -> Statement {
 }
 
 fn hostnames(hosts: &[Host]) -> Vec<&str> {
-    let mut names: Vec<&str> = hosts.iter().map(|host| host.hostname.as_str()).collect();
+    let mut names: Vec<&str> = hosts.iter().map(|host| host.hostname()).collect();
     names.sort_unstable();
     names
 }

@@ -189,7 +189,7 @@ impl Campaign {
         // It may have heard of it from now on.
         self.events.push_back(Event::Asked(id.clone()));
         self.work.push(
-            async move { Done::Enqueued(host, client.enqueue(&id.0, &sql, &under_way).await) }
+            async move { Done::Enqueued(host, client.enqueue(&id.text(), &sql, &under_way).await) }
                 .boxed_local(),
         );
     }
@@ -256,7 +256,7 @@ impl Campaign {
             Enqueue::Lost(error) => {
                 self.tell("lost", || format!(
                     "it is not known whether {} was asked: {error}. It is not asked again, for it would run the query twice, and what it answers can't be read (nor is any other host of which this holds)",
-                    listed(&[&id.0])
+                    listed(&[id.text()])
                 ));
                 State::Lost
             }
@@ -264,7 +264,7 @@ impl Campaign {
                 self.tell("not sent", || {
                     format!(
                         "{} was not asked: {error} (nor was any other host of which this holds)",
-                        listed(&[&id.0])
+                        listed(&[id.text()])
                     )
                 });
                 self.events.push_back(Event::NotAsked(id));
@@ -298,7 +298,7 @@ impl Campaign {
                 self.hosts[host].state = State::Over;
                 let id = self.hosts[host].id.clone();
                 return self.tell("gone", || {
-                    format!("the service does not know the query of {} any more: its answer can't be read (nor that of any other host of which this holds)", listed(&[&id.0]))
+                    format!("the service does not know the query of {} any more: its answer can't be read (nor that of any other host of which this holds)", listed(&[id.text()]))
                 });
             }
         };

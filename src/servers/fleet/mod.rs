@@ -200,8 +200,8 @@ impl Backend for Fleet {
     ) -> Result<Asked, BackendError> {
         let mut ids = BTreeSet::new();
         for host in hosts {
-            let id = host.id.0.parse().map_err(|_| BackendError::Targets {
-                message: format!("{} is no host of Fleet's", host.hostname),
+            let id = host.id.number().ok_or_else(|| BackendError::Targets {
+                message: format!("{} is no host of Fleet's", host.hostname()),
                 hint: None,
             })?;
             ids.insert(id);

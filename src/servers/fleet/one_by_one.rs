@@ -85,8 +85,8 @@ impl OneByOne {
                 .iter()
                 .map(|host| Asking {
                     id: host.id.clone(),
-                    uuid: host.uuid.clone(),
-                    hostname: host.hostname.clone(),
+                    uuid: host.uuid().to_owned(),
+                    hostname: host.hostname().to_owned(),
                     announced: false,
                     offline: false,
                     by_identifier: false,
@@ -150,7 +150,7 @@ impl OneByOne {
         let asking = &self.hosts[host];
         let by_identifier = (asking.by_identifier || self.by_identifier) && !asking.uuid.is_empty();
         let (rest, way) = (self.rest.clone(), self.way.clone());
-        let (id, uuid) = (asking.id.0.clone(), asking.uuid.clone());
+        let (id, uuid) = (asking.id.clone(), asking.uuid.clone());
         self.work.push(
             async move {
                 let begun = Instant::now();
@@ -158,7 +158,7 @@ impl OneByOne {
                 let one = if by_identifier && ad_hoc {
                     OneHost::Uuid(&uuid)
                 } else {
-                    OneHost::Id(&id)
+                    OneHost::Id(&id.text())
                 };
                 let reply = rest.ask_one(one, &way, limits::ANSWER.bytes).await;
                 Done::Called {
@@ -250,7 +250,7 @@ impl OneByOne {
         self.by_identifier |= self.hosts[host].by_identifier;
         // By its uuid the server may have asked another host that has the same.
         if let Some(asked) = answer.host_id.0
-            && *asked.to_string() != *self.hosts[host].id.0
+            && HostId::from(asked) != self.hosts[host].id
         {
             let why = "the server asked another host, which has the same uuid";
             return Some(self.unreadable(host, why));
@@ -283,11 +283,11 @@ impl OneByOne {
             Ok(run) => run,
             Err(error) => return Some(self.unreadable(host, &error.to_string())),
         };
-        let id = &self.hosts[host].id.0;
+        let id = &self.hosts[host].id;
         let Some(answer) = run
             .results
             .iter()
-            .find(|it| *it.host_id.to_string() == **id)
+            .find(|it| HostId::from(it.host_id) == *id)
         else {
             // At once where it is offline.
             let pause = match begun.elapsed() < SILENT_PAUSE {

@@ -8,6 +8,7 @@
 pub(super) mod usual;
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
@@ -16,6 +17,7 @@ use serde_json::value::RawValue;
 use crate::campaign::host::Host;
 use crate::campaign::host::HostId;
 use crate::campaign::host::Platform;
+use crate::campaign::host::Texts;
 use crate::campaign::names::address;
 use crate::events::Status;
 use crate::json_parts::there;
@@ -48,6 +50,12 @@ pub(super) struct Maybe<T>(pub(super) Option<T>);
 impl<T> Default for Maybe<T> {
     fn default() -> Self {
         Self(None)
+    }
+}
+
+impl Maybe<String> {
+    fn text(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
     }
 }
 
@@ -191,16 +199,21 @@ impl From<ListedHost> for Host {
     fn from(listed: ListedHost) -> Self {
         let platform = listed.platform();
         let unsupported = listed.runs_no_osquery();
-        let hostname = listed.hostname.0.unwrap_or_default();
-        let computer_name = listed.computer_name.0;
-        Self {
-            id: HostId(listed.id.to_string().into()),
-            uuid: listed.uuid.0.unwrap_or_default(),
-            serial: listed.hardware_serial.0.unwrap_or_default(),
-            computer_name: computer_name
+        let hostname = listed.hostname.text();
+        let computer_name = listed.computer_name.text();
+        // Go's zero time stands for never.
+        let last_seen = Some(listed.seen_time.text()).filter(|time| !time.starts_with("0001-"));
+        let texts = Texts {
+            hostname,
+            uuid: listed.uuid.text(),
+            serial: listed.hardware_serial.text(),
+            computer_name: Some(computer_name)
                 .filter(|name| *name != hostname)
                 .unwrap_or_default(),
-            hostname,
+            last_seen: last_seen.unwrap_or_default(),
+        };
+        let seconds = listed.distributed_interval.0.unwrap_or_default();
+        Self {
             // Not `public_ip`: a whole office has one.
             address: listed.primary_ip.0.as_deref().and_then(address),
             platform,
@@ -209,17 +222,9 @@ impl From<ListedHost> for Host {
                 Some("offline" | "mia" | "missing") => Some(false),
                 _ => None,
             },
-            // Go's zero time stands for never.
-            last_seen: listed
-                .seen_time
-                .0
-                .filter(|time| !time.is_empty() && !time.starts_with("0001-")),
-            check_in_interval: listed
-                .distributed_interval
-                .0
-                .filter(|seconds| *seconds > 0)
-                .map(std::time::Duration::from_secs),
+            check_in_seconds: NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX)),
             unsupported,
+            ..Self::new(HostId::from(listed.id), &texts)
         }
     }
 }
@@ -738,12 +743,15 @@ pub(super) mod tests {
                     for listed in read::<HostsPage>(&place, &text).hosts {
                         let host = Host::from(listed);
                         assert!(
-                            !host.hostname.is_empty() && !host.uuid.is_empty(),
+                            !host.hostname().is_empty() && !host.uuid().is_empty(),
                             "{place}"
                         );
                         assert_eq!(host.platform, Some(Platform::Linux), "{place}");
-                        assert_eq!(host.check_in_interval, None, "{place}");
-                        assert!(host.online.is_some() && host.last_seen.is_some(), "{place}");
+                        assert_eq!(host.check_in_seconds, None, "{place}");
+                        assert!(
+                            host.online.is_some() && host.last_seen().is_some(),
+                            "{place}"
+                        );
                     }
                     "hosts"
                 } else if method == "POST" && path.starts_with("queries/run") {
@@ -814,14 +822,14 @@ pub(super) mod tests {
             .map(Host::from)
             .collect();
         for host in &hosts[..2] {
-            assert_eq!((host.hostname.as_str(), host.online), ("", None));
+            assert_eq!((host.hostname(), host.online), ("", None));
         }
-        assert_eq!(&*hosts[2].id.0, "18446744073709551615");
+        assert_eq!(hosts[2].id.text(), "18446744073709551615");
         assert_eq!(hosts[2].online, Some(false));
         assert_eq!(hosts[2].platform, Some(Platform::Darwin));
         assert_eq!(
-            (&hosts[2].last_seen, hosts[2].check_in_interval),
-            (&None, None)
+            (hosts[2].last_seen(), hosts[2].check_in_seconds),
+            (None, None)
         );
         for bad in [
             r#"{"hosts":[{"id":-1}]}"#,

@@ -277,7 +277,7 @@ fn read(item: http::Item, shown: impl Fn(&str) -> String) -> Option<PolledAnswer
     let at_us = item.stored_at_us();
     let id = &item.named.id;
     let id = id.parse().unwrap_or_else(|_| number_for(id));
-    let uuid = item.named.host.as_ref()?.0.to_string();
+    let uuid = item.named.host.as_ref()?.to_string();
     let found = match (Reader { keep, shown }).answer(item) {
         Answer::Rows(rows) => Answered::Rows(rows.json().into()),
         Answer::Error(error) => Answered::Error(error),

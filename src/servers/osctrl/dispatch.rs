@@ -1,5 +1,6 @@
 //! Sends a query to osctrl, once, and says what became of it. Knows nothing of answers.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -80,7 +81,7 @@ impl Dispatch {
                 hint: Some("use a template and parameters without that word".into()),
             });
         }
-        let uuids: Vec<&str> = targets.iter().map(|host| &*host.0).collect();
+        let uuids: Vec<Cow<'_, str>> = targets.iter().map(HostId::text).collect();
         let body = wire::dispatch(sql, &uuids, hours);
         let under_way = Rc::new(AtomicBool::new(false));
         let (rest, flag) = (rest.clone(), Rc::clone(&under_way));

@@ -77,7 +77,7 @@ fn round(progress: &mut Progress, server: &Stored) -> (Vec<HostId>, usize) {
 fn named(uuids: impl IntoIterator<Item = u64>) -> Vec<HostId> {
     let mut hosts: Vec<HostId> = uuids
         .into_iter()
-        .map(|uuid| HostId(format!("U{uuid}").into()))
+        .map(|uuid| HostId::from(&*format!("U{uuid}")))
         .collect();
     hosts.sort();
     hosts
@@ -197,7 +197,7 @@ fn items_of_no_host_are_counted() {
     assert!(progress.has_unnamed() && absorbed.moved);
     assert_eq!(absorbed.next, None);
     assert_eq!(absorbed.fresh.len(), 1);
-    assert!(progress.has_answered(&HostId("A".into())));
+    assert!(progress.has_answered(&HostId::from("A")));
     let again = absorb(&mut progress, body);
     assert!(!again.moved && again.fresh.is_empty());
 }

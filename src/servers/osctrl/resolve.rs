@@ -10,7 +10,7 @@ use super::nodes::{self, AT_ONCE, Filters, Inactive, Listed};
 use super::rest::Rest;
 use super::wire::Node;
 use crate::campaign::Limits;
-use crate::campaign::host::{Candidates, Host, HostId, Platform};
+use crate::campaign::host::{Candidates, Host, HostId, Platform, Text};
 use crate::campaign::names::{Sought, SoughtName};
 use crate::campaign::roster::Targets;
 use crate::printable::listed;
@@ -222,20 +222,13 @@ impl<'a> Finder<'a> {
 
     /// The host with its names as they may be shown. What the step has written itself stays as it is, or it
     /// would not be found.
-    fn shown(&self, mut host: Host) -> Host {
+    fn shown(&self, host: Host) -> Host {
         let notices = self.rest.notices();
-        for name in [
-            &mut host.hostname,
-            &mut host.serial,
-            &mut host.uuid,
-            &mut host.computer_name,
-        ] {
-            if !self.sought.is_written(name) {
-                *name = notices.own_name(std::mem::take(name));
-            }
-        }
-        host.last_seen = host.last_seen.map(|seen| notices.own_id(seen));
-        host
+        host.with(|which, text| match which {
+            Text::LastSeen => notices.id_of(text),
+            _ if self.sought.is_written(text) => text.into(),
+            _ => notices.name_of(text),
+        })
     }
 
     /// Every host that one of the names could mean.

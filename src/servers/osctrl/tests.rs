@@ -1,5 +1,6 @@
 //! The backend against servers that misbehave, and what it says of them, word for word.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,25 +9,18 @@ use super::query::{SHORTEST_PAUSE, UNKNOWN_FOR};
 use super::stub::{Asked, Stub};
 use super::*;
 use crate::campaign::host::Answer;
-use crate::campaign::host::HostId;
 use crate::campaign::host::Platform;
+use crate::campaign::host::Texts;
 
 const SQL: &str = "SELECT * FROM logged_in_users";
 
 fn host(uuid: &str) -> Host {
-    Host {
-        id: HostId(uuid.into()),
-        hostname: uuid.to_lowercase(),
-        uuid: uuid.into(),
-        serial: String::new(),
-        computer_name: String::new(),
-        address: None,
-        platform: None,
-        online: None,
-        last_seen: None,
-        check_in_interval: None,
-        unsupported: false,
-    }
+    let texts = Texts {
+        hostname: &uuid.to_lowercase(),
+        uuid,
+        ..Texts::default()
+    };
+    Host::new(uuid.into(), &texts)
 }
 
 fn named(names: &[&str]) -> Targets {
@@ -44,8 +38,8 @@ fn limits(max_hosts: usize) -> Limits {
     }
 }
 
-fn ids(hosts: &[Host]) -> Vec<&str> {
-    let mut ids: Vec<&str> = hosts.iter().map(|host| &*host.id.0).collect();
+fn ids(hosts: &[Host]) -> Vec<Cow<'_, str>> {
+    let mut ids: Vec<_> = hosts.iter().map(|host| host.id.text()).collect();
     ids.sort_unstable();
     ids
 }
@@ -105,7 +99,7 @@ async fn events(backend: &mut Osctrl) -> Result<Vec<(String, String)>, BackendEr
     loop {
         match backend.next().await? {
             Event::Answered { host, answer } => events.push((
-                host.0.to_string(),
+                host.to_string(),
                 match answer {
                     Answer::Rows(rows) => rows.json().to_owned(),
                     Answer::Error(message) => message,
@@ -508,7 +502,7 @@ async fn a_dropped_call_loses_nothing() {
         // Shorter than any answer takes, at first.
         let patience = Duration::from_millis(10 + 40 * u64::from(stub.asked().len() > 3));
         match tokio::time::timeout(patience, backend.next()).await {
-            Ok(Ok(Event::Answered { host, .. })) => answered.push(host.0.to_string()),
+            Ok(Ok(Event::Answered { host, .. })) => answered.push(host.to_string()),
             Ok(Ok(_)) => break,
             Ok(Err(error)) => panic!("{error}"),
             Err(_) => {}
@@ -779,7 +773,13 @@ async fn platforms_are_filtered_by_the_server_and_other_distributions_found() {
     };
     let found = backend.resolve(&targets, &limits(10)).await.unwrap();
     assert_eq!(ids(&found.grouped), ["G", "L", "W"]);
-    let of = |id: &str| found.grouped.iter().find(|host| &*host.id.0 == id).unwrap();
+    let of = |id: &str| {
+        found
+            .grouped
+            .iter()
+            .find(|host| host.id.text() == id)
+            .unwrap()
+    };
     assert_eq!(of("W").platform, Some(Platform::Windows));
     assert_eq!((of("G").online, of("L").online), (Some(false), Some(true)));
     let error = backend.resolve(&targets, &limits(2)).await.unwrap_err();

@@ -17,6 +17,7 @@ use crate::campaign::host::Answer;
 use crate::campaign::host::Host;
 use crate::campaign::host::HostId;
 use crate::campaign::host::Platform;
+use crate::campaign::host::Texts;
 use crate::campaign::names::address;
 use crate::campaign::rows::Keep;
 use crate::campaign::rows::Rows;
@@ -84,7 +85,7 @@ pub struct LoggedIn {
 /// Body of `POST /api/v1/queries/{env}`. `uuids` may not be empty: without any list every node of the
 /// environment is asked. `exp_hours: 0` is accepted and never delivered (transcript
 /// `query-never-delivered`). Not hidden: operators should see in osctrl's lists what was asked.
-pub fn dispatch(sql: &str, uuids: &[&str], hours: u16) -> Value {
+pub fn dispatch(sql: &str, uuids: &[Cow<'_, str>], hours: u16) -> Value {
     json!({"query": sql, "uuid_list": uuids, "hidden": false, "exp_hours": hours.max(1)})
 }
 
@@ -214,7 +215,7 @@ impl Node {
 
     /// What the node is called, by its uuid in upper case; `None` where it has none.
     pub fn named(self) -> Option<(String, collecting::Named)> {
-        let uuid = self.id()?.0.to_string();
+        let uuid = self.id()?.to_string();
         let named = collecting::Named {
             hostname: self.hostname.unwrap_or_default().into(),
             platform: self.platform.unwrap_or_default().into(),
@@ -229,25 +230,25 @@ impl Node {
     /// The host that the node is; `None` where it has no uuid.
     pub fn into_host(self) -> Option<Host> {
         let (id, platform) = (self.id()?, self.platform());
-        let hostname = self.hostname.unwrap_or_default();
-        Some(Host {
-            id,
-            platform,
-            uuid: self.uuid?,
-            serial: self.hardware_serial.unwrap_or_default(),
-            computer_name: (self.localname)
+        let hostname = self.hostname.as_deref().unwrap_or_default();
+        let computer_name = self.localname.as_deref().unwrap_or_default();
+        // Go's zero time: never.
+        let last_seen = self.last_seen.as_deref();
+        let last_seen = last_seen.filter(|seen| !seen.starts_with("0001-01-01"));
+        let texts = Texts {
+            hostname,
+            uuid: self.uuid.as_deref()?,
+            serial: self.hardware_serial.as_deref().unwrap_or_default(),
+            computer_name: Some(computer_name)
                 .filter(|name| *name != hostname)
                 .unwrap_or_default(),
-            hostname,
+            last_seen: last_seen.unwrap_or_default(),
+        };
+        // How often it checks in is the environment's setting, which no call of a plain token shows.
+        Some(Host {
+            platform,
             address: self.ip_address.as_deref().and_then(address),
-            online: None,
-            // Go's zero time: never.
-            last_seen: self
-                .last_seen
-                .filter(|seen| !seen.is_empty() && !seen.starts_with("0001-01-01")),
-            // The environment's setting, which no call of a plain token shows.
-            check_in_interval: None,
-            unsupported: false,
+            ..Host::new(id, &texts)
         })
     }
 }
@@ -259,7 +260,7 @@ pub fn is_uuid(text: &str) -> bool {
 
 /// osctrl writes uuids in upper case, whatever the host sent.
 pub fn host_id(uuid: &str) -> HostId {
-    HostId(uuid.to_uppercase().into())
+    HostId::from(&*uuid.to_uppercase())
 }
 
 /// What stands around a page's results: how many there are on all pages; `None` where the server does not

@@ -134,13 +134,16 @@ fn understands_every_recorded_body() {
 
 fn assert_host(node: Node) {
     let host = node.into_host().unwrap();
-    assert_eq!(&*host.id.0, host.uuid);
-    let (kind, number) = host.hostname.split_once('-').unwrap();
+    assert_eq!(host.id.text(), host.uuid());
+    let (kind, number) = host.hostname().split_once('-').unwrap();
     assert!(["host", "dup", "db", "lt"].contains(&kind) && number.len() == 4);
-    assert!(host.serial.starts_with("SER"));
+    assert!(host.serial().starts_with("SER"));
     assert_eq!(host.platform, Some(Platform::Linux));
     // Go's zero time, of a host that was enrolled and never seen, is no moment.
-    assert!(host.last_seen.is_none_or(|at| at.starts_with("2026-11-2")));
+    assert!(
+        host.last_seen()
+            .is_none_or(|at| at.starts_with("2026-11-2"))
+    );
     assert_eq!(host.online, None);
 }
 
@@ -158,7 +161,7 @@ fn reads_what_older_servers_write() {
     let item = r#"{"ID":7,"UUID":"abc","Name":"q","Status":0,"Data":{"result":[],"status":0}}"#;
     assert_eq!(rows_of(answer_of(item)).json(), "[]");
     let named = Item::read(item.as_bytes()).unwrap().named(item.as_bytes());
-    assert_eq!((&*named.id, named.host), ("7", Some(HostId("ABC".into()))));
+    assert_eq!((&*named.id, named.host), ("7", Some(HostId::from("ABC"))));
     let failed = r#"{"ID":8,"UUID":"def","Data":"{\"status\":1,\"message\":\"no\"}"}"#;
     assert_eq!(error_of(answer_of(failed)), "no");
     let state: State = serde_json::from_str(r#"{"ID":3,"Expected":2,"Completed":true}"#).unwrap();
@@ -169,7 +172,7 @@ fn reads_what_older_servers_write() {
     )
     .unwrap();
     let host = node.into_host().unwrap();
-    assert_eq!((&*host.id.0, host.uuid.as_str()), ("A-B", "a-b"));
+    assert_eq!((&*host.id.text(), host.uuid()), ("A-B", "a-b"));
     assert_eq!(host.platform, Some(Platform::Windows));
 }
 
@@ -268,7 +271,7 @@ fn a_node_without_a_uuid_is_no_host_and_never_seen_has_no_time() {
     assert_eq!(node(r#"{"hostname":"h"}"#), None);
     assert_eq!(node(r#"{"hostname":"h","uuid":" "}"#), None);
     let host = node(r#"{"uuid":"u","last_seen":"0001-01-01T00:00:00Z","node_key":"k"}"#).unwrap();
-    assert_eq!(host.last_seen, None);
+    assert_eq!(host.last_seen(), None);
     assert!(!format!("{host:?}").contains("\"k\""));
 }
 

@@ -285,13 +285,11 @@ pub(super) fn planned(
     let targeted = campaign.map_or(0, Campaign::targeted);
     let mut plan = Plan::new(policy.max_bytes() / 2);
     let roster = campaign.map(Campaign::roster);
-    for target in roster.into_iter().flat_map(|roster| &roster.targets) {
-        let status = campaign.map(|campaign| campaign.status(target.host));
-        let host = target
-            .host
-            .zip(roster)
-            .map(|(at, roster)| &roster.hosts[at]);
-        let key = clean(&target.key, ERROR_BYTES);
+    let targets = roster.map(|roster| roster.targets.iter().map(move |target| (roster, target)));
+    for (roster, target) in targets.into_iter().flatten() {
+        let status = campaign.map(|campaign| campaign.status(target.host()));
+        let host = target.host().map(|at| &roster.hosts[at]);
+        let key = clean(roster.key(target), ERROR_BYTES);
         if host.is_some_and(|host| host.online == Some(false) && !host.unsupported) {
             plan.offline_count += 1;
             plan.name("offline", key.clone().into());
@@ -299,7 +297,7 @@ pub(super) fn planned(
         match status {
             Some(Status::Unsupported) => plan.name("unsupported", key.into()),
             Some(Status::Unknown) => {
-                let near = target.near.iter();
+                let near = target.near().iter();
                 let near = near.map(|near| clean(&near.name, ERROR_BYTES));
                 let near: Vec<String> = near.collect();
                 plan.name("unknown", json!({ "name": key, "near": near }));

@@ -82,11 +82,11 @@ pub(super) async fn search(server: &Server, call: &Call) -> Result<Value, Refusa
 
 fn entry(host: &Host) -> Value {
     let mut entry = Map::new();
-    entry.insert("name".into(), clean(&host.hostname, NAME_BYTES).into());
-    entry.insert("uuid".into(), clean(&host.uuid, NAME_BYTES).into());
+    entry.insert("name".into(), clean(host.hostname(), NAME_BYTES).into());
+    entry.insert("uuid".into(), clean(host.uuid(), NAME_BYTES).into());
     for (key, text) in [
-        ("serial", &host.serial),
-        ("computer_name", &host.computer_name),
+        ("serial", host.serial()),
+        ("computer_name", host.computer_name()),
     ] {
         if !text.is_empty() {
             entry.insert(key.into(), clean(text, NAME_BYTES).into());
@@ -98,7 +98,7 @@ fn entry(host: &Host) -> Value {
     let platform = host.platform.map(|platform| platform.name());
     entry.insert("platform".into(), platform.into());
     entry.insert("online".into(), host.online.into());
-    let seen = host.last_seen.as_deref().map(|seen| clean(seen, 64));
+    let seen = host.last_seen().map(|seen| clean(seen, 64));
     entry.insert("last_seen".into(), seen.into());
     if host.unsupported {
         entry.insert("unsupported".into(), true.into());

@@ -53,7 +53,7 @@ impl Stream {
             Answer::Error(text) => Answer::Error(self.rest.shown(&text)),
             rows @ Answer::Rows(_) => rows,
         };
-        let host = HostId(host.to_string().into());
+        let host = HostId::from(host);
         Some(Event::Answered { host, answer })
     }
 
