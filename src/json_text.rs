@@ -6,25 +6,26 @@ const HIGHEST: u64 = ONES * 0x80;
 /// How many bytes there are before the next that means something in a string: a quotation mark, a backslash, or a
 /// control character, which may not be there. All, where there is none.
 pub fn plain(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(eight) = bytes[at..].first_chunk() {
-        let word = u64::from_le_bytes(*eight);
-        // The highest bit of the lowest byte that is what is sought is exact, those above it may not be.
-        let is = |byte: u8| {
-            let zero = word ^ (ONES * u64::from(byte));
-            zero.wrapping_sub(ONES) & !zero
-        };
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let found = (is(b'"') | is(b'\\') | control) & HIGHEST;
+    let (words, rest) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let found = meaning(u64::from_le_bytes(*word));
         if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+            return index * 8 + found.trailing_zeros() as usize / 8;
         }
-        at += 8;
     }
-    let rest = bytes[at..].iter();
-    at + rest
-        .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20))
-        .count()
+    let rest = rest.iter();
+    words.len() * 8
+        + rest
+            .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20))
+            .count()
+}
+
+/// The highest bits of the bytes that mean something: that of the lowest is exact, those above it may not be.
+fn meaning(word: u64) -> u64 {
+    let slash = word ^ (ONES * u64::from(b'\\'));
+    // What is below 0x20 stays so, and the quotation mark alone becomes 0x20.
+    let control_or_quote = (word ^ (ONES * 2)).wrapping_sub(ONES * 0x21) & !word;
+    ((slash.wrapping_sub(ONES) & !slash) | control_or_quote) & HIGHEST
 }
 
 /// Appends a JSON string.

@@ -251,6 +251,13 @@ impl Roster {
         target.name.as_deref().or_else(own).unwrap_or_default()
     }
 
+    /// The hostname of a target's host, where it stands under another name.
+    pub fn other_name(&self, target: &Target) -> Option<&str> {
+        let key = target.name.as_deref()?;
+        let name = self.hosts.get(target.host()?)?.hostname();
+        (!name.is_empty() && !name.eq_ignore_ascii_case(key)).then_some(name)
+    }
+
     /// The names of all targets.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.targets.iter().map(|target| self.key(target))

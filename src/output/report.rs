@@ -150,9 +150,7 @@ impl<'a> TargetReport<'a> {
             key,
             status: campaign.status(target.host()),
             kept,
-            hostname: host
-                .map(|host| host.hostname())
-                .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(key)),
+            hostname: campaign.roster().other_name(target),
             uuid: host.map(|host| host.uuid()).filter(|uuid| !uuid.is_empty()),
             matched: target.matched,
             near: target.near(),

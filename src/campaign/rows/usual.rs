@@ -28,7 +28,7 @@ pub(super) fn read(
         added,
         names: Names {
             text: Vec::with_capacity(USUAL_COLUMNS * 16),
-            ends: Vec::with_capacity(USUAL_COLUMNS),
+            columns: Vec::with_capacity(USUAL_COLUMNS),
             ..Names::default()
         },
     };
@@ -42,7 +42,9 @@ pub(super) fn read(
         if rows.kept > 0 {
             text.push(',');
         }
-        reader.row(text)?;
+        if !reader.row_as_before(text) {
+            reader.row(text)?;
+        }
         rows.count(text, before, keep);
         reader.blanks();
         if reader.take(b',').is_none() {
@@ -108,6 +110,58 @@ impl Reader<'_> {
         }
     }
 
+    /// Reads a row that has the columns of the row before, without blanks, and values that the document has as they
+    /// stand: whether it does. All rows of a host do, so this is most of what is done for a host.
+    fn row_as_before(&mut self, text: &mut String) -> bool {
+        let length = text.len();
+        let read = self.copied_as_before(text);
+        match read {
+            Some(end) => self.at = end,
+            None => text.truncate(length),
+        }
+        read.is_some()
+    }
+
+    fn copied_as_before(&self, text: &mut String) -> Option<usize> {
+        self.names.columns.first()?;
+        text.push('{');
+        let (mut at, mut name_from) = (self.at, 0);
+        // What is to be copied next, from where to where.
+        let (mut from, mut to) = (at, at);
+        let mut first = true;
+        for column in &self.names.columns {
+            let name = &self.names.text[name_from..column.end];
+            let apart = if name_from == 0 { b'{' } else { b',' };
+            name_from = column.end;
+            let (here, rest) = self.bytes.get(at..)?.split_first()?;
+            if *here != apart || !rest.starts_with(name) {
+                return None;
+            }
+            let begin = at + 1;
+            at = begin + name.len();
+            let value = self.value(at)?;
+            if value.form != Form::Same {
+                return None;
+            }
+            at = value.end;
+            if !column.is_added {
+                // Right behind what is to be copied, with a comma between.
+                if first || begin != to + 1 {
+                    text.push_str(&self.json[from..to]);
+                    if !first {
+                        text.push(',');
+                    }
+                    from = begin;
+                }
+                first = false;
+                to = at;
+            }
+        }
+        text.push_str(&self.json[from..to]);
+        text.push('}');
+        (self.bytes.get(at) == Some(&b'}')).then_some(at + 1)
+    }
+
     /// Reads a row, and appends what the document has of it.
     fn row(&mut self, text: &mut String) -> Option<()> {
         self.take(b'{')?;
@@ -125,10 +179,10 @@ impl Reader<'_> {
         loop {
             let begin = self.at;
             let (is_added, name_end) = match self.names.usual(&self.bytes[begin..]) {
-                Some(length) => {
+                Some((length, is_added)) => {
                     // The colon is part of what was compared.
                     self.at = begin + length + 1;
-                    (false, begin + length)
+                    (is_added, begin + length)
                 }
                 None => {
                     let is_added = self.name()?;
@@ -139,7 +193,7 @@ impl Reader<'_> {
                 }
             };
             self.meant()?;
-            let value = self.value()?;
+            let value = self.value(self.at)?;
             if is_added && value.form == Form::Escaped {
                 serde_json::from_str::<IgnoredAny>(&self.json[self.at..value.end]).ok()?;
             }
@@ -189,29 +243,28 @@ impl Reader<'_> {
         let end = string(self.bytes, self.at)?;
         let name = &self.json[self.at + 1..end - 1];
         self.at = end;
-        if self.added.contains(&name) {
-            return Some(true);
-        }
-        self.names.take(name)?;
-        Some(false)
+        let is_added = self.added.contains(&name);
+        self.names.take(name, is_added)?;
+        Some(is_added)
     }
 
-    fn value(&self) -> Option<Value> {
+    /// The value that stands here.
+    fn value(&self, at: usize) -> Option<Value> {
         let same = |end| Value {
             end,
             form: Form::Same,
         };
-        let rest = &self.bytes[self.at..];
+        let rest = self.bytes.get(at..)?;
         match rest.first()? {
-            b'"' => text(self.bytes, self.at),
-            b'n' if rest.starts_with(b"null") => Some(same(self.at + 4)),
-            b't' if rest.starts_with(b"true") => Some(same(self.at + 4)),
-            b'f' if rest.starts_with(b"false") => Some(same(self.at + 5)),
+            b'"' => text(self.bytes, at),
+            b'n' if rest.starts_with(b"null") => Some(same(at + 4)),
+            b't' if rest.starts_with(b"true") => Some(same(at + 4)),
+            b'f' if rest.starts_with(b"false") => Some(same(at + 5)),
             b'-' | b'0'..=b'9' => {
                 let is_part =
                     |byte: &&u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
-                let end = self.at + rest.iter().take_while(is_part).count();
-                let number = &self.json[self.at..end];
+                let end = at + rest.iter().take_while(is_part).count();
+                let number = &self.json[at..end];
                 serde_json::from_str::<IgnoredAny>(number).ok()?;
                 let form = match is_readable(number) {
                     true => Form::Same,
@@ -256,10 +309,11 @@ fn text(bytes: &[u8], begin: usize) -> Option<Value> {
 struct Names {
     /// `"name":"name":…`
     text: Vec<u8>,
-    /// Where each ends.
-    ends: Vec<usize>,
+    columns: Vec<Column>,
     /// How many this row has.
     now: usize,
+    /// Those of them that the document has.
+    kept: usize,
     /// Those of this row, once there are more than [`FEW_COLUMNS`] and they are not those of the row before. The
     /// names are a server's, so the hash is one that nobody can choose collisions for.
     known: HashSet<Box<str>>,
@@ -267,9 +321,18 @@ struct Names {
     hashed: usize,
 }
 
+/// A column's name in [`Names::text`].
+#[derive(Clone, Copy)]
+struct Column {
+    end: usize,
+    /// Whether the server added it, so that the document has it not.
+    is_added: bool,
+}
+
 impl Names {
     fn begin(&mut self) {
         self.now = 0;
+        self.kept = 0;
         self.known.clear();
         self.hashed = 0;
     }
@@ -277,58 +340,73 @@ impl Names {
     fn place(&self, index: usize) -> std::ops::Range<usize> {
         let from = match index {
             0 => 0,
-            _ => self.ends[index - 1],
+            _ => self.columns[index - 1].end,
         };
-        from..self.ends[index]
+        from..self.columns[index].end
     }
 
-    /// Whether the next column is that of the row before; how long its name is.
-    fn usual(&mut self, bytes: &[u8]) -> Option<usize> {
-        if self.now == self.ends.len() {
-            return None;
-        }
-        let name = &self.text[self.place(self.now)];
+    /// A name with its quotation marks and its colon, without them; nothing where the server added it.
+    fn name(&self, index: usize) -> Option<&[u8]> {
+        let name = &self.text[self.place(index)];
+        (!self.columns[index].is_added).then(|| &name[1..name.len() - 2])
+    }
+
+    /// Whether the next column is that of the row before: how long its name is, and whether the server added it.
+    fn usual(&mut self, bytes: &[u8]) -> Option<(usize, bool)> {
+        let Column { end, is_added } = *self.columns.get(self.now)?;
+        let from = self
+            .now
+            .checked_sub(1)
+            .map_or(0, |before| self.columns[before].end);
+        let name = &self.text[from..end];
         if !bytes.starts_with(name) {
             return None;
         }
         self.now += 1;
-        Some(name.len() - 1)
+        self.kept += usize::from(!is_added);
+        Some((name.len() - 1, is_added))
     }
 
     /// Takes a name that is not the next of the row before; `None` where the row has it already, or has too many.
-    fn take(&mut self, name: &str) -> Option<()> {
+    fn take(&mut self, name: &str, is_added: bool) -> Option<()> {
         self.forget_the_rest();
-        if self.now == MOST_COLUMNS {
+        if self.kept == MOST_COLUMNS || self.now == 2 * MOST_COLUMNS {
             return None;
         }
-        let is = |known: &[u8]| &known[1..known.len() - 2] == name.as_bytes();
-        if self.now <= FEW_COLUMNS {
-            if (0..self.now).any(|index| is(&self.text[self.place(index)])) {
-                return None;
-            }
-        } else {
-            for index in self.hashed..self.now {
-                let known = &self.text[self.place(index)];
-                let known = std::str::from_utf8(&known[1..known.len() - 2]).ok()?;
-                self.known.insert(known.into());
-            }
-            self.hashed = self.now;
-            if self.known.contains(name) {
-                return None;
-            }
+        if !is_added && self.has(name)? {
+            return None;
         }
         self.text.push(b'"');
         self.text.extend_from_slice(name.as_bytes());
         self.text.extend_from_slice(b"\":");
-        self.ends.push(self.text.len());
+        let end = self.text.len();
+        self.columns.push(Column { end, is_added });
         self.now += 1;
+        self.kept += usize::from(!is_added);
         Some(())
     }
 
+    /// Whether the row has this name already.
+    fn has(&mut self, name: &str) -> Option<bool> {
+        if self.now <= FEW_COLUMNS {
+            let mut known = (0..self.now).filter_map(|index| self.name(index));
+            return Some(known.any(|known| known == name.as_bytes()));
+        }
+        for index in self.hashed..self.now {
+            if let Some(known) = self.name(index) {
+                let known = std::str::from_utf8(known).ok()?.into();
+                self.known.insert(known);
+            }
+        }
+        self.hashed = self.now;
+        Some(self.known.contains(name))
+    }
+
     fn forget_the_rest(&mut self) {
-        if self.now < self.ends.len() {
-            self.ends.truncate(self.now);
-            self.text.truncate(self.ends.last().copied().unwrap_or(0));
+        if self.now < self.columns.len() {
+            self.columns.truncate(self.now);
+            let end = self.columns.last().map_or(0, |last| last.end);
+            self.text.truncate(end);
         }
     }
 

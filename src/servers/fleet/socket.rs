@@ -31,8 +31,9 @@ const PATH: &[&str] = &["api", "latest", "fleet", "results", "websocket"];
 pub(super) const MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// The share of a message that its frames may take beside it: with pieces of 4 KiB they take a thousandth.
 const FRAMING_SHARE: usize = 4;
-/// Bytes that are read at once: with frames of two bytes each that is what is worked on without a pause.
-const READ_BYTES: usize = 64 * 1024;
+/// Bytes that are read at once: with frames of two bytes each that is what is worked on without a pause. The library
+/// zeroes as many before each read, also where there is nothing to be read.
+const READ_BYTES: usize = 16 * 1024;
 /// Pongs wait in memory for a server that floods with pings and reads nothing; the last one is enough.
 const WRITE_BYTES: usize = 16 * 1024;
 const MOST_WRITE_BYTES: usize = 64 * 1024;

@@ -21,6 +21,7 @@ use crate::campaign::host::Texts;
 use crate::campaign::names::address;
 use crate::events::Status;
 use crate::json_parts::there;
+use crate::json_text::plain;
 use crate::servers::collecting::{PolledHost, ReportRow};
 use crate::time::milliseconds;
 
@@ -53,16 +54,36 @@ impl<T> Default for Maybe<T> {
     }
 }
 
-impl Maybe<String> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maybe<T> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        let raw: &'de RawValue = Deserialize::deserialize(reader)?;
+        Ok(Self(serde_json::from_str(raw.get()).ok()))
+    }
+}
+
+/// A text that is used where it can be read, and otherwise as good as missing: a list of hosts has a dozen for each.
+#[derive(Debug, Default)]
+pub(super) struct MaybeText(pub(super) Option<String>);
+
+impl MaybeText {
     fn text(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maybe<T> {
+impl<'de> Deserialize<'de> for MaybeText {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         let raw: &'de RawValue = Deserialize::deserialize(reader)?;
-        Ok(Self(serde_json::from_str(raw.get()).ok()))
+        let inside = raw
+            .get()
+            .strip_prefix('"')
+            .and_then(|raw| raw.strip_suffix('"'));
+        Ok(Self(match inside {
+            // Most have no escapes, and need no second look.
+            Some(text) if plain(text.as_bytes()) == text.len() => Some(text.to_owned()),
+            Some(_) => serde_json::from_str(raw.get()).ok(),
+            None => None,
+        }))
     }
 }
 
@@ -102,36 +123,36 @@ fn words_of(error: &serde_json::Value) -> String {
 pub(super) struct ListedHost {
     pub(super) id: u64,
     #[serde(default)]
-    hostname: Maybe<String>,
+    hostname: MaybeText,
     #[serde(default)]
-    uuid: Maybe<String>,
+    uuid: MaybeText,
     #[serde(default)]
-    hardware_serial: Maybe<String>,
+    hardware_serial: MaybeText,
     #[serde(default)]
-    computer_name: Maybe<String>,
+    computer_name: MaybeText,
     #[serde(default)]
-    primary_ip: Maybe<String>,
+    primary_ip: MaybeText,
     #[serde(default)]
-    platform: Maybe<String>,
+    platform: MaybeText,
     #[serde(default)]
-    status: Maybe<String>,
+    status: MaybeText,
     #[serde(default)]
-    seen_time: Maybe<String>,
+    seen_time: MaybeText,
     #[serde(default)]
     distributed_interval: Maybe<u64>,
     #[serde(default)]
     config_tls_refresh: Maybe<u64>,
     #[serde(default)]
-    display_name: Maybe<String>,
+    display_name: MaybeText,
     #[serde(default)]
     team_id: Maybe<u64>,
     #[serde(default)]
     fleet_id: Maybe<u64>,
     #[serde(default)]
-    created_at: Maybe<String>,
+    created_at: MaybeText,
     /// What moves at phones, where `seen_time` does not.
     #[serde(default)]
-    last_mdm_checked_in_at: Maybe<String>,
+    last_mdm_checked_in_at: MaybeText,
 }
 
 impl ListedHost {
@@ -139,7 +160,7 @@ impl ListedHost {
     /// `host-posture`).
     pub(super) fn polled(self, missing: bool) -> PolledHost {
         let phone = self.runs_no_osquery();
-        let moment = |text: &Maybe<String>| text.0.as_deref().and_then(moment);
+        let moment = |text: &MaybeText| text.0.as_deref().and_then(moment);
         let (seen, spoke) = (
             moment(&self.seen_time),
             moment(&self.last_mdm_checked_in_at),
