@@ -21,7 +21,6 @@ use crate::campaign::host::Texts;
 use crate::campaign::names::address;
 use crate::events::Status;
 use crate::json_parts::there;
-use crate::json_text::plain;
 use crate::servers::collecting::{PolledHost, ReportRow};
 use crate::time::milliseconds;
 
@@ -61,29 +60,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maybe<T> {
     }
 }
 
-/// A text that is used where it can be read, and otherwise as good as missing: a list of hosts has a dozen for each.
-#[derive(Debug, Default)]
-pub(super) struct MaybeText(pub(super) Option<String>);
-
-impl MaybeText {
+impl Maybe<String> {
     fn text(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
-    }
-}
-
-impl<'de> Deserialize<'de> for MaybeText {
-    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        let raw: &'de RawValue = Deserialize::deserialize(reader)?;
-        let inside = raw
-            .get()
-            .strip_prefix('"')
-            .and_then(|raw| raw.strip_suffix('"'));
-        Ok(Self(match inside {
-            // Most have no escapes, and need no second look.
-            Some(text) if plain(text.as_bytes()) == text.len() => Some(text.to_owned()),
-            Some(_) => serde_json::from_str(raw.get()).ok(),
-            None => None,
-        }))
     }
 }
 
@@ -123,36 +102,36 @@ fn words_of(error: &serde_json::Value) -> String {
 pub(super) struct ListedHost {
     pub(super) id: u64,
     #[serde(default)]
-    hostname: MaybeText,
+    hostname: Maybe<String>,
     #[serde(default)]
-    uuid: MaybeText,
+    uuid: Maybe<String>,
     #[serde(default)]
-    hardware_serial: MaybeText,
+    hardware_serial: Maybe<String>,
     #[serde(default)]
-    computer_name: MaybeText,
+    computer_name: Maybe<String>,
     #[serde(default)]
-    primary_ip: MaybeText,
+    primary_ip: Maybe<String>,
     #[serde(default)]
-    platform: MaybeText,
+    platform: Maybe<String>,
     #[serde(default)]
-    status: MaybeText,
+    status: Maybe<String>,
     #[serde(default)]
-    seen_time: MaybeText,
+    seen_time: Maybe<String>,
     #[serde(default)]
     distributed_interval: Maybe<u64>,
     #[serde(default)]
     config_tls_refresh: Maybe<u64>,
     #[serde(default)]
-    display_name: MaybeText,
+    display_name: Maybe<String>,
     #[serde(default)]
     team_id: Maybe<u64>,
     #[serde(default)]
     fleet_id: Maybe<u64>,
     #[serde(default)]
-    created_at: MaybeText,
+    created_at: Maybe<String>,
     /// What moves at phones, where `seen_time` does not.
     #[serde(default)]
-    last_mdm_checked_in_at: MaybeText,
+    last_mdm_checked_in_at: Maybe<String>,
 }
 
 impl ListedHost {
@@ -160,7 +139,7 @@ impl ListedHost {
     /// `host-posture`).
     pub(super) fn polled(self, missing: bool) -> PolledHost {
         let phone = self.runs_no_osquery();
-        let moment = |text: &MaybeText| text.0.as_deref().and_then(moment);
+        let moment = |text: &Maybe<String>| text.0.as_deref().and_then(moment);
         let (seen, spoke) = (
             moment(&self.seen_time),
             moment(&self.last_mdm_checked_in_at),
