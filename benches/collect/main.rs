@@ -21,6 +21,8 @@ use stand_in::{Ready, Shape, Wire};
 
 /// With this argument the program is the client that throws all away: `--floor ADDRESS PATHS`.
 const FLOOR: &str = "--floor";
+/// With this one it reads them as JSON, too, and keeps nothing of it.
+const PARSING: &str = "--parsing";
 /// With this argument the program only serves, for a profile by hand: `--serve WIRE HOSTS QUERIES ROWS` prints a
 /// connector.
 const SERVE: &str = "--serve";
@@ -34,7 +36,8 @@ fn main() {
         .collect();
     match args.first().map(String::as_str) {
         Some(child::ARGUMENT) => return child::perform(&args[1..]),
-        Some(FLOOR) => return perform_floor(&args[1..]),
+        Some(FLOOR) => return perform_floor(&args[1..], false),
+        Some(PARSING) => return perform_floor(&args[1..], true),
         Some(SERVE) => return serve(&args[1..]),
         _ => {}
     }
@@ -46,7 +49,7 @@ fn main() {
 }
 
 /// Asks for all of a server's answers, over one connection.
-fn perform_floor(words: &[String]) {
+fn perform_floor(words: &[String], parses: bool) {
     let [address, paths @ ..] = words else {
         panic!("{FLOOR} ADDRESS PATHS");
     };
@@ -56,6 +59,7 @@ fn perform_floor(words: &[String]) {
     stream.set_nodelay(true).expect("it");
     let mut stream = BufReader::with_capacity(1 << 16, stream);
     let mut read = 0;
+    let mut whole = Vec::new();
     for words in paths {
         // `TIMES PATH`, with the number of the time in the place of `{}`.
         let (times, path) = words.split_once(' ').expect("a number");
@@ -76,6 +80,13 @@ fn perform_floor(words: &[String]) {
                 }
             }
             let mut body = (&mut stream).take(length);
+            if parses {
+                whole.clear();
+                read += body.read_to_end(&mut whole).expect("a body");
+                let parsed: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(&whole);
+                parsed.expect("JSON");
+                continue;
+            }
             let mut piece = [0; 1 << 16];
             while let Ok(some @ 1..) = body.read(&mut piece) {
                 read += some;
@@ -163,12 +174,12 @@ impl Bench {
         took
     }
 
-    /// A client that does nothing with what it reads.
-    fn floor(&self) -> Took {
+    /// A client that does nothing with what it reads, or no more than reading it as JSON.
+    fn floor(&self, argument: &str) -> Took {
         let own = std::env::current_exe().expect("this program");
         let mut words = vec![
             own.display().to_string(),
-            FLOOR.into(),
+            argument.into(),
             self.address.clone(),
         ];
         words.extend(self.paths.iter().cloned());
@@ -210,9 +221,9 @@ fn megabytes(bytes: u64) -> f64 {
 /// A hundred thousand hosts and a million rows.
 fn print_size() {
     println!(
-        "| server | queries × rows a host | `rows` | poll | MB read | events | s | CPU, s | only reading, s | CPU, s | beyond it, s | CPU, s | events/s of CPU | memory, MB | largest answer, MB | state, bytes a row |"
+        "| server | queries × rows a host | `rows` | poll | MB read | events | s | CPU, s | only reading, s | CPU, s | beyond it, s | CPU, s | only parsing beyond it, CPU s | events/s of CPU | memory, MB | largest answer, MB | state, bytes a row |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for (wire, shape, rows) in [
         (Wire::Fleet, of(100_000, 1, 10), "new"),
         (Wire::Fleet, of(100_000, 10, 1), "new"),
@@ -224,7 +235,8 @@ fn print_size() {
             if poll == "1 % new" {
                 bench.world.change();
             }
-            let floor = bench.floor();
+            let floor = bench.floor(FLOOR);
+            let parsing = bench.floor(PARSING);
             let took = bench.poll(rows);
             let all = (shape.hosts * shape.queries * shape.rows) as u64;
             let hosts = if wire == Wire::Fleet {
@@ -239,7 +251,7 @@ fn print_size() {
             };
             let beyond = took.cpu.as_secs_f64() - floor.cpu.as_secs_f64();
             println!(
-                "| {} | {} × {} | {rows} | {poll} | {:.0} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {beyond:.2} | {} | {:.0} | {:.2} | {:.1} |",
+                "| {} | {} × {} | {rows} | {poll} | {:.0} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {beyond:.2} | {:.2} | {} | {:.0} | {:.2} | {:.1} |",
                 wire.name(),
                 shape.queries,
                 shape.rows,
@@ -250,6 +262,7 @@ fn print_size() {
                 floor.wall.as_secs_f64(),
                 floor.cpu.as_secs_f64(),
                 took.wall.as_secs_f64() - floor.wall.as_secs_f64(),
+                parsing.cpu.as_secs_f64() - floor.cpu.as_secs_f64(),
                 match events {
                     0 => "–".to_owned(),
                     events => grouped((events as f64 / beyond) as usize),

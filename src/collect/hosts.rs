@@ -1,11 +1,9 @@
 //! The stream of hosts: who went offline, is missing, came back. A host that the state knows is compared with
 //! it; of one that it does not know the clock says whether its change falls into the time that is looked back.
 
-use std::collections::HashMap;
-
 use futures_util::TryStreamExt;
 
-use super::state::KnownHost;
+use super::state::{KnownHost, KnownPosture};
 use super::{HostCounts, Poll, PollError, Progress};
 use crate::events::{Host, Status, When};
 use crate::servers::collecting::{Ids, PolledHost};
@@ -20,15 +18,14 @@ impl Poll<'_> {
         let mut counted = HostCounts::default();
         let mut pages = self.server.hosts();
         while let Some(page) = pages.try_next().await? {
-            let (Some(first), Some(last)) = (page.first(), page.last()) else {
-                continue;
-            };
-            let known = self.state.hosts(first.id, last.id)?;
-            let known: HashMap<u64, KnownHost> = known.into_iter().collect();
+            let known = self.state.postures(&page)?;
+            let mut known = known.into_iter().peekable();
             for host in &page {
+                while known.next_if(|known| known.id < host.id).is_some() {}
+                let known = known.peek().filter(|known| known.id == host.id);
                 if seen.insert(host.id) {
                     counted.count(host.posture);
-                    self.host(host, known.get(&host.id), progress).await?;
+                    self.host(host, known, progress).await?;
                 }
             }
         }
@@ -42,15 +39,15 @@ impl Poll<'_> {
     async fn host(
         &self,
         host: &PolledHost,
-        known: Option<&KnownHost>,
+        known: Option<&KnownPosture>,
         progress: &Progress,
     ) -> Result<(), PollError> {
-        let seen = host.last_seen.as_deref().and_then(milliseconds);
+        let seen = || host.last_seen.as_deref().and_then(milliseconds);
         let mut since = known.map_or(0, |known| known.since);
         let when = match known {
             Some(known) if known.posture == host.posture => None,
             Some(known) => {
-                let time = host.changed.or(seen).unwrap_or(self.now);
+                let time = host.changed.or_else(seen).unwrap_or(self.now);
                 // Later than the change before, whatever the server's clock says: it tells the next one apart.
                 since = time.max(known.since.saturating_add(1));
                 Some(When::at(time, self.now).since(known.since))
@@ -65,8 +62,11 @@ impl Poll<'_> {
                 changed.map(|changed| When::at(changed, self.now))
             }
         };
-        let now = KnownHost::new(host, since);
-        if known != Some(&now) {
+        let is_as_before = known.is_some_and(|known| {
+            known.is_named && (known.posture, known.since) == (host.posture, since)
+        });
+        if !is_as_before {
+            let now = KnownHost::new(host, since);
             self.state.put_host(host.id, &now)?;
         }
         let Some(when) = when else {

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::marks::KEY_BYTES;
 use crate::regular_file::{self, Access, Links};
 use crate::servers::collecting::Ids;
-pub(super) use hosts::KnownHost;
+pub(super) use hosts::{KnownHost, KnownPosture};
 use results::{ASIDE, Room};
 pub(super) use results::{KnownResult, Marked};
 use trouble::what;

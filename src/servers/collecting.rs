@@ -121,6 +121,14 @@ struct Place {
 }
 
 impl ReportRows {
+    /// None, with room for so many of so many bytes.
+    pub fn with_room(rows: usize, bytes: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+            places: Vec::with_capacity(rows),
+        }
+    }
+
     /// Adds a row.
     pub fn push(&mut self, row: ReportRow<'_>) {
         let last = self.places.last().map(|last| last.name.clone());

@@ -1,8 +1,9 @@
 //! The hosts as the last poll saw them.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, params};
 
-use super::packed::{packed, unpacked};
+use super::packed::{self, packed, unpacked};
 use super::{Result, State};
 use crate::events::Status;
 use crate::servers::collecting::{Ids, PolledHost};
@@ -20,20 +21,51 @@ pub(in crate::collect) struct KnownHost {
     pub team: Option<u64>,
 }
 
+/// What is compared with a host that is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::collect) struct KnownPosture {
+    pub id: u64,
+    pub posture: Status,
+    pub since: i64,
+    /// Its names, platform and team are as they are listed.
+    pub is_named: bool,
+}
+
+const COLUMNS: &str = "id, posture, since, hostname, uuid, display_name, platform, team";
+
 impl State {
-    /// The hosts with numbers from the first to the last, in their order.
-    pub(in crate::collect) fn hosts(&self, first: u64, last: u64) -> Result<Vec<(u64, KnownHost)>> {
-        let sql = "SELECT id, posture, since, hostname, uuid, display_name, platform, team FROM host WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
-        let mut statement = self.cached(sql)?;
-        let range = params![first.cast_signed(), last.cast_signed()];
+    /// Those of these hosts that are known, both in the order of their numbers.
+    pub(in crate::collect) fn postures(&self, listed: &[PolledHost]) -> Result<Vec<KnownPosture>> {
+        let (Some(first), Some(last)) = (listed.first(), listed.last()) else {
+            return Ok(Vec::new());
+        };
+        let sql = format!("SELECT {COLUMNS} FROM host WHERE id BETWEEN ?1 AND ?2 ORDER BY id");
+        let mut statement = self.cached(&sql)?;
+        let range = params![first.id.cast_signed(), last.id.cast_signed()];
+        let mut listed = listed.iter().peekable();
         let read = statement.query_map(range, |row| {
-            Ok((row.get::<_, i64>(0)?.cast_unsigned(), KnownHost::of(row)?))
+            let id = row.get::<_, i64>(0)?.cast_unsigned();
+            while listed.next_if(|host| host.id < id).is_some() {}
+            let host = listed.peek().filter(|host| host.id == id);
+            let known = host.map(|host| {
+                Ok(KnownPosture {
+                    id,
+                    posture: posture_of(row.get(1)?),
+                    since: row.get(2)?,
+                    is_named: is_named(row, host)?,
+                })
+            });
+            known.transpose()
         });
-        self.read(read.and_then(Iterator::collect))
+        let read = read.and_then(|known| known.filter_map(rusqlite::Result::transpose).collect());
+        self.read(read)
     }
 
     pub(in crate::collect) fn host(&self, id: u64) -> Result<Option<KnownHost>> {
-        Ok(self.hosts(id, id)?.pop().map(|(_, host)| host))
+        let sql = format!("SELECT {COLUMNS} FROM host WHERE id = ?1");
+        let mut statement = self.cached(&sql)?;
+        let read = statement.query_row([id.cast_signed()], KnownHost::of);
+        self.read(read.optional())
     }
 
     pub(in crate::collect) fn put_host(&self, id: u64, host: &KnownHost) -> Result<()> {
@@ -93,11 +125,7 @@ impl KnownHost {
         let platform: Option<String> = row.get(6)?;
         let team: Option<i64> = row.get(7)?;
         Ok(Self {
-            posture: match row.get(1)? {
-                0 => Status::Online,
-                1 => Status::Offline,
-                _ => Status::Missing,
-            },
+            posture: posture_of(row.get(1)?),
             since: row.get(2)?,
             uuid: unpacked(row.get_ref(4)?),
             display_name: display_name.unwrap_or_else(|| hostname.clone()),
@@ -122,6 +150,35 @@ impl KnownHost {
             platform: host.platform.clone(),
             team: host.team,
         }
+    }
+}
+
+/// Whether a host is called in the state as it is listed.
+fn is_named(row: &rusqlite::Row<'_>, host: &PolledHost) -> rusqlite::Result<bool> {
+    let is = |column: usize, text: &str| -> rusqlite::Result<bool> {
+        Ok(match row.get_ref(column)? {
+            ValueRef::Text(stored) => stored == text.as_bytes(),
+            // Where there is none, the hostname stands for it.
+            _ => text.is_empty(),
+        })
+    };
+    let display_name = match host.display_name == host.hostname {
+        true => "",
+        false => &host.display_name,
+    };
+    let team: Option<i64> = row.get(7)?;
+    Ok(is(3, &host.hostname)?
+        && packed::is(row.get_ref(4)?, &host.uuid)
+        && is(5, display_name)?
+        && is(6, &host.platform)?
+        && team.map(i64::cast_unsigned) == host.team)
+}
+
+fn posture_of(number: i64) -> Status {
+    match number {
+        0 => Status::Online,
+        1 => Status::Offline,
+        _ => Status::Missing,
     }
 }
 

@@ -34,6 +34,8 @@ const MOST_QUERY_PAGES: usize = 200;
 const ROWS_PAGE: usize = 5_000;
 /// Rows of a first page are handed on when they have so many bytes: where there is no other it holds all of them.
 const MANY_ROWS: usize = 256 * 1024;
+/// Bytes of a page's rows for which there is room before they come, at most.
+const MOST_ROOM: usize = 4 * 1024 * 1024;
 /// How often a report is begun anew whose connection broke, and how often one that changed from one page to the
 /// next: a large one of a busy server may never hold still.
 const READINGS: usize = 4;
@@ -197,6 +199,9 @@ struct Report<'a> {
     /// Rows that were read: those of a page are held back until it is known that the page fits to those before
     /// it.
     read: ReportRows,
+    /// Bytes of the rows of this page and of the one before, which the next one takes, too.
+    bytes: usize,
+    bytes_before: usize,
     moment: usual::Moment,
     /// What is handed on next.
     ready: VecDeque<Piece>,
@@ -229,6 +234,11 @@ impl Report<'_> {
                     continue;
                 };
                 self.brought = false;
+                if self.page > 0 {
+                    // A buffer that grows takes twice as much.
+                    let bytes = (self.bytes_before + self.bytes_before / 16).min(MOST_ROOM);
+                    self.read = ReportRows::with_room(ROWS_PAGE, bytes);
+                }
                 self.list = Some(incoming.list("results", limits::ANSWER.bytes));
                 continue;
             };
@@ -250,6 +260,7 @@ impl Report<'_> {
                     }
                     list.reuse(item);
                     if self.page == 0 && self.read.bytes() >= MANY_ROWS {
+                        self.bytes += self.read.bytes();
                         return Ok(Some(Piece::Rows(std::mem::take(&mut self.read))));
                     }
                 }
@@ -293,9 +304,11 @@ impl Report<'_> {
                         }
                     }
                     if !self.read.is_empty() {
+                        self.bytes += self.read.bytes();
                         let rows = std::mem::take(&mut self.read);
                         self.ready.push_back(Piece::Rows(rows));
                     }
+                    self.bytes_before = std::mem::take(&mut self.bytes);
                     match goes_on {
                         true => self.page += 1,
                         false => self.end(around.report_clipped.0 == Some(true)),
@@ -322,6 +335,7 @@ impl Report<'_> {
         self.rows = 0;
         self.count = None;
         self.read.clear();
+        self.bytes = 0;
         self.ready.clear();
     }
 
@@ -468,6 +482,8 @@ impl Collector for Fleet {
             rows: 0,
             count: None,
             read: ReportRows::default(),
+            bytes: 0,
+            bytes_before: 0,
             moment: usual::Moment::default(),
             ready: VecDeque::new(),
             readings: 0,

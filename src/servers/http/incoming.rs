@@ -19,6 +19,8 @@ use crate::servers::BackendError;
 /// What is made of an item (its text, rows, both of which grow by doubling) takes no more than so many times
 /// its bytes.
 const MADE_OF_AN_ITEM: usize = 8;
+/// What is made of small items is asked for once for all that came at a time.
+const MADE_OF_SMALL_ONES: usize = 32 * 1024;
 /// After working for so long others have their turn: deadline, signals, other sessions.
 const SLICE: Duration = Duration::from_millis(5);
 
@@ -98,7 +100,7 @@ impl Incoming {
         List {
             items: Items::new(under, item_bytes, limits::AROUND_LIST.bytes),
             incoming: self,
-            piece: Box::default(),
+            piece: Piece(Box::new(Vec::new())),
             taken: 0,
             items_seen: 0,
             slice: Instant::now(),
@@ -106,7 +108,9 @@ impl Incoming {
     }
 
     /// The next bytes; `None` at the end. May be dropped and called again.
-    async fn chunk(&mut self) -> Result<Option<impl Deref<Target = [u8]> + use<>>, Failure> {
+    async fn chunk(
+        &mut self,
+    ) -> Result<Option<impl Deref<Target = [u8]> + Send + Sync + use<>>, Failure> {
         match self.response.chunk().await {
             Ok(None) => Ok(None),
             Ok(Some(chunk)) => {
@@ -145,13 +149,22 @@ impl Incoming {
     }
 }
 
+/// What has come, in the memory that it came in.
+struct Piece(Box<dyn Deref<Target = [u8]> + Send + Sync>);
+
+impl std::fmt::Debug for Piece {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} bytes", self.0.len())
+    }
+}
+
 /// A list that is taken apart while it comes.
 #[derive(Debug)]
 pub struct List {
     incoming: Incoming,
     items: Items,
     /// What has come and is not taken apart yet, from `taken` on.
-    piece: Box<[u8]>,
+    piece: Piece,
     taken: usize,
     items_seen: usize,
     /// Since when there was no pause.
@@ -171,7 +184,7 @@ impl List {
 
     pub(super) async fn advance(&mut self) -> Result<Option<Item>, Failure> {
         loop {
-            let rest = self.piece.get(self.taken..).unwrap_or_default();
+            let rest = self.piece.0.get(self.taken..).unwrap_or_default();
             if !rest.is_empty() {
                 let fed = self.items.feed(rest);
                 let (taken, item) = fed.map_err(|error| self.no_list(error))?;
@@ -179,8 +192,10 @@ impl List {
                 if let Some(item) = item {
                     self.items_seen += 1;
                     // Beside it comes what it is made into.
-                    memory::asked(item.json.len().saturating_mul(MADE_OF_AN_ITEM))
-                        .map_err(|refused| Failure::final_(self.incoming.no_memory(refused)))?;
+                    let made = item.json.len().saturating_mul(MADE_OF_AN_ITEM);
+                    if made > MADE_OF_SMALL_ONES {
+                        self.ask(made)?;
+                    }
                     return Ok(Some(item));
                 }
                 continue;
@@ -192,12 +207,17 @@ impl List {
             }
             match self.incoming.chunk().await? {
                 Some(chunk) => {
-                    self.piece = (*chunk).into();
+                    self.ask(MADE_OF_SMALL_ONES)?;
+                    self.piece = Piece(Box::new(chunk));
                     self.taken = 0;
                 }
                 None => return Ok(None),
             }
         }
+    }
+
+    fn ask(&self, bytes: usize) -> Result<(), Failure> {
+        memory::asked(bytes).map_err(|refused| Failure::final_(self.incoming.no_memory(refused)))
     }
 
     /// Gives the memory of an item back, for the next one.
@@ -263,7 +283,10 @@ impl List {
         let incoming = &self.incoming;
         Failure::final_(match error {
             NoList::NotJson => {
-                let place = format!("byte {}", incoming.bytes - (self.piece.len() - self.taken));
+                let place = format!(
+                    "byte {}",
+                    incoming.bytes - (self.piece.0.len() - self.taken)
+                );
                 not_json(&incoming.asked, incoming.status(), &place)
             }
             NoList::TooMuchAround => incoming.too_large(),

@@ -28,17 +28,28 @@ pub(in crate::servers::fleet) fn row<'a>(
     last: usize,
     moment: &mut Moment,
 ) -> Option<ReportRow<'a>> {
-    let json = std::str::from_utf8(json).ok()?;
-    let (host, text) = number(member(json.strip_prefix('{')?, "host_id")?)?;
-    let (name, text) = string(member(next(text)?, "host_name")?)?;
-    let (fetched, text) = string(member(next(text)?, "last_fetched")?)?;
-    let columns = member(next(text)?, "columns")?;
+    let mut place = Place::of(json)?;
+    place.byte(b'{')?;
+    place.member(b"\"host_id\"")?;
+    let host = place.number()?;
+    place.byte(b',')?;
+    place.member(b"\"host_name\"")?;
+    let name = place.string()?;
+    place.byte(b',')?;
+    place.member(b"\"last_fetched\"")?;
+    let fetched = place.string()?;
+    place.byte(b',')?;
+    place.member(b"\"columns\"")?;
     // The blank before it is the value's for who takes lists apart.
-    let begin = json.len() - columns.len();
-    (last <= begin && json.get(last..begin)?.bytes().all(is_blank)).then_some(())?;
-    let columns = columns.strip_suffix('}')?.trim_end_matches(BLANKS);
-    (columns.starts_with('{') && columns.ends_with('}')).then_some(())?;
-    Some(ReportRow {
+    let begin = place.at;
+    (last <= begin && json.get(last..begin)?.iter().all(is_blank)).then_some(())?;
+    let mut end = json.len().checked_sub(1)?;
+    while end > begin && is_blank(&json[end - 1]) {
+        end -= 1;
+    }
+    let columns = place.text.get(begin..end)?;
+    let is_object = matches!(columns.as_bytes(), [b'{', .., b'}']);
+    (is_object && json.last() == Some(&b'}')).then_some(ReportRow {
         host,
         name,
         at: moment.of(fetched),
@@ -48,42 +59,49 @@ pub(in crate::servers::fleet) fn row<'a>(
 
 /// A host of a list; `None` where it is of another form.
 pub(in crate::servers::fleet) fn host(json: &[u8]) -> Option<ListedHost> {
-    let text = std::str::from_utf8(json).ok()?;
+    let mut place = Place::of(json)?;
     let mut host = ListedHost::default();
     let mut seen = 0_u32;
-    let mut rest = text.strip_prefix('{')?;
+    place.byte(b'{')?;
     loop {
-        let (name, value) = string(blank(rest))?;
-        let value = blank(blank(value).strip_prefix(':')?);
-        let (value, after) = value.split_at(value_end(value.as_bytes())?);
-        let number = match name {
-            "id" => {
-                host.id = serde_json::from_str(value).ok()?;
+        let name = place.string()?.as_bytes();
+        place.byte(b':')?;
+        let value = place.value()?;
+        let number = match name.len() {
+            2 if is(name, b"id") => {
+                host.id = figure(value)?;
                 0
             }
-            "hostname" => text_in(&mut host.hostname, value, 1),
-            "uuid" => text_in(&mut host.uuid, value, 2),
-            "hardware_serial" => text_in(&mut host.hardware_serial, value, 3),
-            "computer_name" => text_in(&mut host.computer_name, value, 4),
-            "primary_ip" => text_in(&mut host.primary_ip, value, 5),
-            "platform" => text_in(&mut host.platform, value, 6),
-            "status" => text_in(&mut host.status, value, 7),
-            "seen_time" => text_in(&mut host.seen_time, value, 8),
-            "display_name" => text_in(&mut host.display_name, value, 9),
-            "created_at" => text_in(&mut host.created_at, value, 10),
-            "last_mdm_checked_in_at" => text_in(&mut host.last_mdm_checked_in_at, value, 11),
-            "distributed_interval" => figure_in(&mut host.distributed_interval, value, 12),
-            "config_tls_refresh" => figure_in(&mut host.config_tls_refresh, value, 13),
-            "team_id" => figure_in(&mut host.team_id, value, 14),
-            "fleet_id" => figure_in(&mut host.fleet_id, value, 15),
+            4 if is(name, b"uuid") => text_in(&mut host.uuid, value, 1),
+            6 if is(name, b"status") => text_in(&mut host.status, value, 2),
+            7 if is(name, b"team_id") => figure_in(&mut host.team_id, value, 3),
+            8 if is(name, b"hostname") => text_in(&mut host.hostname, value, 4),
+            8 if is(name, b"platform") => text_in(&mut host.platform, value, 5),
+            8 if is(name, b"fleet_id") => figure_in(&mut host.fleet_id, value, 6),
+            9 if is(name, b"seen_time") => text_in(&mut host.seen_time, value, 7),
+            10 if is(name, b"primary_ip") => text_in(&mut host.primary_ip, value, 8),
+            10 if is(name, b"created_at") => text_in(&mut host.created_at, value, 9),
+            12 if is(name, b"display_name") => text_in(&mut host.display_name, value, 10),
+            13 if is(name, b"computer_name") => text_in(&mut host.computer_name, value, 11),
+            15 if is(name, b"hardware_serial") => text_in(&mut host.hardware_serial, value, 12),
+            18 if is(name, b"config_tls_refresh") => {
+                figure_in(&mut host.config_tls_refresh, value, 13)
+            }
+            20 if is(name, b"distributed_interval") => {
+                figure_in(&mut host.distributed_interval, value, 14)
+            }
+            22 if is(name, b"last_mdm_checked_in_at") => {
+                text_in(&mut host.last_mdm_checked_in_at, value, 15)
+            }
             _ => UNUSED,
         };
         // What is used may stand there once.
         (number == UNUSED || seen & 1 << number == 0).then_some(())?;
         seen |= 1 << number;
-        match blank(after).as_bytes() {
-            b"}" => return (seen & 1 != 0).then_some(host),
-            _ => rest = next(after)?,
+        if place.byte(b',').is_none() {
+            place.byte(b'}')?;
+            let is_whole = place.at == json.len() && seen & 1 != 0;
+            return is_whole.then_some(host);
         }
     }
 }
@@ -91,106 +109,169 @@ pub(in crate::servers::fleet) fn host(json: &[u8]) -> Option<ListedHost> {
 /// The number of members that are not used.
 const UNUSED: u32 = 31;
 
+/// Of a length that is known a word is compared at once, and not byte by byte in a function of its own.
+#[inline(always)]
+fn is<const N: usize>(name: &[u8], word: &[u8; N]) -> bool {
+    name.first_chunk() == Some(word)
+}
+
 fn text_in(place: &mut Maybe<String>, value: &str, number: u32) -> u32 {
-    place.0 = match string(value) {
-        Some((text, "")) => Some(text.to_owned()),
-        _ => serde_json::from_str(value).ok(),
+    let plain_text = Place { text: value, at: 0 }.string();
+    place.0 = match plain_text.filter(|text| text.len() + 2 == value.len()) {
+        Some(text) => Some(text.to_owned()),
+        None => serde_json::from_str(value).ok(),
     };
     number
 }
 
 fn figure_in(place: &mut Maybe<u64>, value: &str, number: u32) -> u32 {
-    place.0 = serde_json::from_str(value).ok();
+    place.0 = figure(value);
     number
 }
 
-/// The white space of JSON.
-const BLANKS: [char; 4] = [' ', '\n', '\r', '\t'];
+fn figure(value: &str) -> Option<u64> {
+    let mut place = Place { text: value, at: 0 };
+    let number = place.number().filter(|_| place.at == value.len());
+    number.or_else(|| serde_json::from_str(value).ok())
+}
 
-fn is_blank(byte: u8) -> bool {
+fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// What is behind white space: servers indent what they write.
-fn blank(text: &str) -> &str {
-    match text.as_bytes().first() {
-        Some(byte) if is_blank(*byte) => text.trim_start_matches(BLANKS),
-        _ => text,
+/// A place in a text.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Place<'a> {
+    fn of(json: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(json).ok()?;
+        Some(Self { text, at: 0 })
     }
-}
 
-/// What is behind the comma between two members.
-fn next(text: &str) -> Option<&str> {
-    blank(text).strip_prefix(',')
-}
+    #[inline(always)]
+    fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
 
-/// The value of this member, and all that is behind it.
-fn member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let text = blank(text).strip_prefix('"')?.strip_prefix(name)?;
-    Some(blank(blank(text.strip_prefix('"')?).strip_prefix(':')?))
-}
-
-/// A whole number as it is most often written, and what is behind it.
-fn number(text: &str) -> Option<(u64, &str)> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, rest) = text.split_at(digits);
-    let is_usual = (1..=18).contains(&digits) && (digits == 1 || !number.starts_with('0'));
-    is_usual.then(|| Some((number.parse().ok()?, rest)))?
-}
-
-/// A string without escapes, and what is behind it.
-fn string(text: &str) -> Option<(&str, &str)> {
-    let text = text.strip_prefix('"')?;
-    let (string, rest) = text.split_at(plain(text.as_bytes()));
-    Some((string, rest.strip_prefix('"')?))
-}
-
-/// Behind a string that begins before these bytes.
-fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        at += plain(bytes.get(at..)?);
-        match bytes.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => return None,
+    /// Behind white space, for servers indent what they write.
+    #[inline(always)]
+    fn blank(&mut self) {
+        while self.bytes().get(self.at).is_some_and(is_blank) {
+            self.at += 1;
         }
     }
-}
 
-/// Where the value ends that these bytes begin with. Of one that is not used only this has to be known.
-fn value_end(bytes: &[u8]) -> Option<usize> {
-    match bytes.first()? {
-        b'"' => string_end(bytes, 1),
-        b'{' | b'[' => {
-            let (mut depth, mut at) = (0_usize, 0);
-            loop {
-                match bytes.get(at)? {
-                    b'"' => {
-                        at = string_end(bytes, at + 1)?;
-                        continue;
-                    }
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' if depth == 1 => return Some(at + 1),
-                    b'}' | b']' => depth -= 1,
-                    _ => {}
+    #[inline(always)]
+    fn byte(&mut self, byte: u8) -> Option<()> {
+        self.blank();
+        (self.bytes().get(self.at) == Some(&byte)).then_some(())?;
+        self.at += 1;
+        Some(())
+    }
+
+    /// The value of the member of this name, which is written with its quotation marks.
+    #[inline(always)]
+    fn member<const N: usize>(&mut self, name: &[u8; N]) -> Option<()> {
+        self.blank();
+        is(self.bytes().get(self.at..)?, name).then_some(())?;
+        self.at += N;
+        self.byte(b':')?;
+        self.blank();
+        Some(())
+    }
+
+    /// A string without escapes.
+    #[inline(always)]
+    fn string(&mut self) -> Option<&'a str> {
+        self.byte(b'"')?;
+        let begin = self.at;
+        let end = begin + plain(self.bytes().get(begin..)?);
+        (self.bytes().get(end) == Some(&b'"')).then_some(())?;
+        self.at = end + 1;
+        self.text.get(begin..end)
+    }
+
+    /// A whole number as it is most often written.
+    fn number(&mut self) -> Option<u64> {
+        let (begin, mut number) = (self.at, 0);
+        while let Some(digit @ b'0'..=b'9') = self.bytes().get(self.at) {
+            // Of more digits it is left to serde.
+            (self.at < begin + 18).then_some(())?;
+            number = number * 10 + u64::from(digit - b'0');
+            self.at += 1;
+        }
+        let is_usual = match self.bytes().get(begin)? {
+            b'0' => self.at == begin + 1,
+            _ => self.at > begin,
+        };
+        is_usual.then_some(number)
+    }
+
+    /// Behind the string whose first quotation mark is before this place.
+    #[inline(always)]
+    fn end_string(&mut self) -> Option<()> {
+        loop {
+            self.at += plain(self.bytes().get(self.at..)?);
+            match self.bytes().get(self.at)? {
+                b'"' => {
+                    self.at += 1;
+                    return Some(());
                 }
-                at += 1;
+                b'\\' => self.at += 2,
+                _ => return None,
             }
         }
-        _ => {
-            let ends = |byte: &u8| matches!(byte, b',' | b'}') || is_blank(*byte);
-            let end = bytes.iter().position(ends)?;
-            let is_value = match &bytes[..end] {
-                b"true" | b"false" | b"null" => true,
-                number => {
-                    let of_number = |byte: &u8| {
-                        byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E')
-                    };
-                    number.iter().all(of_number) && number.iter().any(u8::is_ascii_digit)
+    }
+
+    /// A value. Of one that is not used only has to be known where it ends.
+    #[inline(always)]
+    fn value(&mut self) -> Option<&'a str> {
+        self.blank();
+        let begin = self.at;
+        match self.bytes().get(begin)? {
+            b'"' => {
+                self.at += 1;
+                self.end_string()?;
+            }
+            b'{' | b'[' => self.end_nested()?,
+            _ => {
+                let ends = |byte: &u8| matches!(byte, b',' | b'}') || is_blank(byte);
+                while !self.bytes().get(self.at).is_none_or(ends) {
+                    self.at += 1;
                 }
-            };
-            is_value.then_some(end)
+                is_scalar(&self.bytes()[begin..self.at]).then_some(())?;
+            }
         }
+        self.text.get(begin..self.at)
+    }
+
+    fn end_nested(&mut self) -> Option<()> {
+        let mut depth = 0_usize;
+        loop {
+            let byte = *self.bytes().get(self.at)?;
+            self.at += 1;
+            match byte {
+                b'"' => self.end_string()?,
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' if depth == 1 => return Some(()),
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether it is a word of JSON, or what looks like a number.
+fn is_scalar(value: &[u8]) -> bool {
+    let of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    match value {
+        b"true" | b"false" | b"null" => true,
+        [b'-' | b'0'..=b'9', ..] => value.iter().all(of_number),
+        _ => false,
     }
 }
 
