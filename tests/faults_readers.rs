@@ -134,7 +134,8 @@ fn faults_reader_that_leaves_while_hosts_are_silent() {
 fn faults_stderr_that_nobody_drains() {
     on_every(|kind| {
         let site = site(kind);
-        let mut names: Vec<String> = (0..10)
+        // Some times what a pipe holds; more would only take longer.
+        let mut names: Vec<String> = (0..4)
             .map(|number| format!("{number}{}", "x".repeat(60_000)))
             .collect();
         names.push("web-01".into());
@@ -149,7 +150,7 @@ fn faults_stderr_that_nobody_drains() {
         drop(reader);
         let document = ran.document();
         assert_eq!((ran.status, document.results.len()), (0, 1));
-        assert_eq!(document.timed_out_hosts.len(), 10);
+        assert_eq!(document.timed_out_hosts.len(), 4);
         assert!(ran.elapsed < WELL_AFTER, "{:?}", ran.elapsed);
     });
 }
