@@ -160,7 +160,7 @@ fn faults_stderr_that_nobody_drains() {
 fn faults_lines_do_not_grow_with_names() {
     on_every(|kind| {
         let site = site(kind);
-        let mut names: Vec<String> = (0..2_000)
+        let mut names: Vec<String> = (0..500)
             .map(|number| format!("{number}{}", "x".repeat(1_000)))
             .collect();
         names.push("web-01".into());
@@ -169,7 +169,7 @@ fn faults_lines_do_not_grow_with_names() {
         let ran = step.binary().run();
         assert_eq!(ran.status, 0, "{}", ran.stderr);
         assert!(ran.stderr.len() < 2_000, "{}", ran.stderr.len());
-        assert!(ran.stderr.contains(" and 1995 more"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(" and 495 more"), "{}", ran.stderr);
     });
 }
 

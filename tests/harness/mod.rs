@@ -17,7 +17,7 @@ use document::{Document, Line};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A process that takes longer is a hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The binary, before it is started.
 #[derive(Debug, Default)]

@@ -23,7 +23,7 @@ use super::document::Document;
 use super::{Binary, Ran, Running, step};
 
 /// Nothing that is waited for takes as long, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A token that no server knows.
 pub const WRONG_TOKEN: &str = "marker-of-a-token-that-is-wrong";
