@@ -69,7 +69,7 @@ fuzz_target!(|bytes: &[u8]| {
         };
         campaign.record(&HostId::from(line[0]), answer, Duration::ZERO);
     }
-    let targeted: Vec<String> = campaign.roster().targets.iter().map(|target| target.key.clone()).collect();
+    let targeted: Vec<String> = campaign.roster().keys().map(str::to_owned).collect();
     let about = About {
         backend: "fleetdm",
         id: None,
