@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::client::{self, Answer, Frame, Socket};
 
 /// Longer than anything here takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 pub const SOCKET: &str = "/api/v1/fleet/results/websocket";
 
 /// A running simulator.
