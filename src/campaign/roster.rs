@@ -75,11 +75,8 @@ pub struct Target {
     host: Option<u32>,
     /// What of the host the name was compared with, where that is nothing that identifies a host.
     pub matched: Option<Matched>,
-    near: Option<Box<Near>>,
+    near: Option<Box<[NearHost]>>,
 }
-
-/// Names of enrolled hosts that resemble one that nobody has, the likeliest first.
-type Near = [NearHost];
 
 impl Target {
     /// A name, and the host that it means.

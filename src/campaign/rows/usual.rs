@@ -3,6 +3,7 @@
 //! are read by `any.rs`, which says the same of whatever both can read.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
@@ -62,6 +63,39 @@ struct Reader<'a> {
     at: usize,
     added: &'a [&'a str],
     names: Names,
+}
+
+/// What of a row is to be copied next, as it stands.
+struct Piece {
+    from: usize,
+    to: usize,
+    /// No column was taken yet.
+    is_first: bool,
+}
+
+impl Piece {
+    /// Nothing, before the row's first column.
+    fn at(at: usize) -> Self {
+        Self {
+            from: at,
+            to: at,
+            is_first: true,
+        }
+    }
+
+    /// Takes a column: as more of the piece, where it stands right behind it with a comma between, or as the next
+    /// one, once this one is copied.
+    fn take(&mut self, column: Range<usize>, json: &str, text: &mut String) {
+        if self.is_first || column.start != self.to + 1 {
+            text.push_str(&json[self.from..self.to]);
+            if !self.is_first {
+                text.push(',');
+            }
+            self.from = column.start;
+        }
+        self.is_first = false;
+        self.to = column.end;
+    }
 }
 
 /// A value, and whether the document has it as it stands.
@@ -126,9 +160,7 @@ impl Reader<'_> {
         self.names.columns.first()?;
         text.push('{');
         let (mut at, mut name_from) = (self.at, 0);
-        // What is to be copied next, from where to where.
-        let (mut from, mut to) = (at, at);
-        let mut first = true;
+        let mut piece = Piece::at(at);
         for column in &self.names.columns {
             let name = &self.names.text[name_from..column.end];
             let apart = if name_from == 0 { b'{' } else { b',' };
@@ -145,19 +177,10 @@ impl Reader<'_> {
             }
             at = value.end;
             if !column.is_added {
-                // Right behind what is to be copied, with a comma between.
-                if first || begin != to + 1 {
-                    text.push_str(&self.json[from..to]);
-                    if !first {
-                        text.push(',');
-                    }
-                    from = begin;
-                }
-                first = false;
-                to = at;
+                piece.take(begin..at, self.json, text);
             }
         }
-        text.push_str(&self.json[from..to]);
+        text.push_str(&self.json[piece.from..piece.to]);
         text.push('}');
         (self.bytes.get(at) == Some(&b'}')).then_some(at + 1)
     }
@@ -173,9 +196,7 @@ impl Reader<'_> {
             text.push('}');
             return Some(());
         }
-        // What is to be copied next, from where to where.
-        let (mut from, mut to) = (self.at, self.at);
-        let mut first = true;
+        let mut piece = Piece::at(self.at);
         loop {
             let begin = self.at;
             let (is_added, name_end) = match self.names.usual(&self.bytes[begin..]) {
@@ -198,21 +219,12 @@ impl Reader<'_> {
                 serde_json::from_str::<IgnoredAny>(&self.json[self.at..value.end]).ok()?;
             }
             if !is_added {
-                // Right behind what is to be copied, with a comma between.
-                if first || begin != to + 1 {
-                    text.push_str(&self.json[from..to]);
-                    if !first {
-                        text.push(',');
-                    }
-                    from = begin;
-                }
-                first = false;
-                to = value.end;
+                piece.take(begin..value.end, self.json, text);
                 let apart = self.at != name_end + 1;
                 if apart || value.form != Form::Same {
-                    text.push_str(&self.json[from..name_end]);
+                    text.push_str(&self.json[piece.from..name_end]);
                     text.push(':');
-                    let json = &self.json[self.at..to];
+                    let json = &self.json[self.at..value.end];
                     match value.form {
                         Form::Same => text.push_str(json),
                         Form::Escaped => {
@@ -220,7 +232,7 @@ impl Reader<'_> {
                         }
                         Form::Text => push_string(text, json),
                     }
-                    from = to;
+                    piece.from = piece.to;
                 }
             }
             self.at = value.end;
@@ -232,7 +244,7 @@ impl Reader<'_> {
             self.meant()?;
         }
         self.at += 1;
-        text.push_str(&self.json[from..to]);
+        text.push_str(&self.json[piece.from..piece.to]);
         text.push('}');
         self.names.end();
         Some(())
@@ -337,7 +349,7 @@ impl Names {
         self.hashed = 0;
     }
 
-    fn place(&self, index: usize) -> std::ops::Range<usize> {
+    fn place(&self, index: usize) -> Range<usize> {
         let from = match index {
             0 => 0,
             _ => self.columns[index - 1].end,
